@@ -1,0 +1,38 @@
+//! Disaster recovery for PostgreSQL as a library.
+//!
+//! A backup goes one way, database → codec → crypto → storage, and a restore is the mirror of it.
+//! Modules are layers, and a layer uses only those below it:
+//!
+//! ```text
+//! ops          backup, restore, verify, prune, repair: the only layer that joins the ones below
+//! repository   catalogue, manifests, leases, key epochs
+//! container    framed stream: codec + crypto, seekable, bounded memory
+//! codec  crypto  storage  postgres  retention      siblings, blind to each other
+//! types  clock  progress  compute
+//! ```
+//!
+//! The library never prints, never reads the environment, never installs a logger and never exits.
+//! It reports through [`tracing`] and through [`progress::Progress`].
+
+pub mod clock;
+pub mod codec;
+pub mod compute;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+pub mod container;
+pub mod crypto;
+pub mod ops;
+pub mod postgres;
+pub mod progress;
+pub mod repository;
+pub mod retention;
+pub mod storage;
+pub mod types;
+
+pub use codec::Codec;
+pub use crypto::Encryptor;
+pub use ops::{Error, ErrorKind, Result};
+pub use postgres::DatabaseDriver;
+pub use repository::Repository;
+pub use retention::RetentionPolicy;
+pub use storage::Storage;

@@ -1,0 +1,131 @@
+//! What can go wrong with a PostgreSQL server or its client programs.
+
+use std::path::PathBuf;
+
+use super::BoxError;
+
+/// A failure of a server, of a client program, or of what they were given.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PostgresError {
+    /// The server cannot be reached, or refuses us.
+    #[error("cannot connect to {server}")]
+    Connect {
+        /// Host, port and database, without password.
+        server: String,
+        /// What the client library said.
+        #[source]
+        source: BoxError,
+    },
+    /// A query failed.
+    #[error("query failed on {server}: {action}")]
+    Query {
+        /// The server.
+        server: String,
+        /// What it was for.
+        action: String,
+        /// What the server said.
+        #[source]
+        source: BoxError,
+    },
+    /// Settings of a connection that make no sense.
+    #[error("invalid connection settings: {0}")]
+    InvalidSettings(String),
+    /// No client programs of the server's major version, nor of a newer one.
+    #[error("no {program} of version {wanted} or newer (found: {found}); looked in {searched}")]
+    NoClientProgram {
+        /// The program.
+        program: &'static str,
+        /// The major version of the server.
+        wanted: u32,
+        /// Versions that were found.
+        found: String,
+        /// Folders that were searched.
+        searched: String,
+    },
+    /// A client program could not be started.
+    #[error("cannot start {}", program.display())]
+    Spawn {
+        /// The program.
+        program: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A client program failed.
+    #[error("{program} failed ({status}): {stderr}")]
+    Program {
+        /// Its name.
+        program: String,
+        /// Its exit status or signal.
+        status: String,
+        /// The end of what it wrote to standard error.
+        stderr: String,
+    },
+    /// Talking to a client program failed.
+    #[error("lost contact with {program}")]
+    Pipe {
+        /// Its name.
+        program: String,
+        /// How.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A dump is not one, or it is damaged or cut short.
+    #[error("not a complete pg_dump archive: {0}")]
+    MalformedArchive(String),
+    /// The target holds data that the restore would mix with.
+    #[error("database {database} on {server} is not empty: it has {objects} tables, views or sequences")]
+    TargetNotEmpty {
+        /// The server.
+        server: String,
+        /// The database.
+        database: String,
+        /// What it holds.
+        objects: u64,
+    },
+    /// The target database does not exist.
+    #[error("database {database} does not exist on {server}")]
+    NoSuchDatabase {
+        /// The server.
+        server: String,
+        /// The database.
+        database: String,
+    },
+    /// A table or schema that was asked for is not in the backup.
+    #[error("not in the backup: {0}")]
+    NotInBackup(String),
+    /// Options that exclude each other.
+    #[error("{0}")]
+    InvalidOptions(String),
+    /// A backup's contents are not what its manifest says.
+    #[error("contents differ: {0}")]
+    ContentsDiffer(String),
+    /// A throwaway server could not be made.
+    #[error("cannot run a throwaway server: {0}")]
+    Throwaway(String),
+    /// A file could not be read or written.
+    #[error("{}: cannot {action}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The receiver of a backup failed.
+    #[error("the backup could not be stored")]
+    Sink(#[source] BoxError),
+    /// The source of a restore failed.
+    #[error("the backup could not be read")]
+    Source(#[source] BoxError),
+}
+
+impl PostgresError {
+    /// Returns whether the same call may succeed later without anything being changed by hand.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Connect { .. } | Self::Pipe { .. })
+    }
+}

@@ -1,0 +1,128 @@
+//! How long work tells its caller where it stands. The library reports; what is drawn is the caller's business.
+
+use std::fmt;
+use std::time::Duration;
+
+/// A stretch of work with a beginning and an end.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Reading the database and writing the repository.
+    Backup,
+    /// Authenticating stored objects.
+    Verify,
+    /// Comparing stored objects with their recorded hashes, without keys.
+    Scrub,
+    /// Writing a database from the repository.
+    Restore,
+    /// Starting and filling a throwaway server.
+    RestoreTest,
+    /// Removing what no policy keeps.
+    Prune,
+    /// Copying between the storage places of a repository.
+    Repair,
+    /// Adopting a file made by other tools.
+    Import,
+    /// Waiting for archived objects to become readable.
+    Thaw,
+}
+
+impl Phase {
+    /// Returns the lower-case name of the phase, as it appears in logs and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Backup => "backup",
+            Self::Verify => "verify",
+            Self::Scrub => "scrub",
+            Self::Restore => "restore",
+            Self::RestoreTest => "restore-test",
+            Self::Prune => "prune",
+            Self::Repair => "repair",
+            Self::Import => "import",
+            Self::Thaw => "thaw",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One thing that happened. Borrowed data lives only as long as the call.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy)]
+pub enum ProgressEvent<'a> {
+    /// A phase began on `subject` (a database, an object, a backup).
+    Started {
+        /// The phase.
+        phase: Phase,
+        /// What it works on.
+        subject: &'a str,
+        /// Bytes to go, where they are known beforehand.
+        total_bytes: Option<u64>,
+    },
+    /// `bytes` more of uncompressed data went through.
+    Advanced {
+        /// The phase.
+        phase: Phase,
+        /// The increment, in bytes.
+        bytes: u64,
+    },
+    /// A phase ended well.
+    Finished {
+        /// The phase.
+        phase: Phase,
+        /// Wall-clock time since its start.
+        elapsed: Duration,
+    },
+}
+
+/// Receives [`ProgressEvent`]s. Called from async tasks: it must return quickly and not block.
+pub trait Progress: Send + Sync {
+    /// Takes notice of one event.
+    fn report(&self, event: ProgressEvent<'_>);
+}
+
+/// Ignores all events.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoProgress;
+
+impl Progress for NoProgress {
+    fn report(&self, _event: ProgressEvent<'_>) {}
+}
+
+/// Reports a phase's start when made, and its end when told that it went well.
+#[derive(Clone, Copy)]
+pub struct PhaseGuard<'a> {
+    sink: &'a dyn Progress,
+    phase: Phase,
+    started: std::time::Instant,
+}
+
+impl fmt::Debug for PhaseGuard<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PhaseGuard").field("phase", &self.phase).finish_non_exhaustive()
+    }
+}
+
+impl<'a> PhaseGuard<'a> {
+    /// Reports [`ProgressEvent::Started`].
+    pub fn start(sink: &'a dyn Progress, phase: Phase, subject: &str, total_bytes: Option<u64>) -> Self {
+        sink.report(ProgressEvent::Started { phase, subject, total_bytes });
+        Self { sink, phase, started: std::time::Instant::now() }
+    }
+
+    /// Reports [`ProgressEvent::Advanced`].
+    pub fn advance(&self, bytes: u64) {
+        self.sink.report(ProgressEvent::Advanced { phase: self.phase, bytes });
+    }
+
+    /// Reports [`ProgressEvent::Finished`] and returns the time that the phase took.
+    pub fn finish(self) -> Duration {
+        let elapsed = self.started.elapsed();
+        self.sink.report(ProgressEvent::Finished { phase: self.phase, elapsed });
+        elapsed
+    }
+}
