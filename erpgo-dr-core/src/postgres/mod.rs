@@ -141,7 +141,17 @@ pub trait DatabaseDriver: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// [`PostgresError::ContentsDiffer`] when they do not agree.
-    async fn check(&self, source: &dyn BackupSource, contents: &BackupContents) -> Result<(), PostgresError>;
+    async fn check(&self, source: &dyn BackupSource, contents: &BackupContents, depth: CheckDepth)
+    -> Result<(), PostgresError>;
+}
+
+/// How far a check of a stored backup reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckDepth {
+    /// The table of contents, as `pg_restore --list` sees it: the beginning of each stream.
+    List,
+    /// Every row: counts, bytes and checksums of each table as well.
+    Contents,
 }
 
 /// What a backup contains, as recorded in its manifest.

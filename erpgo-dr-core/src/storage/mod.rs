@@ -193,6 +193,24 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`StorageError::Unsupported`] where [`Capabilities::thaw`] is not set.
     async fn thaw(&self, key: &ObjectKey, options: &ThawOptions) -> Result<ThawState, StorageError>;
+
+    /// Returns, and forgets, the writes that succeeded here but that one of several places behind it missed.
+    ///
+    /// A single place misses nothing: what it returned `Ok` for is durable.
+    fn take_missed_writes(&self) -> Vec<MissedWrite> {
+        Vec::new()
+    }
+}
+
+/// A write that one of several places does not have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MissedWrite {
+    /// The place that lacks it.
+    pub location: String,
+    /// The object.
+    pub key: ObjectKey,
+    /// What went wrong there, in words.
+    pub error: String,
 }
 
 /// An object being written. Dropping it without `finish` leaves nothing visible.
