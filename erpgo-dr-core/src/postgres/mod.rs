@@ -141,8 +141,12 @@ pub trait DatabaseDriver: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// [`PostgresError::ContentsDiffer`] when they do not agree.
-    async fn check(&self, source: &dyn BackupSource, contents: &BackupContents, depth: CheckDepth)
-    -> Result<(), PostgresError>;
+    async fn check(
+        &self,
+        source: &dyn BackupSource,
+        contents: &BackupContents,
+        depth: CheckDepth,
+    ) -> Result<(), PostgresError>;
 }
 
 /// How far a check of a stored backup reads.
