@@ -1,6 +1,7 @@
 //! Talks to PostgreSQL: probes servers, streams backups out of them and back in. Never sees a key.
 
 mod error;
+pub mod throwaway;
 
 pub use error::PostgresError;
 

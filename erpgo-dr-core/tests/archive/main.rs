@@ -1,0 +1,6 @@
+//! Throwaway servers, and what the archive scanner reads from the dumps of real ones.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+mod throwaway;
