@@ -4,10 +4,13 @@
 //! or of what the bytes mean. Nothing here releases a byte before its MAC has been checked; the one
 //! exception, [`openssl_enc`], cannot authenticate and says so in its name.
 
+mod aes_cbc_hmac;
 mod error;
+mod kdf;
 mod key;
 mod segment;
 
+pub use aes_cbc_hmac::Aes256CbcHmac;
 pub use error::CryptoError;
 pub use key::EpochKey;
 pub use segment::{SEGMENT_PREFIX, SegmentPrefix, SegmentRun};
