@@ -103,6 +103,18 @@ pub enum ContainerError {
         #[source]
         source: CodecError,
     },
+    /// More than the format numbers, or than the caller allowed.
+    #[error("{object}: larger than allowed")]
+    TooLarge {
+        /// The object.
+        object: String,
+    },
+    /// An earlier call failed or was cancelled, or a check began after something had been read.
+    #[error("{object}: an earlier call left it unusable")]
+    Unusable {
+        /// The object.
+        object: String,
+    },
     /// An option has a value that the format does not allow.
     #[error("container option {option} cannot be {value}")]
     InvalidOption {
@@ -114,4 +126,11 @@ pub enum ContainerError {
     /// The storage place failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+impl ContainerError {
+    /// Returns whether the same call may succeed later without anything being changed by hand.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Storage(error) if error.is_retryable())
+    }
 }

@@ -3,10 +3,34 @@
 //! `docs/format.md` specifies every byte. A container is header · body · index · trailer: the body is
 //! codec frames cut into cipher segments, the index says where each frame lies, the trailer where the
 //! index lies. Nothing is released before the MAC of the segment it came in has been checked.
+//!
+//! [`ContainerWriter`] writes, [`ContainerReader`] reads front to back, [`SeekableContainer`] any range;
+//! [`seal_bytes`] and [`open_bytes`] are for what fits in memory.
 
+mod assemble;
+mod batcher;
 mod error;
+mod frame;
+mod header;
+mod index;
+mod layout;
+mod ordered;
+mod pipeline;
+mod reader;
+mod rope;
+mod scan;
+mod seekable;
+mod small;
+mod subject;
+mod trailer;
+mod writer;
 
 pub use error::ContainerError;
+pub use header::{FORMAT_VERSION, MAGIC};
+pub use reader::ContainerReader;
+pub use seekable::SeekableContainer;
+pub use small::{open_bytes, seal_bytes};
+pub use writer::ContainerWriter;
 
 use std::fmt;
 use std::sync::Arc;
@@ -123,6 +147,12 @@ impl ContainerOptions {
         self
     }
 
+    /// Sets the segment length in bytes.
+    pub fn with_segment_len(mut self, bytes: usize) -> Self {
+        self.segment_len = bytes;
+        self
+    }
+
     /// Sets the frame length in bytes.
     pub fn with_frame_len(mut self, bytes: usize) -> Self {
         self.frame_len = bytes;
@@ -136,6 +166,20 @@ impl ContainerOptions {
 pub struct ContainerReport {
     /// What the storage place says of it.
     pub object: ObjectMeta,
+    /// Bytes that were written into it.
+    pub plaintext_bytes: u64,
+    /// Bytes that are stored.
+    pub stored_bytes: u64,
+    /// Frames in its body.
+    pub frames: u64,
+    /// Hash of the stored bytes.
+    pub content_hash: ContentHash,
+}
+
+/// What a container that was read to its end amounts to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ContainerSummary {
     /// Bytes that were written into it.
     pub plaintext_bytes: u64,
     /// Bytes that are stored.
