@@ -1,1 +1,28 @@
-//! Placeholder.
+//! Starts the real servers that the tests use, and breaks them on purpose.
+//!
+//! Each server listens on loopback at a free port, keeps its data in a temporary folder and ends when its value is
+//! dropped. Nothing here returns an error: a test that has no server panics, with the end of the server's log, or,
+//! where a program is missing, with the advice to run `scripts/setup`. A test never passes because a server is absent.
+
+mod http;
+mod ports;
+mod process;
+mod programs;
+
+pub mod azurite;
+pub mod fault_proxy;
+pub mod full_disk;
+pub mod gcs;
+pub mod ministack;
+pub mod postgres;
+pub mod sample_schema;
+pub mod seaweedfs;
+
+pub use azurite::Azurite;
+pub use fault_proxy::FaultProxy;
+pub use full_disk::FullDisk;
+pub use gcs::GcsServer;
+pub use ministack::Ministack;
+pub use postgres::{PgServer, postgres_bins};
+pub use programs::{program, python};
+pub use seaweedfs::SeaweedFs;

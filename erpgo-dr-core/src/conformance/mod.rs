@@ -1,1 +1,3 @@
 //! Conformance suites: what every implementation of a trait must do. Each function panics where one does not.
+
+pub mod encryptor;

@@ -1,9 +1,20 @@
 //! Talks to PostgreSQL: probes servers, streams backups out of them and back in. Never sees a key.
 
+mod connection;
+mod contents;
 mod error;
+mod inspect;
+mod logical;
+mod programs;
+mod quoting;
 pub mod throwaway;
 
+pub use connection::{Client, ConnectionSettings, SslMode};
+pub use contents::{DatabaseGrant, DatabaseProperties, DatabaseSetting, Extension, compare_tables};
 pub use error::PostgresError;
+pub use inspect::{CheckOutcome, ServerInspector};
+pub use logical::{DatabaseSelection, DumpOptions, LogicalDriver, RestoreOptions, TableName};
+pub use programs::{ClientProgram, ClientPrograms};
 
 use std::fmt;
 use std::ops::Range;
@@ -167,8 +178,14 @@ pub struct BackupContents {
     pub server: ServerInfo,
     /// `full`, `schema` or `data`.
     pub scope: Scope,
+    /// The major version of the pg_dump that made it: an older pg_restore may not be able to read it.
+    #[serde(default)]
+    pub dumped_with: u32,
     /// The databases in it.
     pub databases: Vec<DatabaseContents>,
+    /// What is not as complete as it could be, such as roles without their passwords.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// How much of a database a logical backup takes.
@@ -196,6 +213,12 @@ pub struct DatabaseContents {
     pub toc_entries: u64,
     /// Where the data of tables and large objects lies, and its fingerprint.
     pub tables: Vec<TableContents>,
+    /// The snapshot that it was made in, where one could be exported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
+    /// What the database itself is like.
+    #[serde(default)]
+    pub properties: DatabaseProperties,
 }
 
 /// The data of one table (or of the large objects) in a dump, fingerprinted in the dump's own snapshot.
