@@ -8,6 +8,8 @@ mod aes_cbc_hmac;
 mod error;
 mod kdf;
 mod key;
+pub mod keys;
+pub mod openssl_enc;
 mod segment;
 
 pub use aes_cbc_hmac::Aes256CbcHmac;
