@@ -10,11 +10,13 @@ mod kdf;
 mod key;
 pub mod keys;
 pub mod openssl_enc;
+mod record;
 mod segment;
 
 pub use aes_cbc_hmac::Aes256CbcHmac;
 pub use error::CryptoError;
 pub use key::EpochKey;
+pub use record::{record_mac, record_mac_matches};
 pub use segment::{SEGMENT_PREFIX, SegmentPrefix, SegmentRun};
 
 use std::fmt;

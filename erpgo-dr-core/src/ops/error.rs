@@ -1,35 +1,187 @@
 //! The error of the whole library, and the kinds by which a caller decides what to do.
 
+use std::error::Error as StdError;
+
+use crate::codec::CodecError;
 use crate::container::ContainerError;
 use crate::crypto::CryptoError;
 use crate::postgres::PostgresError;
+use crate::repository::RepositoryError;
 use crate::storage::StorageError;
 
 /// A result of the library's top layer.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What a failure means for the caller: what to do next depends on this and on little else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// An option or a setting is wrong.
-    Invalid,
-}
-
 /// Any failure of the library.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// The repository: catalogue, keys, leases.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
     /// A container could not be written or trusted.
     #[error(transparent)]
     Container(#[from] ContainerError),
     /// Keys or ciphertext.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
+    /// A codec or its name.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
     /// PostgreSQL or its client programs.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
     /// A storage place.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// Something outside of the repository could not be read or written.
+    #[error("cannot {action}")]
+    Io {
+        /// What was tried, and on what.
+        action: String,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// What a failure means for the caller: what to do next depends on this and on little else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// An option, a setting or an argument is wrong. Nothing was done.
+    Invalid,
+    /// What was asked for is not there.
+    NotFound,
+    /// What was to be made is there already.
+    AlreadyExists,
+    /// A key, passphrase or identity is missing or wrong.
+    Locked,
+    /// Stored data is damaged, or somebody altered it.
+    Integrity,
+    /// Stored data must be thawed before it can be read.
+    Archived,
+    /// Credentials or permissions do not allow it.
+    Permission,
+    /// A disk or a storage place is full.
+    NoSpace,
+    /// A server or a storage place cannot be reached; trying again may help.
+    Unavailable,
+    /// PostgreSQL or one of its programs said no.
+    Database,
+    /// A guard stopped what would have destroyed data.
+    Refused,
+    /// Another process is at it.
+    Busy,
+    /// The operating system failed a read or write outside of the repository.
+    Io,
+}
+
+impl Error {
+    /// Returns what the failure means for the caller, found at the innermost error that this library typed.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Repository(error) => repository_kind(error),
+            Self::Container(error) => container_kind(error),
+            Self::Crypto(error) => crypto_kind(error),
+            Self::Codec(error) => codec_kind(error),
+            Self::Postgres(error) => postgres_kind(error),
+            Self::Storage(error) => storage_kind(error),
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => ErrorKind::NoSpace,
+            Self::Io { .. } => ErrorKind::Io,
+        }
+    }
+
+    /// Returns whether the same call may succeed later without anything being changed by hand.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Unavailable | ErrorKind::Busy)
+    }
+}
+
+fn repository_kind(error: &RepositoryError) -> ErrorKind {
+    use RepositoryError as E;
+    match error {
+        E::NotARepository { .. } | E::NoSuchSlot { .. } | E::NoSuchBackup(_) | E::NoBackup(_) => ErrorKind::NotFound,
+        E::AlreadyInitialized { .. } | E::SlotExists { .. } => ErrorKind::AlreadyExists,
+        E::UnsupportedFormat { .. } | E::NoSlots => ErrorKind::Invalid,
+        E::Damaged { .. } | E::NotAuthentic { .. } | E::EpochConflict { .. } => ErrorKind::Integrity,
+        E::Locked { .. } | E::NoSlotOpened { .. } => ErrorKind::Locked,
+        E::LastSlot { .. } | E::OnHold { .. } => ErrorKind::Refused,
+        E::Busy { .. } | E::Revoked { .. } => ErrorKind::Busy,
+        E::Container(error) => container_kind(error),
+        E::Crypto(error) => crypto_kind(error),
+        E::Storage(error) => storage_kind(error),
+    }
+}
+
+fn container_kind(error: &ContainerError) -> ErrorKind {
+    use ContainerError as E;
+    match error {
+        E::Storage(error) => storage_kind(error),
+        E::Codec { source, .. } => codec_kind(source),
+        E::NoKey { .. } => ErrorKind::Locked,
+        E::InvalidOption { .. } | E::OutOfRange { .. } | E::UnsupportedVersion { .. } => ErrorKind::Invalid,
+        _ => ErrorKind::Integrity,
+    }
+}
+
+fn codec_kind(error: &CodecError) -> ErrorKind {
+    match error {
+        CodecError::Corrupt { .. } | CodecError::WrongLength { .. } => ErrorKind::Integrity,
+        _ => ErrorKind::Invalid,
+    }
+}
+
+fn crypto_kind(error: &CryptoError) -> ErrorKind {
+    use CryptoError as E;
+    match error {
+        E::SegmentNotAuthentic { .. } | E::SegmentOutOfOrder { .. } | E::SegmentMalformed { .. } => {
+            ErrorKind::Integrity
+        }
+        _ => ErrorKind::Locked,
+    }
+}
+
+fn storage_kind(error: &StorageError) -> ErrorKind {
+    use StorageError as E;
+    match error {
+        E::NotFound { .. } => ErrorKind::NotFound,
+        E::AlreadyExists { .. } => ErrorKind::AlreadyExists,
+        E::Archived { .. } => ErrorKind::Archived,
+        E::PermissionDenied { .. } => ErrorKind::Permission,
+        E::NoSpace { .. } => ErrorKind::NoSpace,
+        E::TooLarge { .. } => ErrorKind::Integrity,
+        E::Unsupported { .. } | E::InvalidAddress { .. } | E::InvalidStorageClass(_) => ErrorKind::Invalid,
+        _ => ErrorKind::Unavailable,
+    }
+}
+
+fn postgres_kind(error: &PostgresError) -> ErrorKind {
+    use PostgresError as E;
+    match error {
+        E::Connect { .. } | E::Pipe { .. } => ErrorKind::Unavailable,
+        E::InvalidSettings(_) | E::InvalidOptions(_) => ErrorKind::Invalid,
+        E::NoSuchDatabase { .. } | E::NotInBackup(_) | E::NoClientProgram { .. } => ErrorKind::NotFound,
+        E::MalformedArchive(_) | E::ContentsDiffer(_) => ErrorKind::Integrity,
+        E::TargetNotEmpty { .. } => ErrorKind::Refused,
+        E::Sink(source) | E::Source(source) => boxed_kind(source.as_ref()),
+        E::File { .. } | E::Spawn { .. } => ErrorKind::Io,
+        _ => ErrorKind::Database,
+    }
+}
+
+/// Finds one of our own errors in a boxed one, along its chain of sources.
+fn boxed_kind(error: &(dyn StdError + 'static)) -> ErrorKind {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let known = (error.downcast_ref().map(container_kind))
+            .or_else(|| error.downcast_ref().map(storage_kind))
+            .or_else(|| error.downcast_ref().map(repository_kind))
+            .or_else(|| error.downcast_ref().map(postgres_kind));
+        if let Some(kind) = known {
+            return kind;
+        }
+        next = error.source();
+    }
+    ErrorKind::Io
 }

@@ -1,5 +1,213 @@
 //! The repository: catalogue, manifests, leases and key epochs over a storage place.
+//!
+//! `docs/format.md` says which objects there are and in which order they are written. A backup exists when
+//! its catalogue entry exists, and never before; whatever a crash leaves behind is invisible, and prune
+//! finds it. This layer knows what objects mean, and neither how a database is read nor when to act.
 
-/// A repository that has been opened.
+mod catalogue;
+mod dump;
+mod epoch;
+mod error;
+mod keyring;
+mod layout;
+mod lease;
+mod manifest;
+mod record;
+mod run;
+mod settings;
+mod slots;
+mod summary;
+mod sweep;
+mod verdict;
+
+pub use catalogue::{Catalogue, CatalogueEntry, CatalogueProblem};
+pub use epoch::{EpochInfo, EpochRole, SlotInfo};
+pub use error::RepositoryError;
+pub use keyring::Keyring;
+pub use lease::LEASE_TTL;
+pub use manifest::{ImportOrigin, MANIFEST_FORMAT, Manifest, StoredObject, StoredStream};
+pub use settings::{InitOptions, REPOSITORY_FORMAT, RepositorySettings};
+pub use summary::{PreviousEntry, Summary, SummaryDetails};
+pub use verdict::{Hold, Verdict, VerifyLevel};
+
+pub(crate) use dump::{DumpSink, DumpSource};
+pub(crate) use run::{BackupRun, Finished};
+pub(crate) use sweep::Leftovers;
+
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::compute::ComputePool;
+use crate::container::{ObjectIdentity, ObjectKind, SealingKey, open_bytes};
+use crate::crypto::keys::{SlotName, Unlocker, Wrapper};
+use crate::storage::{Storage, StorageExt as _};
+use crate::types::{BackupId, ContentHash, RepositoryId};
+
+const MANIFEST_LIMIT: usize = 256 << 20;
+
+/// What a repository works with, beside its storage place.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// The threads that compress and encrypt.
+    pub pool: ComputePool,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// A repository that has been opened. Reading it needs keys: see [`Repository::unlock`].
 #[derive(Debug)]
-pub struct Repository;
+pub struct Repository {
+    storage: Arc<dyn Storage>,
+    environment: Environment,
+    settings: RepositorySettings,
+    keyring: Keyring,
+}
+
+impl Repository {
+    /// Makes a repository at an empty place, with a key that each of `slots` can open.
+    ///
+    /// The last object written is `repo.json`; a crash before that leaves a place that can be used again.
+    ///
+    /// # Errors
+    /// [`RepositoryError::AlreadyInitialized`]; [`RepositoryError::Crypto`] when a slot cannot be made.
+    pub async fn init(
+        storage: Arc<dyn Storage>,
+        environment: Environment,
+        options: &InitOptions,
+        slots: &[(SlotName, Wrapper)],
+    ) -> Result<Self, RepositoryError> {
+        let place = layout::settings();
+        if storage.head(&place).await.is_ok() {
+            return Err(RepositoryError::AlreadyInitialized { location: storage.location() });
+        }
+        let now = environment.clock.now();
+        let (root, key) = epoch::begin(storage.as_ref(), now, None, false, slots).await?;
+        let settings = RepositorySettings::new(RepositoryId::generate(), now, root.clone(), options);
+        let stored = record::encode(&place, settings::DOMAIN, &root, &key, &settings);
+        storage.create(&place, stored).await.map_err(|error| match error {
+            crate::storage::StorageError::AlreadyExists { location, .. } => {
+                RepositoryError::AlreadyInitialized { location }
+            }
+            error => error.into(),
+        })?;
+        let mut keyring = Keyring::default();
+        keyring.insert(root, key);
+        Ok(Self { storage, environment, settings, keyring })
+    }
+
+    /// Opens the repository at a place, without any key.
+    ///
+    /// # Errors
+    /// [`RepositoryError::NotARepository`], [`RepositoryError::UnsupportedFormat`].
+    pub async fn open(storage: Arc<dyn Storage>, environment: Environment) -> Result<Self, RepositoryError> {
+        let found = record::load::<RepositorySettings>(storage.as_ref(), &layout::settings()).await?;
+        let Some(found) = found else {
+            return Err(RepositoryError::NotARepository { location: storage.location() });
+        };
+        found.value.check_format()?;
+        Ok(Self { storage, environment, settings: found.value, keyring: Keyring::default() })
+    }
+
+    /// Opens every epoch that `unlocker` has a slot in, and checks `repo.json` and the chain of epochs.
+    ///
+    /// May be called several times, with different unlockers.
+    ///
+    /// # Errors
+    /// [`RepositoryError::NoSlotOpened`] or the one slot's own error; [`RepositoryError::NotAuthentic`] and
+    /// [`RepositoryError::EpochConflict`] when something was forged.
+    pub async fn unlock(&mut self, unlocker: &Unlocker) -> Result<(), RepositoryError> {
+        let storage = self.storage.as_ref();
+        let table = epoch::list_slots(storage).await?;
+        let mut keyring = self.keyring.clone();
+        epoch::unlock(storage, &table, unlocker, &mut keyring).await?;
+        if let Some(found) = record::load::<RepositorySettings>(storage, &layout::settings()).await?
+            && let Ok(key) = keyring.require(&found.epoch)
+        {
+            found.authenticate(settings::DOMAIN, &key)?;
+            self.settings = found.value;
+        }
+        let active = epoch::active(storage, &table, &keyring, &self.settings.epoch).await?;
+        keyring.seal_with(active);
+        self.keyring = keyring;
+        Ok(())
+    }
+
+    /// Begins an epoch for this run alone, which only `slots` can open: for a host that holds no secret.
+    ///
+    /// What is sealed from now on, this host can read until the value is dropped, and never after.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Crypto`] when a slot cannot be made.
+    pub async fn begin_run_epoch(&mut self, slots: &[(SlotName, Wrapper)]) -> Result<(), RepositoryError> {
+        let now = self.environment.clock.now();
+        let (id, key) = epoch::begin(self.storage.as_ref(), now, None, true, slots).await?;
+        self.keyring.insert(id.clone(), key);
+        self.keyring.seal_with(id);
+        Ok(())
+    }
+
+    /// Returns the place that the repository lies in.
+    pub fn storage(&self) -> &Arc<dyn Storage> {
+        &self.storage
+    }
+
+    /// Returns what the repository says of itself.
+    pub fn settings(&self) -> &RepositorySettings {
+        &self.settings
+    }
+
+    /// Returns the keys that have been unlocked.
+    pub fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    /// Returns the threads and the clock that the repository works with.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// Reads the catalogue as it is now.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Storage`] when the place cannot be read; a bad entry is a problem in the result.
+    pub async fn catalogue(&self) -> Result<Catalogue, RepositoryError> {
+        Catalogue::load(self.storage.as_ref(), &self.keyring).await
+    }
+
+    /// Reads the manifest of a backup, and checks that it is the one its catalogue entry names.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Container`] when it is not authentic, [`RepositoryError::Damaged`] when it is
+    /// another one than was committed.
+    pub async fn manifest(&self, summary: &Summary) -> Result<Manifest, RepositoryError> {
+        let key = &summary.manifest.key;
+        let damaged = |reason: String| RepositoryError::Damaged { record: key.to_string(), reason };
+        if *key != layout::manifest(&summary.id) {
+            return Err(damaged(format!("the catalogue entry of {} does not name it rightly", summary.id)));
+        }
+        let stored = self.storage.read(key, MANIFEST_LIMIT).await?;
+        let plain = open_bytes(&stored, &manifest_identity(&summary.id), &self.keyring, MANIFEST_LIMIT)?;
+        if ContentHash::of(&stored) != summary.manifest.hash {
+            return Err(damaged("it is not the one that was committed".to_owned()));
+        }
+        let manifest: Manifest = serde_json::from_slice(&plain).map_err(|error| damaged(error.to_string()))?;
+        if manifest.format > MANIFEST_FORMAT {
+            return Err(RepositoryError::UnsupportedFormat { format: manifest.format });
+        }
+        Ok(manifest)
+    }
+
+    /// Opens the streams of a backup for reading.
+    pub(crate) fn dump_source(&self, manifest: &Manifest) -> DumpSource {
+        let keys = Arc::new(self.keyring.clone());
+        DumpSource::new(Arc::clone(&self.storage), self.environment.pool.clone(), keys, manifest.streams.clone())
+    }
+
+    fn sealing_key(&self) -> Result<SealingKey, RepositoryError> {
+        self.keyring.sealing_key(&self.settings.epoch)
+    }
+}
+
+fn manifest_identity(id: &BackupId) -> ObjectIdentity {
+    ObjectIdentity::new(ObjectKind::Manifest, layout::manifest(id).to_string())
+}

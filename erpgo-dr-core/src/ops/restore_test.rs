@@ -1,0 +1,187 @@
+//! Proves a backup by restoring it into a throwaway server and comparing what came back.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::Result;
+use crate::postgres::throwaway::{RunAs, ThrowawayOptions, ThrowawayServer};
+use crate::postgres::{
+    CheckOutcome, ClientPrograms, ConnectionSettings, DatabaseDriver as _, LogicalDriver, PostgresError,
+    RestoreOptions, compare_tables,
+};
+use crate::progress::{Phase, PhaseGuard, Progress};
+use crate::repository::{Manifest, Repository, Verdict, VerifyLevel};
+use crate::types::BackupId;
+
+/// How a restore is tested.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RestoreTestOptions {
+    /// Finds the programs of the server's major version.
+    pub programs: ClientPrograms,
+    /// Where the throwaway server keeps its data, in the clear.
+    pub scratch: PathBuf,
+    /// The account that it runs as.
+    pub run_as: Option<RunAs>,
+    /// Restore jobs that run at once.
+    pub jobs: usize,
+    /// What else must hold in the restored databases.
+    pub checks: Vec<SqlCheck>,
+}
+
+impl RestoreTestOptions {
+    /// Tests with the server programs that `programs` finds, and everything the server writes under `scratch`.
+    pub fn new(programs: ClientPrograms, scratch: impl Into<PathBuf>) -> Self {
+        Self { programs, scratch: scratch.into(), run_as: None, jobs: 1, checks: Vec::new() }
+    }
+
+    /// Sets the account that the server runs as.
+    pub fn with_run_as(mut self, account: Option<RunAs>) -> Self {
+        self.run_as = account;
+        self
+    }
+
+    /// Sets how many restore jobs run at once.
+    pub fn with_jobs(mut self, jobs: usize) -> Self {
+        self.jobs = jobs.max(1);
+        self
+    }
+
+    /// Sets what else must hold.
+    pub fn with_checks(mut self, checks: Vec<SqlCheck>) -> Self {
+        self.checks = checks;
+        self
+    }
+}
+
+/// A question to a restored database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SqlCheck {
+    /// Its name in reports.
+    pub name: String,
+    /// The database to ask.
+    pub database: String,
+    /// The query: it passes when it returns one row whose first column is true.
+    pub query: String,
+}
+
+/// Restores a backup into a throwaway server of the same major version, with no network, and compares it.
+///
+/// Rows, bytes and checksums of every table must be those of backup time, and every check must pass. The time
+/// from the first byte read to databases that answer is the observed RTO. The verdict is recorded.
+///
+/// # Errors
+/// What hinders the work: no programs of that version, no scratch space, a repository that cannot be read.
+/// What is wrong with the backup is a finding in the verdict.
+pub async fn restore_test(
+    repository: &Repository,
+    id: &BackupId,
+    options: &RestoreTestOptions,
+    progress: &dyn Progress,
+) -> Result<Verdict> {
+    let started = Instant::now();
+    let catalogue = repository.catalogue().await?;
+    let entry = super::select(&catalogue, &super::BackupSelector::Id(id.clone()))?;
+    let manifest = repository.manifest(&entry.summary).await?;
+    let phase = PhaseGuard::start(progress, Phase::RestoreTest, id.as_str(), Some(entry.summary.plaintext_bytes));
+    let server = start_server(&manifest, options).await?;
+    let tested = test(repository, &manifest, &server, options, progress).await;
+    let stopped = server.stop().await;
+    let Tested { restore_seconds, findings } = tested?;
+    stopped?;
+    phase.finish();
+    let now = repository.environment().clock.now();
+    let seconds = started.elapsed().as_secs_f64();
+    let mut verdict = Verdict::new(id.clone(), now, VerifyLevel::Restore, seconds, findings);
+    verdict.restore_seconds = restore_seconds;
+    repository.record_verdict(&verdict).await?;
+    Ok(verdict)
+}
+
+struct Tested {
+    restore_seconds: Option<f64>,
+    findings: Vec<String>,
+}
+
+async fn start_server(manifest: &Manifest, options: &RestoreTestOptions) -> Result<ThrowawayServer> {
+    let folder = server_programs(&options.programs, manifest.contents.server.major()).await?;
+    let mut throwaway = ThrowawayOptions::new(folder, &options.scratch);
+    if let Some(account) = options.run_as {
+        throwaway = throwaway.run_as(account);
+    }
+    Ok(ThrowawayServer::start(throwaway).await?)
+}
+
+/// Finds the server programs of exactly this major version: a newer server would prove something else.
+async fn server_programs(programs: &ClientPrograms, major: u32) -> Result<PathBuf> {
+    let initdb = programs.find("initdb", major).await?;
+    match initdb.path.parent() {
+        Some(folder) if initdb.major == major => Ok(folder.to_owned()),
+        _ => Err(PostgresError::NoClientProgram {
+            program: "initdb",
+            wanted: major,
+            found: initdb.major.to_string(),
+            searched: initdb.path.display().to_string(),
+        }
+        .into()),
+    }
+}
+
+fn settings(server: &ThrowawayServer) -> ConnectionSettings {
+    let connection = server.connection();
+    ConnectionSettings::new(connection.socket_folder.display().to_string())
+        .port(connection.port)
+        .user(&connection.user)
+        .database("postgres")
+}
+
+async fn test(
+    repository: &Repository,
+    manifest: &Manifest,
+    server: &ThrowawayServer,
+    options: &RestoreTestOptions,
+    progress: &dyn Progress,
+) -> Result<Tested> {
+    let wanted = RestoreOptions::new().restore_globals(true).jobs(options.jobs).no_tablespaces(true);
+    let driver = LogicalDriver::new(settings(server), options.programs.clone()).restore_options(wanted);
+    let source = repository.dump_source(manifest);
+    let started = Instant::now();
+    match driver.restore(&source, &manifest.contents, progress).await {
+        Ok(_) => {}
+        Err(error) => return refused(error),
+    }
+    let restore_seconds = Some(started.elapsed().as_secs_f64());
+    let mut findings = Vec::new();
+    for database in &manifest.contents.databases {
+        let found = driver.fingerprint_database(&database.database).await?;
+        if let Err(difference) = compare_tables(&database.tables, &found) {
+            findings.push(format!("{}: {difference}", database.database));
+        }
+    }
+    for check in &options.checks {
+        findings.extend(run_check(&driver, check).await);
+    }
+    Ok(Tested { restore_seconds, findings })
+}
+
+/// What the backup's own bytes cause is a finding; what hinders the work is an error.
+fn refused(error: PostgresError) -> Result<Tested> {
+    let error = super::Error::from(error);
+    match error.kind() {
+        super::ErrorKind::Integrity | super::ErrorKind::Database => {
+            Ok(Tested { restore_seconds: None, findings: vec![super::verify::chain(&error)] })
+        }
+        _ => Err(error),
+    }
+}
+
+async fn run_check(driver: &LogicalDriver, check: &SqlCheck) -> Option<String> {
+    match driver.inspector().run_check(&check.database, &check.query).await {
+        Ok(CheckOutcome { passed: true, .. }) => None,
+        Ok(outcome) => Some(format!("check {:?} failed: {}", check.name, outcome.detail)),
+        Err(error) => Some(format!("check {:?} failed: {}", check.name, super::verify::chain(&error))),
+    }
+}

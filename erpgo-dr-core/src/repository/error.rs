@@ -1,0 +1,130 @@
+//! What can go wrong with a repository as a whole.
+
+use crate::container::ContainerError;
+use crate::crypto::CryptoError;
+use crate::storage::StorageError;
+use crate::types::{BackupId, EpochId};
+
+/// A failure of the catalogue, the keys or the leases.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RepositoryError {
+    /// There is no repository at this place.
+    #[error("no repository at {location}")]
+    NotARepository {
+        /// The place.
+        location: String,
+    },
+    /// There is one already.
+    #[error("{location} already holds a repository")]
+    AlreadyInitialized {
+        /// The place.
+        location: String,
+    },
+    /// The repository was made by a newer version.
+    #[error("repository format {format} is newer than this build reads")]
+    UnsupportedFormat {
+        /// Its format version.
+        format: u32,
+    },
+    /// A record cannot be parsed.
+    #[error("{record} is damaged: {reason}")]
+    Damaged {
+        /// The record's key.
+        record: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A record's MAC does not match.
+    #[error("{record} is not authentic: it was altered, or comes from another place")]
+    NotAuthentic {
+        /// The record's key.
+        record: String,
+    },
+    /// The repository has not been unlocked with a key for this.
+    #[error("no key for epoch {epoch}")]
+    Locked {
+        /// The epoch.
+        epoch: EpochId,
+    },
+    /// None of the slots could be opened with what was given.
+    #[error("no key slot could be opened: {detail}")]
+    NoSlotOpened {
+        /// Which slots were tried, and why each failed.
+        detail: String,
+    },
+    /// Two epochs claim to follow the same one.
+    #[error("epochs {first} and {second} both claim to follow {previous}: one of them was not made by you")]
+    EpochConflict {
+        /// The epoch that both name.
+        previous: EpochId,
+        /// One successor.
+        first: EpochId,
+        /// The other.
+        second: EpochId,
+    },
+    /// An epoch that nobody could open.
+    #[error("an epoch needs at least one slot: without one, what it seals could never be read")]
+    NoSlots,
+    /// A slot name that is taken.
+    #[error("epoch {epoch} already has a slot {slot}")]
+    SlotExists {
+        /// The epoch.
+        epoch: EpochId,
+        /// The slot.
+        slot: String,
+    },
+    /// A slot that does not exist.
+    #[error("no slot {slot} in any epoch")]
+    NoSuchSlot {
+        /// The slot.
+        slot: String,
+    },
+    /// The last slot of an epoch must stay: without it, what the epoch sealed is lost.
+    #[error("slot {slot} is the last of epoch {epoch}: without it its backups could never be read again")]
+    LastSlot {
+        /// The epoch.
+        epoch: EpochId,
+        /// The slot.
+        slot: String,
+    },
+    /// There is no such backup.
+    #[error("no backup {0}")]
+    NoSuchBackup(String),
+    /// There is no backup at all that would do.
+    #[error("the repository has no {0}")]
+    NoBackup(&'static str),
+    /// Another process is doing what only one may do.
+    #[error("{holder} holds the {purpose} lease (renewed {renewed})")]
+    Busy {
+        /// What the lease is for.
+        purpose: String,
+        /// Who holds it.
+        holder: String,
+        /// When it was last renewed.
+        renewed: String,
+    },
+    /// The run lost its lease, and what it wrote was collected as left over.
+    #[error("backup {id} was taken for dead and revoked by prune: its lease was not renewed in time")]
+    Revoked {
+        /// The run.
+        id: BackupId,
+    },
+    /// A backup is on hold.
+    #[error("backup {id} is on hold: {reason}")]
+    OnHold {
+        /// The backup.
+        id: BackupId,
+        /// Why.
+        reason: String,
+    },
+    /// A sealed object.
+    #[error(transparent)]
+    Container(#[from] ContainerError),
+    /// A key slot.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+    /// The storage place.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}

@@ -1,0 +1,79 @@
+//! Where everything lies: the one place that spells object keys.
+
+use crate::types::{BackupId, EpochId, ObjectKey};
+
+/// The folder of catalogue entries and manifests.
+pub(crate) const BACKUPS: &str = "backups";
+/// The folder of logical dump streams.
+pub(crate) const DUMPS: &str = "dumps";
+/// The folder of epochs and their slots.
+pub(crate) const KEYS: &str = "keys";
+/// The folder of leases.
+pub(crate) const LEASES: &str = "state/leases";
+/// The folder of prune's records of what it removed.
+pub(crate) const EXPIRED: &str = "state/expired";
+/// The folder of verdicts about backups.
+pub(crate) const VERDICTS: &str = "state/verdicts";
+/// The folder of holds.
+pub(crate) const HOLDS: &str = "state/holds";
+
+const SPELLED_HERE: &str = "made of checked identifiers and literals";
+
+fn key(text: String) -> ObjectKey {
+    ObjectKey::new(text).expect(SPELLED_HERE)
+}
+
+/// `repo.json`
+pub(crate) fn settings() -> ObjectKey {
+    key("repo.json".to_owned())
+}
+
+/// `backups/<id>/summary`: the commit point.
+pub(crate) fn summary(id: &BackupId) -> ObjectKey {
+    key(format!("{BACKUPS}/{id}/summary"))
+}
+
+/// `backups/<id>/manifest`
+pub(crate) fn manifest(id: &BackupId) -> ObjectKey {
+    key(format!("{BACKUPS}/{id}/manifest"))
+}
+
+/// `dumps/<id>/<stream>-<part>`
+pub(crate) fn dump_part(id: &BackupId, stream: u32, part: u32) -> ObjectKey {
+    key(format!("{DUMPS}/{id}/{stream:04}-{part:04}"))
+}
+
+/// `keys/<epoch>/epoch.json`
+pub(crate) fn epoch(id: &EpochId) -> ObjectKey {
+    key(format!("{KEYS}/{id}/epoch.json"))
+}
+
+/// `keys/<epoch>/<slot>.<suffix>`
+pub(crate) fn slot(epoch: &EpochId, slot: &str, suffix: &str) -> ObjectKey {
+    key(format!("{KEYS}/{epoch}/{slot}.{suffix}"))
+}
+
+/// `state/leases/<purpose>-<holder>`
+pub(crate) fn lease(purpose: &str, holder: &str) -> ObjectKey {
+    key(format!("{LEASES}/{purpose}-{holder}"))
+}
+
+/// `state/expired/<id>`
+pub(crate) fn expired(id: &BackupId) -> ObjectKey {
+    key(format!("{EXPIRED}/{id}"))
+}
+
+/// `state/verdicts/<id>/<time>`
+pub(crate) fn verdict(id: &BackupId, name: &str) -> ObjectKey {
+    key(format!("{VERDICTS}/{id}/{name}"))
+}
+
+/// `state/holds/<id>`
+pub(crate) fn hold(id: &BackupId) -> ObjectKey {
+    key(format!("{HOLDS}/{id}"))
+}
+
+/// Returns the backup whose folder under `root` an object lies in.
+pub(crate) fn backup_of(root: &str, object: &ObjectKey) -> Option<BackupId> {
+    object.as_str().strip_prefix(root)?.strip_prefix('/')?.split('/').next()?.parse().ok()
+}

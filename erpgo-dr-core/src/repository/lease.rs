@@ -1,0 +1,141 @@
+//! Leases: how runs on several hosts keep out of each other's way.
+//!
+//! A lease is an object that its holder writes again and again. Its age is measured by the clock of the
+//! storage place alone, so that hosts whose clocks disagree agree on who is alive. A lease keeps others
+//! from acting; it is not what a commit rests on: that is the creation of the catalogue entry.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::TryStreamExt as _;
+use serde::{Deserialize, Serialize};
+
+use super::{RepositoryError, layout};
+use crate::storage::{ObjectMeta, PutOptions, Storage, StorageExt as _};
+use crate::types::ObjectKey;
+
+/// How long a lease lives after its last renewal.
+pub const LEASE_TTL: Duration = Duration::from_secs(600);
+
+const RENEWALS_PER_TTL: u32 = 5;
+
+/// What a lease object says. Nothing rests on it but messages to people.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct LeaseText {
+    purpose: String,
+    holder: String,
+    renewed: DateTime<Utc>,
+}
+
+/// A lease that this process holds. It is renewed in the background, and given up by [`Lease::release`].
+///
+/// Dropping it stops the renewals; the lease then lapses by itself, as it does when the process is killed.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    storage: Arc<dyn Storage>,
+    object: ObjectKey,
+    renewals: tokio::task::JoinHandle<()>,
+}
+
+impl Lease {
+    /// Takes a lease that others may hold beside it.
+    pub(crate) async fn share(
+        storage: &Arc<dyn Storage>,
+        purpose: &str,
+        holder: &str,
+    ) -> Result<Self, RepositoryError> {
+        let object = layout::lease(purpose, holder);
+        let text = LeaseText { purpose: purpose.to_owned(), holder: holder.to_owned(), renewed: Utc::now() };
+        write(storage.as_ref(), &object, &text).await?;
+        let renewals = tokio::spawn(renew(Arc::clone(storage), object.clone(), text));
+        Ok(Self { storage: Arc::clone(storage), object, renewals })
+    }
+
+    /// Takes a lease that nobody else may hold for the same purpose.
+    ///
+    /// Each contender writes its own object and then looks for others, so that of two at the same instant
+    /// at least one sees the other and steps back; both may.
+    pub(crate) async fn exclusive(
+        storage: &Arc<dyn Storage>,
+        purpose: &str,
+        holder: &str,
+    ) -> Result<Self, RepositoryError> {
+        let lease = Self::share(storage, purpose, holder).await?;
+        let others = live_leases(storage.as_ref(), purpose).await?;
+        let Some(other) = others.into_iter().find(|meta| meta.key != lease.object) else { return Ok(lease) };
+        lease.release().await?;
+        Err(RepositoryError::Busy {
+            purpose: purpose.to_owned(),
+            holder: other.key.file_name().to_owned(),
+            renewed: other.last_modified.to_rfc3339(),
+        })
+    }
+
+    /// Gives the lease up.
+    pub(crate) async fn release(mut self) -> Result<(), RepositoryError> {
+        self.renewals.abort();
+        // A renewal that is under way could write the object again behind its removal.
+        let _ = (&mut self.renewals).await;
+        Ok(self.storage.delete(&self.object).await?)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.renewals.abort();
+    }
+}
+
+async fn write(storage: &dyn Storage, object: &ObjectKey, text: &LeaseText) -> Result<ObjectMeta, RepositoryError> {
+    let data = serde_json::to_vec(text).expect("a lease is plain JSON");
+    Ok(storage.write(object, data.into(), &PutOptions::default()).await?)
+}
+
+async fn renew(storage: Arc<dyn Storage>, object: ObjectKey, mut text: LeaseText) {
+    loop {
+        tokio::time::sleep(LEASE_TTL / RENEWALS_PER_TTL).await;
+        text.renewed = Utc::now();
+        if let Err(error) = write(storage.as_ref(), &object, &text).await {
+            tracing::warn!(lease = %object, error = %error, "could not renew a lease; trying again");
+        }
+    }
+}
+
+/// Lists the leases of a purpose that have been renewed in time, by the storage place's own clock.
+pub(crate) async fn live_leases(storage: &dyn Storage, purpose: &str) -> Result<Vec<ObjectMeta>, RepositoryError> {
+    let (live, _) = sort_leases(storage, purpose).await?;
+    Ok(live)
+}
+
+/// Removes the leases of runs that have died.
+pub(crate) async fn remove_lapsed(storage: &dyn Storage, purpose: &str) -> Result<(), RepositoryError> {
+    let (_, lapsed) = sort_leases(storage, purpose).await?;
+    for meta in lapsed {
+        storage.delete(&meta.key).await?;
+    }
+    Ok(())
+}
+
+async fn sort_leases(
+    storage: &dyn Storage,
+    purpose: &str,
+) -> Result<(Vec<ObjectMeta>, Vec<ObjectMeta>), RepositoryError> {
+    let prefix = format!("{purpose}-");
+    let all: Vec<ObjectMeta> = storage.list(layout::LEASES).try_collect().await?;
+    let now = storage_time(storage).await?;
+    let ttl = TimeDelta::from_std(LEASE_TTL).expect("ten minutes fit");
+    Ok(all
+        .into_iter()
+        .filter(|meta| meta.key.file_name().starts_with(&prefix))
+        .partition(|meta| now - meta.last_modified <= ttl))
+}
+
+/// Asks the storage place what time it is, by writing an object and looking at its time.
+pub(crate) async fn storage_time(storage: &dyn Storage) -> Result<DateTime<Utc>, RepositoryError> {
+    let object = layout::lease("clock", &format!("{:016x}", rand::random::<u64>()));
+    storage.write(&object, bytes::Bytes::from_static(b"{}"), &PutOptions::default()).await?;
+    let time = storage.head(&object).await.map(|meta| meta.last_modified);
+    storage.delete(&object).await?;
+    Ok(time?)
+}

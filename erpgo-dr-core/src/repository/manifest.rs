@@ -1,0 +1,66 @@
+//! The map of a backup: what it contains and which objects hold it. Sealed; the catalogue entry names its hash.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::postgres::{BackupContents, StreamInfo};
+use crate::types::{BackupId, ContentHash, ObjectKey};
+
+/// The version of the manifest format that this build writes.
+pub const MANIFEST_FORMAT: u32 = 1;
+
+/// Everything that a restore needs to know of a backup.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Manifest {
+    /// The format version.
+    pub format: u32,
+    /// The backup.
+    pub id: BackupId,
+    /// How it was made: `logical`, or `import` for a file of other tools.
+    pub kind: String,
+    /// When it began.
+    pub created: DateTime<Utc>,
+    /// The version of the software that made it.
+    pub tool_version: String,
+    /// What the driver recorded of the databases in it.
+    pub contents: BackupContents,
+    /// Its streams, by number.
+    pub streams: Vec<StoredStream>,
+    /// Where an imported file came from, and what its layers were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<ImportOrigin>,
+}
+
+/// Where an adopted file came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportOrigin {
+    /// Its name.
+    pub file: String,
+    /// Its layers from the outside in: `openssl`, `gzip`, `pg_dump`.
+    pub layers: Vec<String>,
+    /// Whether nothing vouches for the file: `openssl enc` cannot tell an altered file from a good one.
+    pub unauthenticated: bool,
+}
+
+/// A stream and the objects that hold it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredStream {
+    /// The stream.
+    pub info: StreamInfo,
+    /// Its parts, in order.
+    pub parts: Vec<StoredObject>,
+}
+
+/// An object of a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredObject {
+    /// Its key.
+    pub key: ObjectKey,
+    /// Bytes of plaintext in it.
+    pub plaintext_bytes: u64,
+    /// Bytes that are stored.
+    pub stored_bytes: u64,
+    /// Hash of the stored bytes.
+    pub hash: ContentHash,
+}

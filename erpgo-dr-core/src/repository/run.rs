@@ -1,0 +1,148 @@
+//! A backup in the making: from its lease to its commit.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::lease::Lease;
+use super::manifest::{MANIFEST_FORMAT, Manifest, StoredObject, StoredStream};
+use super::summary::{Summary, SummaryDetails, seal_details};
+use super::{DumpSink, Repository, RepositoryError, catalogue, dump, layout, manifest_identity};
+use crate::codec::Codec;
+use crate::container::{SealingKey, seal_bytes};
+use crate::postgres::BackupContents;
+use crate::storage::{PutOptions, StorageClass, StorageError, StorageExt as _};
+use crate::types::{BackupId, ContentHash};
+
+/// The purpose of the lease that a running backup holds.
+pub(super) const PURPOSE: &str = "backup";
+
+/// A backup that has begun and does not exist yet.
+#[derive(Debug)]
+pub(crate) struct BackupRun<'a> {
+    repository: &'a Repository,
+    key: SealingKey,
+    id: BackupId,
+    created: DateTime<Utc>,
+    codec: Option<Codec>,
+    lease: Lease,
+}
+
+/// What a backup turned out to be.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) kind: &'static str,
+    pub(crate) contents: BackupContents,
+    pub(crate) streams: Vec<StoredStream>,
+    pub(crate) label: Option<String>,
+    pub(crate) origin: Option<super::ImportOrigin>,
+}
+
+impl<'a> BackupRun<'a> {
+    /// Draws an identifier and takes the lease that keeps prune away from what is written under it.
+    pub(crate) async fn begin(repository: &'a Repository, codec: Option<Codec>) -> Result<Self, RepositoryError> {
+        let key = repository.sealing_key()?;
+        let created = repository.environment.clock.now();
+        let id = BackupId::generate(created);
+        let lease = Lease::share(&repository.storage, PURPOSE, id.as_str()).await?;
+        Ok(Self { repository, key, id, created, codec, lease })
+    }
+
+    /// Returns the backup's identifier.
+    pub(crate) fn id(&self) -> &BackupId {
+        &self.id
+    }
+
+    /// Returns the sink that seals this backup's streams.
+    pub(crate) fn sink(&self, class: Option<StorageClass>) -> DumpSink {
+        let settings = &self.repository.settings;
+        let options = dump::DumpSinkOptions {
+            container: settings.container_options(self.codec),
+            put: PutOptions::default().with_storage_class(class),
+            part_bytes: settings.part_bytes,
+        };
+        let storage = Arc::clone(&self.repository.storage);
+        DumpSink::new(storage, self.repository.environment.pool.clone(), self.key.clone(), self.id.clone(), options)
+    }
+
+    /// Writes the manifest and then the catalogue entry, with whose creation the backup exists.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Revoked`] when prune took this run for dead meanwhile.
+    pub(crate) async fn commit(self, finished: Finished) -> Result<(Summary, Manifest), RepositoryError> {
+        let manifest = Manifest {
+            format: MANIFEST_FORMAT,
+            id: self.id.clone(),
+            kind: finished.kind.to_owned(),
+            created: self.created,
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            contents: finished.contents,
+            streams: finished.streams,
+            origin: finished.origin,
+        };
+        let stored_manifest = self.store_manifest(&manifest).await?;
+        let summary = self.summarize(&manifest, stored_manifest, finished.label).await?;
+        let (object, stored) = catalogue::encode_entry(summary.clone(), &self.key);
+        match self.repository.storage.create(&object, stored).await {
+            Ok(_) => {}
+            Err(StorageError::AlreadyExists { .. }) => return Err(RepositoryError::Revoked { id: self.id }),
+            Err(error) => return Err(error.into()),
+        }
+        self.release().await;
+        Ok((summary, manifest))
+    }
+
+    /// Gives up: removes what was written, as far as the storage place still answers.
+    pub(crate) async fn abandon(self) {
+        if let Err(error) = self.repository.remove_leftovers(&self.id).await {
+            tracing::warn!(backup = %self.id, %error, "could not remove what a failed backup left; prune will");
+        }
+        self.release().await;
+    }
+
+    async fn release(self) {
+        if let Err(error) = self.lease.release().await {
+            tracing::warn!(backup = %self.id, %error, "could not give up a lease; it will lapse by itself");
+        }
+    }
+
+    async fn store_manifest(&self, manifest: &Manifest) -> Result<StoredObject, RepositoryError> {
+        let plain = serde_json::to_vec(manifest).expect("a manifest is plain JSON");
+        let options = self.repository.settings.container_options(None);
+        let sealed = seal_bytes(&manifest_identity(&self.id), &self.key, &options, &plain)?;
+        let (hash, stored_bytes) = (ContentHash::of(&sealed), sealed.len() as u64);
+        let key = layout::manifest(&self.id);
+        self.repository.storage.write(&key, sealed.into(), &PutOptions::default()).await?;
+        Ok(StoredObject { key, plaintext_bytes: plain.len() as u64, stored_bytes, hash })
+    }
+
+    async fn summarize(
+        &self,
+        manifest: &Manifest,
+        stored_manifest: StoredObject,
+        label: Option<String>,
+    ) -> Result<Summary, RepositoryError> {
+        let objects: Vec<StoredObject> = manifest.streams.iter().flat_map(|stream| stream.parts.clone()).collect();
+        let server = &manifest.contents.server;
+        let details = SummaryDetails {
+            scope: manifest.contents.scope,
+            databases: manifest.contents.databases.iter().map(|found| found.database.clone()).collect(),
+            server_version: server.version.clone(),
+            server_major: server.major(),
+            system_identifier: server.system_identifier,
+            label,
+        };
+        Ok(Summary {
+            id: self.id.clone(),
+            kind: manifest.kind.clone(),
+            created: self.created,
+            finished: self.repository.environment.clock.now(),
+            plaintext_bytes: objects.iter().map(|object| object.plaintext_bytes).sum(),
+            stored_bytes: objects.iter().map(|object| object.stored_bytes).sum::<u64>() + stored_manifest.stored_bytes,
+            previous: self.repository.catalogue().await?.link(),
+            manifest: stored_manifest,
+            objects,
+            details: seal_details(&self.id, &self.key, &details)?,
+        })
+    }
+}

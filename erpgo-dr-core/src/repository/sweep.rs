@@ -1,0 +1,197 @@
+//! Removes backups and what crashed runs left, so that a crash in between leaves the repository valid.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::TimeDelta;
+use futures::TryStreamExt as _;
+
+use super::catalogue::{Catalogue, CatalogueEntry, EXPIRED_DOMAIN, ExpiredEntry};
+use super::lease::{self, Lease};
+use super::summary::{DOMAIN, Entry};
+use super::verdict::{HOLD_DOMAIN, Hold, VERDICT_DOMAIN, Verdict};
+use super::{Repository, RepositoryError, layout, record, run};
+use crate::storage::{ObjectMeta, PutOptions, StorageError, StorageExt as _};
+use crate::types::{BackupId, ObjectKey};
+
+/// How many verdicts of each backup are kept.
+const VERDICTS_KEPT: usize = 10;
+
+/// How long the mark of a revoked run stays: longer than any run can be out of touch and come back.
+const REVOCATION_KEPT: TimeDelta = TimeDelta::days(30);
+
+/// What runs left that never committed: for each its objects and their bytes.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Leftovers {
+    pub(crate) runs: BTreeMap<BackupId, Vec<ObjectMeta>>,
+}
+
+impl Leftovers {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.runs.values().flatten().map(|meta| meta.size).sum()
+    }
+}
+
+impl Repository {
+    /// Takes the lease that only one prune may hold.
+    pub(crate) async fn prune_lease(&self) -> Result<Lease, RepositoryError> {
+        let holder = format!("{:016x}", rand::random::<u64>());
+        Lease::exclusive(&self.storage, "prune", &holder).await
+    }
+
+    /// Finds the objects of runs that have neither a catalogue entry nor a live lease, and did nothing for `grace`.
+    pub(crate) async fn leftovers(
+        &self,
+        catalogue: &Catalogue,
+        grace: TimeDelta,
+    ) -> Result<Leftovers, RepositoryError> {
+        // Objects first, leases after: a run that begins in between is seen with its lease.
+        let mut runs: BTreeMap<BackupId, Vec<ObjectMeta>> = BTreeMap::new();
+        for root in [layout::BACKUPS, layout::DUMPS] {
+            let mut objects = self.storage.list(root);
+            while let Some(meta) = objects.try_next().await? {
+                if let Some(id) = layout::backup_of(root, &meta.key) {
+                    runs.entry(id).or_default().push(meta);
+                }
+            }
+        }
+        let now = lease::storage_time(self.storage.as_ref()).await?;
+        let live = self.live_runs().await?;
+        let idle = |objects: &[ObjectMeta]| objects.iter().all(|meta| now - meta.last_modified >= grace);
+        runs.retain(|id, objects| {
+            objects.retain(|meta| meta.key != layout::summary(id));
+            !objects.is_empty() && catalogue.find(id).is_none() && !live.contains(id) && idle(objects)
+        });
+        // An entry that could not be read is damaged, not absent.
+        runs.retain(|id, _| !catalogue.problems.iter().any(|problem| problem.subject.contains(id.as_str())));
+        Ok(Leftovers { runs })
+    }
+
+    async fn live_runs(&self) -> Result<BTreeSet<BackupId>, RepositoryError> {
+        let leases = lease::live_leases(self.storage.as_ref(), run::PURPOSE).await?;
+        let holder = |meta: ObjectMeta| meta.key.file_name().split_once('-')?.1.parse().ok();
+        Ok(leases.into_iter().filter_map(holder).collect())
+    }
+
+    /// Revokes a run that was taken for dead, and removes its objects.
+    ///
+    /// The mark lies where the run would create its catalogue entry: of the two, one creates the object.
+    /// Returns `false` when the run turned out to have committed.
+    pub(crate) async fn revoke(&self, id: &BackupId) -> Result<bool, RepositoryError> {
+        let key = self.sealing_key()?;
+        let object = layout::summary(id);
+        let mark = Entry::Revoked { at: self.environment.clock.now() };
+        match self.storage.create(&object, record::encode(&object, DOMAIN, &key.epoch, &key.key, &mark)).await {
+            Ok(_) => {}
+            Err(StorageError::AlreadyExists { .. }) => {
+                let found = record::load::<Entry>(self.storage.as_ref(), &object).await?;
+                if !matches!(found.map(|found| found.value), Some(Entry::Revoked { .. })) {
+                    return Ok(false);
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        self.remove_leftovers(id).await?;
+        Ok(true)
+    }
+
+    /// Removes the objects of a run but for what lies in the place of its catalogue entry.
+    pub(super) async fn remove_leftovers(&self, id: &BackupId) -> Result<(), RepositoryError> {
+        let keep = layout::summary(id);
+        for folder in [format!("{}/{id}", layout::DUMPS), format!("{}/{id}", layout::BACKUPS)] {
+            self.remove_folder(&folder, |key| *key != keep).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes a backup: first prune's word for it, then the catalogue entry, then the data.
+    ///
+    /// After a crash at any point the backup either still exists whole, or is a leftover.
+    pub(crate) async fn remove_backup(&self, entry: &CatalogueEntry) -> Result<(), RepositoryError> {
+        let id = entry.id();
+        let expired = ExpiredEntry {
+            at: self.environment.clock.now(),
+            hash: entry.hash,
+            previous: entry.summary.previous.clone(),
+        };
+        self.write_record(&layout::expired(id), EXPIRED_DOMAIN, &expired).await?;
+        self.storage.delete(&layout::summary(id)).await?;
+        self.remove_leftovers(id).await?;
+        self.remove_folder(&format!("{}/{id}", layout::VERDICTS), |_| true).await?;
+        Ok(self.storage.delete(&layout::hold(id)).await?)
+    }
+
+    /// Removes records that have served their time: of long-removed backups, revoked runs, lapsed leases.
+    pub(crate) async fn forget_old_state(&self, catalogue: &Catalogue) -> Result<(), RepositoryError> {
+        let forgettable = catalogue.forgettable();
+        for (id, expired) in forgettable.anchors {
+            let anchored = ExpiredEntry { previous: None, ..expired };
+            self.write_record(&layout::expired(&id), EXPIRED_DOMAIN, &anchored).await?;
+        }
+        for id in forgettable.dead {
+            self.storage.delete(&layout::expired(&id)).await?;
+        }
+        let now = self.environment.clock.now();
+        for (id, _) in catalogue.revoked.iter().filter(|(_, at)| now - **at > REVOCATION_KEPT) {
+            self.storage.delete(&layout::summary(id)).await?;
+        }
+        for purpose in [run::PURPOSE, "prune", "clock"] {
+            lease::remove_lapsed(self.storage.as_ref(), purpose).await?;
+        }
+        Ok(())
+    }
+
+    /// Records what a verification found, and drops the oldest verdicts of the same backup.
+    pub(crate) async fn record_verdict(&self, verdict: &Verdict) -> Result<(), RepositoryError> {
+        let time = verdict.at.format("%Y%m%dT%H%M%S%.3fZ");
+        let object = layout::verdict(&verdict.backup, &format!("{time}-{}", verdict.level));
+        self.write_record(&object, VERDICT_DOMAIN, verdict).await?;
+        let folder = format!("{}/{}", layout::VERDICTS, verdict.backup);
+        let mut keys: Vec<ObjectKey> = self.storage.list(&folder).map_ok(|meta| meta.key).try_collect().await?;
+        keys.sort();
+        let surplus = keys.len().saturating_sub(VERDICTS_KEPT);
+        for key in &keys[..surplus] {
+            self.storage.delete(key).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts a backup on hold: no policy removes it.
+    ///
+    /// # Errors
+    /// [`RepositoryError::NoSuchBackup`].
+    pub async fn hold(&self, id: &BackupId, reason: &str) -> Result<(), RepositoryError> {
+        if self.catalogue().await?.find(id).is_none() {
+            return Err(RepositoryError::NoSuchBackup(id.to_string()));
+        }
+        let hold = Hold { since: self.environment.clock.now(), reason: reason.to_owned() };
+        self.write_record(&layout::hold(id), HOLD_DOMAIN, &hold).await
+    }
+
+    /// Takes a hold away; one that is not there is no error.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Storage`].
+    pub async fn release_hold(&self, id: &BackupId) -> Result<(), RepositoryError> {
+        Ok(self.storage.delete(&layout::hold(id)).await?)
+    }
+
+    async fn write_record<T: serde::Serialize>(
+        &self,
+        object: &ObjectKey,
+        domain: &str,
+        value: &T,
+    ) -> Result<(), RepositoryError> {
+        let key = self.sealing_key()?;
+        let stored = record::encode(object, domain, &key.epoch, &key.key, value);
+        self.storage.write(object, stored, &PutOptions::default()).await?;
+        Ok(())
+    }
+
+    async fn remove_folder(&self, folder: &str, wanted: impl Fn(&ObjectKey) -> bool) -> Result<(), RepositoryError> {
+        let keys: Vec<ObjectKey> = self.storage.list(folder).map_ok(|meta| meta.key).try_collect().await?;
+        for key in keys.iter().filter(|key| wanted(key)) {
+            self.storage.delete(key).await?;
+        }
+        Ok(())
+    }
+}
