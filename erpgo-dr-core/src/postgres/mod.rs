@@ -1,5 +1,6 @@
 //! Talks to PostgreSQL: probes servers, streams backups out of them and back in. Never sees a key.
 
+pub mod archive;
 mod connection;
 mod contents;
 mod error;

@@ -1,31 +1,11 @@
 //! Servers for these tests.
 
-use std::path::PathBuf;
+use std::path::Path;
+use std::process::Command;
 
 use erpgo_dr_core::postgres::throwaway::{ThrowawayOptions, ThrowawayServer};
 
-pub(crate) const MAJORS: [u32; 3] = [15, 17, 18];
-
-/// Finds the programs of a major version where `scripts/setup` puts them.
-pub(crate) fn programs(major: u32) -> PathBuf {
-    let services = std::env::var("ERPGO_DR_SERVICES").unwrap_or_else(|_| "/var/lib/erpgo-dr-services".to_owned());
-    let mut folders = vec![PathBuf::from(format!("/usr/lib/postgresql/{major}/bin"))];
-    for python in std::fs::read_dir(format!("{services}/venv/lib")).into_iter().flatten().flatten() {
-        for package in std::fs::read_dir(python.path().join("site-packages")).into_iter().flatten().flatten() {
-            folders.push(package.path().join("pginstall/bin"));
-        }
-    }
-    folders
-        .into_iter()
-        .find(|folder| version(folder) == Some(major))
-        .unwrap_or_else(|| panic!("no PostgreSQL {major} here: run scripts/setup test"))
-}
-
-fn version(folder: &std::path::Path) -> Option<u32> {
-    let output = std::process::Command::new(folder.join("postgres")).arg("--version").output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    text.split_whitespace().nth(2)?.split('.').next()?.parse().ok()
-}
+pub(crate) use erpgo_dr_testkit::postgres::{MAJORS, postgres_bin as programs};
 
 /// A scratch folder that the server's account can enter.
 pub(crate) fn scratch() -> tempfile::TempDir {
@@ -51,4 +31,29 @@ pub(crate) async fn connect(server: &ThrowawayServer, database: &str) -> tokio_p
         .unwrap();
     tokio::spawn(driver);
     client
+}
+
+/// A client program, which finds no server by itself.
+pub(crate) fn client_program(folder: &Path, name: &str) -> Command {
+    let mut command = Command::new(folder.join(name));
+    command.env_clear().env("LC_ALL", "C");
+    command
+}
+
+/// A client program that talks to `server`.
+pub(crate) fn client_of(server: &ThrowawayServer, major: u32, name: &str) -> Command {
+    let connection = server.connection();
+    let mut command = client_program(&programs(major), name);
+    command.arg("--host").arg(&connection.socket_folder);
+    command.args(["--port", &connection.port.to_string(), "--username", &connection.user]);
+    command
+}
+
+/// Dumps a database in the custom format, and returns what goes to standard output.
+pub(crate) async fn dump(major: u32, server: &ThrowawayServer, database: &str, options: &[&str]) -> Vec<u8> {
+    let mut command = client_of(server, major, "pg_dump");
+    command.args(["--format=custom", "--dbname", database]).args(options);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
 }
