@@ -107,6 +107,11 @@ impl DatabaseContents {
         }
     }
 
+    /// Returns where the first block of data begins, if there is any: the bytes of the archive's head.
+    pub(crate) fn head_length(&self) -> Option<u64> {
+        self.tables.iter().map(|table| table.offset).min()
+    }
+
     /// Returns the rows of all tables (and the large objects).
     pub fn rows(&self) -> u64 {
         self.tables.iter().map(|table| table.rows).sum()

@@ -175,6 +175,11 @@ impl ConnectionSettings {
         &self.database
     }
 
+    /// Returns the command-line options of the server's session, where some were set.
+    pub fn session_options(&self) -> Option<&str> {
+        self.options.as_deref()
+    }
+
     /// Returns the SSL mode in force: the one that was set, or the default for the host.
     pub fn effective_ssl_mode(&self) -> SslMode {
         match self.ssl_mode {

@@ -5,7 +5,13 @@
 //! data from a stream, in parallel, without a file of plaintext anywhere; and neither starts on top of
 //! what is already there.
 
+mod check;
+mod dump;
 mod options;
+mod properties;
+mod pump;
+mod restore;
+mod snapshot;
 
 pub use options::{DatabaseSelection, DumpOptions, RestoreOptions, TableName};
 
@@ -53,8 +59,8 @@ impl LogicalDriver {
     ///
     /// # Errors
     /// Those of a backup.
-    pub async fn fingerprint_database(&self, _database: &str) -> Result<Vec<TableContents>, PostgresError> {
-        Err(PostgresError::InvalidOptions("not yet".to_owned()))
+    pub async fn fingerprint_database(&self, database: &str) -> Result<Vec<TableContents>, PostgresError> {
+        dump::fingerprint(self, database).await
     }
 }
 
@@ -70,28 +76,27 @@ impl DatabaseDriver for LogicalDriver {
 
     async fn back_up(
         &self,
-        _sink: &mut dyn BackupSink,
-        _progress: &dyn Progress,
+        sink: &mut dyn BackupSink,
+        progress: &dyn Progress,
     ) -> Result<BackupContents, PostgresError> {
-        let _ = (&self.programs, &self.dump, &self.restore);
-        Err(PostgresError::InvalidOptions("not yet".to_owned()))
+        dump::back_up(self, sink, progress).await
     }
 
     async fn restore(
         &self,
-        _source: &dyn BackupSource,
-        _contents: &BackupContents,
-        _progress: &dyn Progress,
+        source: &dyn BackupSource,
+        contents: &BackupContents,
+        progress: &dyn Progress,
     ) -> Result<RestoreOutcome, PostgresError> {
-        Err(PostgresError::InvalidOptions("not yet".to_owned()))
+        restore::restore(self, source, contents, progress).await
     }
 
     async fn check(
         &self,
-        _source: &dyn BackupSource,
-        _contents: &BackupContents,
-        _depth: CheckDepth,
+        source: &dyn BackupSource,
+        contents: &BackupContents,
+        depth: CheckDepth,
     ) -> Result<(), PostgresError> {
-        Err(PostgresError::InvalidOptions("not yet".to_owned()))
+        check::check(self, source, contents, depth).await
     }
 }

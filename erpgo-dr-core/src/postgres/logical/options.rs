@@ -121,10 +121,9 @@ impl DumpOptions {
         self
     }
 
-    /// Returns whether tables or schemas are left out.
-    pub(super) fn is_filtered(&self) -> bool {
-        let filters = [&self.include_tables, &self.exclude_tables, &self.include_schemas, &self.exclude_schemas];
-        filters.iter().any(|patterns| !patterns.is_empty())
+    /// Returns whether something must match a pattern: one that matches nothing is then an error.
+    pub(super) fn includes_by_pattern(&self) -> bool {
+        !self.include_tables.is_empty() || !self.include_schemas.is_empty()
     }
 
     /// Returns pg_dump's arguments for the filters.
@@ -188,6 +187,7 @@ pub struct RestoreOptions {
     pub(super) single_transaction: bool,
     pub(super) scope: Scope,
     pub(super) exit_on_error: bool,
+    pub(super) disable_triggers: bool,
 }
 
 impl Default for RestoreOptions {
@@ -217,6 +217,7 @@ impl RestoreOptions {
             single_transaction: false,
             scope: Scope::Full,
             exit_on_error: true,
+            disable_triggers: false,
         }
     }
 
@@ -325,6 +326,18 @@ impl RestoreOptions {
         self
     }
 
+    /// Sets whether triggers, and with them foreign keys, are off while data goes into tables that are there
+    /// already. Only a superuser may; without it, tables that refer to each other in a circle cannot be filled.
+    pub fn disable_triggers(mut self, disable: bool) -> Self {
+        self.disable_triggers = disable;
+        self
+    }
+
+    /// Returns whether triggers are off during the load.
+    pub(super) fn disables_triggers(&self) -> bool {
+        self.disable_triggers && self.scope == Scope::Data
+    }
+
     /// Returns whether only some tables or schemas are wanted.
     pub(super) fn is_subset(&self) -> bool {
         !self.tables.is_empty() || !self.schemas.is_empty()
@@ -335,6 +348,10 @@ impl RestoreOptions {
         let refuse = |text: &str| Err(PostgresError::InvalidOptions(text.to_owned()));
         if self.single_transaction && self.jobs > 1 {
             return refuse("one transaction cannot be restored by several jobs");
+        }
+        if self.clean && self.jobs > 1 {
+            // pg_restore drops section by section, and a table cannot go before the foreign keys to it.
+            return refuse("objects cannot be dropped and restored by several jobs: use one job");
         }
         if self.single_transaction && !self.exit_on_error {
             return refuse("one transaction ends with its first error");

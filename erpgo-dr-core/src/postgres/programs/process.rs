@@ -15,6 +15,7 @@ use super::super::{ConnectionSettings, PostgresError};
 /// What is kept of standard error, in bytes.
 const STDERR_LIMIT: usize = 64 * 1024;
 /// The most that an unprivileged process gets for a pipe by default, in bytes.
+#[cfg(target_os = "linux")]
 const PIPE_SIZE: usize = 1 << 20;
 
 /// A program with its arguments and its whole environment.
@@ -24,7 +25,6 @@ pub(crate) struct Invocation {
     arguments: Vec<OsString>,
     // Not in `Debug`: may hold a password.
     environment: Environment,
-    tolerated: Option<i32>,
 }
 
 struct Environment(Vec<(OsString, OsString)>);
@@ -37,12 +37,7 @@ impl std::fmt::Debug for Environment {
 
 impl Invocation {
     pub(super) fn new(program: &Path) -> Self {
-        Self {
-            program: program.to_owned(),
-            arguments: Vec::new(),
-            environment: Environment(Vec::new()),
-            tolerated: None,
-        }
+        Self { program: program.to_owned(), arguments: Vec::new(), environment: Environment(Vec::new()) }
     }
 
     /// Adds an argument.
@@ -69,12 +64,6 @@ impl Invocation {
         self
     }
 
-    /// Takes this exit status for success as well.
-    pub(crate) fn tolerating(mut self, status: i32) -> Self {
-        self.tolerated = Some(status);
-        self
-    }
-
     /// Starts the program, with standard input closed unless `with_stdin`.
     pub(crate) fn spawn(self, with_stdin: bool) -> Result<RunningProgram, PostgresError> {
         let name = self.program.file_name().unwrap_or(self.program.as_os_str()).to_string_lossy().into_owned();
@@ -95,14 +84,9 @@ impl Invocation {
         let stderr = tokio::spawn(read_tail(child.stderr.take()));
         let stdout = child.stdout.take();
         let stdin = child.stdin.take();
-        // The kernel may refuse; the default of 64 KiB works too.
-        if let Some(pipe) = &stdout {
-            let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_SIZE);
-        }
-        if let Some(pipe) = &stdin {
-            let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_SIZE);
-        }
-        Ok(RunningProgram { name, child, group, stdin, stdout, stderr, tolerated: self.tolerated })
+        enlarge(stdin.as_ref());
+        enlarge(stdout.as_ref());
+        Ok(RunningProgram { name, child, group, stdin, stdout, stderr })
     }
 
     /// Runs the program to its end, and returns what it wrote to standard output.
@@ -126,7 +110,6 @@ pub(crate) struct RunningProgram {
     stdin: Option<ChildStdin>,
     stdout: Option<ChildStdout>,
     stderr: JoinHandle<String>,
-    tolerated: Option<i32>,
 }
 
 impl RunningProgram {
@@ -156,7 +139,7 @@ impl RunningProgram {
         // It has been reaped: its number may belong to another process from now on.
         self.group = None;
         let stderr = (&mut self.stderr).await.unwrap_or_default();
-        if status.success() || (self.tolerated.is_some() && status.code() == self.tolerated) {
+        if status.success() {
             return Ok(stderr);
         }
         Err(PostgresError::Program { program: self.name.clone(), status: describe(status), stderr })
@@ -182,6 +165,15 @@ impl Drop for RunningProgram {
         self.stderr.abort();
     }
 }
+
+/// Makes a pipe as large as the kernel allows. It may refuse; the default of 64 KiB works too.
+#[cfg(target_os = "linux")]
+fn enlarge(pipe: Option<impl std::os::fd::AsFd>) {
+    let _ = pipe.map(|pipe| rustix::pipe::fcntl_setpipe_size(pipe, PIPE_SIZE));
+}
+
+#[cfg(not(target_os = "linux"))]
+fn enlarge<T>(_pipe: Option<T>) {}
 
 fn describe(status: ExitStatus) -> String {
     // "exit status: 1", "signal: 9 (SIGKILL)"

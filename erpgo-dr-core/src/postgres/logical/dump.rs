@@ -1,0 +1,187 @@
+//! Makes a backup: the roles first, then each database in a snapshot of its own.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use super::super::archive::ArchiveContents;
+use super::super::connection::Client;
+use super::super::programs::{ClientProgram, Invocation};
+use super::super::{
+    BackupContents, BackupSink, ConnectionSettings, DatabaseContents, PostgresError, Scope, ServerInfo, StreamKind,
+    TableContents, inspect,
+};
+use super::options::DatabaseSelection;
+use super::snapshot::Snapshot;
+use super::{LogicalDriver, properties, pump};
+use crate::progress::{NoProgress, Phase, PhaseGuard, Progress};
+
+/// Both make the text of values the same on every server, so that fingerprints can be compared.
+/// pg_dump itself sets `DateStyle`, `IntervalStyle` and `extra_float_digits`.
+const SESSION_OPTIONS: &str = "-c bytea_output=hex";
+const TIME_ZONE: &str = "UTC";
+
+/// Backs up what the driver's options ask for.
+pub(super) async fn back_up(
+    driver: &LogicalDriver,
+    sink: &mut dyn BackupSink,
+    progress: &dyn Progress,
+) -> Result<BackupContents, PostgresError> {
+    let session = driver.settings.connect().await?;
+    let server = inspect::probe(&session).await?;
+    let databases = choose_databases(driver, &session).await?;
+    let program = driver.programs.find("pg_dump", server.major()).await?;
+    let mut contents = BackupContents::new(server, driver.dump.scope, program.major, Vec::new());
+    let mut stream = 0;
+    if driver.dump.globals && driver.dump.scope != Scope::Data {
+        dump_globals(driver, &session, &mut contents, sink, progress).await?;
+        stream += 1;
+    }
+    drop(session);
+    for database in databases {
+        let dumped = dump_database(driver, &program, &contents.server, &database, stream, sink, progress).await?;
+        contents.databases.push(dumped);
+        stream += 1;
+    }
+    Ok(contents)
+}
+
+/// Fingerprints the tables of a database by a dump of its data that nobody keeps.
+pub(super) async fn fingerprint(driver: &LogicalDriver, database: &str) -> Result<Vec<TableContents>, PostgresError> {
+    let settings = driver.settings.clone().database(database);
+    let server = inspect::probe(&settings.connect().await?).await?;
+    let program = driver.programs.find("pg_dump", server.major()).await?;
+    let snapshot = Snapshot::take(&settings, &server, driver.dump.deferrable).await?;
+    let dump = pg_dump(driver, &program, &settings, snapshot.id()).argument("--data-only");
+    let guard = PhaseGuard::start(&NoProgress, Phase::Verify, database, None);
+    let archive = pump::archive(dump.spawn(false)?, &mut pump::Nowhere, &guard).await?;
+    Ok(archive.tables)
+}
+
+async fn choose_databases(driver: &LogicalDriver, session: &Client) -> Result<Vec<String>, PostgresError> {
+    let names = match &driver.dump.databases {
+        DatabaseSelection::All => inspect::list_databases(session).await?,
+        DatabaseSelection::Named(names) => names.clone(),
+    };
+    if names.is_empty() {
+        return Err(PostgresError::InvalidOptions("there is no database to back up".to_owned()));
+    }
+    for (at, name) in names.iter().enumerate() {
+        if names[..at].contains(name) {
+            return Err(PostgresError::InvalidOptions(format!("database {name} is named twice")));
+        }
+        if !inspect::database_exists(session, name).await? {
+            let server = session.server().to_owned();
+            return Err(PostgresError::NoSuchDatabase { server, database: name.clone() });
+        }
+    }
+    Ok(names)
+}
+
+async fn dump_globals(
+    driver: &LogicalDriver,
+    session: &Client,
+    contents: &mut BackupContents,
+    sink: &mut dyn BackupSink,
+    progress: &dyn Progress,
+) -> Result<(), PostgresError> {
+    let program = driver.programs.find("pg_dumpall", contents.server.major()).await?;
+    let mut dump = driver
+        .programs
+        .invoke(&program.path)
+        .connection(&driver.settings)
+        .arguments(["--globals-only", "--no-password"])
+        .argument(format!("--database={}", driver.settings.conninfo()));
+    if !may_read_passwords(session).await? {
+        dump = dump.argument("--no-role-passwords");
+        contents.warnings.push("the roles are without their passwords: pg_authid may not be read".to_owned());
+    }
+    let guard = PhaseGuard::start(progress, Phase::Backup, "globals", None);
+    let running = dump.spawn(false)?;
+    sink.begin(&StreamKind::Globals).await.map_err(PostgresError::Sink)?;
+    pump::text(running, sink, &guard).await?;
+    sink.end().await.map_err(PostgresError::Sink)?;
+    guard.finish();
+    Ok(())
+}
+
+async fn may_read_passwords(session: &Client) -> Result<bool, PostgresError> {
+    let row = session
+        .query_one("SELECT pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT')", &[])
+        .await
+        .map_err(session.query_error("ask for a privilege"))?;
+    Ok(row.get(0))
+}
+
+async fn dump_database(
+    driver: &LogicalDriver,
+    program: &ClientProgram,
+    server: &ServerInfo,
+    database: &str,
+    stream: u32,
+    sink: &mut dyn BackupSink,
+    progress: &dyn Progress,
+) -> Result<DatabaseContents, PostgresError> {
+    let settings = driver.settings.clone().database(database);
+    let snapshot = Snapshot::take(&settings, server, driver.dump.deferrable).await?;
+    let properties = properties::read(snapshot.client(), server.major()).await?;
+    let guard = PhaseGuard::start(progress, Phase::Backup, database, Some(properties.size));
+    let running =
+        pg_dump(driver, program, &settings, snapshot.id()).arguments(scope(driver.dump.scope)).spawn(false)?;
+    let kind = StreamKind::Database { database: database.to_owned() };
+    sink.begin(&kind).await.map_err(PostgresError::Sink)?;
+    let ArchiveContents { head, tables, .. } = pump::archive(running, sink, &guard).await?;
+    sink.end().await.map_err(PostgresError::Sink)?;
+    guard.finish();
+    let mut contents = DatabaseContents::new(database, stream, head.entries.len() as u64, tables);
+    contents.snapshot = snapshot.id().map(str::to_owned);
+    contents.properties = properties;
+    Ok(contents)
+}
+
+/// Prepares pg_dump for a whole database, uncompressed, so that its rows can be seen as they pass.
+fn pg_dump(
+    driver: &LogicalDriver,
+    program: &ClientProgram,
+    settings: &ConnectionSettings,
+    snapshot: Option<&str>,
+) -> Invocation {
+    let mut dump = driver
+        .programs
+        .invoke(&program.path)
+        .connection(settings)
+        .variable("PGTZ", TIME_ZONE)
+        .variable("PGOPTIONS", session_options(settings))
+        .arguments(["--format=custom", "--compress=0", "--no-password"])
+        .argument(format!("--dbname={}", settings.conninfo()))
+        .arguments(driver.dump.filter_arguments());
+    if driver.dump.includes_by_pattern() {
+        dump = dump.argument("--strict-names");
+    }
+    if let Some(timeout) = driver.dump.lock_timeout {
+        dump = dump.argument(format!("--lock-wait-timeout={}", milliseconds(timeout)));
+    }
+    match snapshot {
+        Some(id) => dump.argument(format!("--snapshot={id}")),
+        None => dump,
+    }
+}
+
+fn session_options(settings: &ConnectionSettings) -> OsString {
+    match settings.session_options() {
+        Some(options) => format!("{options} {SESSION_OPTIONS}").into(),
+        None => SESSION_OPTIONS.into(),
+    }
+}
+
+/// 0 would mean no limit at all.
+fn milliseconds(timeout: Duration) -> u128 {
+    timeout.as_millis().clamp(1, i32::MAX as u128)
+}
+
+fn scope(scope: Scope) -> Option<&'static str> {
+    match scope {
+        Scope::Full => None,
+        Scope::Schema => Some("--schema-only"),
+        Scope::Data => Some("--data-only"),
+    }
+}
