@@ -1,11 +1,21 @@
 //! Where objects lie. Sees opaque bytes only.
 //!
-//! [`Storage`] is the contract; `ObjectStorage` serves local disk, S3, GCS, Azure and memory, and
-//! `ReplicatedStorage` writes to several places at once.
+//! [`Storage`] is the contract; [`LocalStorage`] serves a folder, [`ObjectStorage`] S3, GCS, Azure and memory. [`open`]
+//! makes either from a [`StorageAddress`].
 
+mod address;
 mod error;
+#[cfg(feature = "local")]
+mod local;
+mod object;
+mod open;
 
+pub use address::{Bucket, StorageAddress};
 pub use error::StorageError;
+#[cfg(feature = "local")]
+pub use local::LocalStorage;
+pub use object::{ObjectStorage, RetryOptions, TransferOptions};
+pub use open::{StorageOptions, open};
 
 use std::fmt;
 use std::ops::Range;
@@ -194,6 +204,15 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// [`StorageError::Unsupported`] where [`Capabilities::thaw`] is not set.
     async fn thaw(&self, key: &ObjectKey, options: &ThawOptions) -> Result<ThawState, StorageError>;
 
+    /// Removes what crashed or cut off writers left before `older_than` (unfinished uploads, temporary files), which no
+    /// list shows and which costs room all the same. Returns how many such things it removed; 0 where none can be.
+    ///
+    /// # Errors
+    /// Any [`StorageError`]; what could not be removed is found by the next sweep.
+    async fn sweep(&self, _older_than: DateTime<Utc>) -> Result<u64, StorageError> {
+        Ok(0)
+    }
+
     /// Returns, and forgets, the writes that succeeded here but that one of several places behind it missed.
     ///
     /// A single place misses nothing: what it returned `Ok` for is durable.
@@ -225,7 +244,8 @@ pub trait ObjectWriter: Send + fmt::Debug {
     /// Makes the object visible and durable.
     ///
     /// # Errors
-    /// Any [`StorageError`]; the object is then not visible.
+    /// Any [`StorageError`]; the object is then not visible, unless the place failed while it was making it so. The
+    /// caller takes it for not written, and may write it again.
     async fn finish(self: Box<Self>) -> Result<ObjectMeta, StorageError>;
 
     /// Gives up and frees what the place holds of it (parts of a multipart upload, a temporary file).
@@ -233,6 +253,20 @@ pub trait ObjectWriter: Send + fmt::Debug {
     /// # Errors
     /// Any [`StorageError`]; what stays behind is invisible and does no harm.
     async fn abort(self: Box<Self>) -> Result<(), StorageError>;
+}
+
+/// Checks the prefix of a list; `None` for all.
+fn folder_of(location: &str, prefix: &str) -> Result<Option<ObjectKey>, StorageError> {
+    match prefix.trim_end_matches('/') {
+        "" => Ok(None),
+        // No object can lie there: silence would hide the mistake of the caller.
+        folder => ObjectKey::new(folder).map(Some).map_err(|error| StorageError::Failed {
+            location: location.to_owned(),
+            action: "list",
+            subject: prefix.to_owned(),
+            source: Box::new(error),
+        }),
+    }
 }
 
 /// Sugar over [`Storage`].
