@@ -29,3 +29,15 @@ impl fmt::Debug for EpochKey {
         f.write_str("EpochKey(redacted)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_differ_and_never_show() {
+        let key = EpochKey::generate();
+        assert_ne!(key.expose(), EpochKey::generate().expose());
+        assert_eq!(format!("{key:?}"), "EpochKey(redacted)");
+    }
+}

@@ -52,3 +52,24 @@ pub struct SegmentRun {
     /// Whether the layer ends with this run.
     pub last: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_two_little_endian_words_with_the_last_flag_on_top() {
+        let prefix = SegmentPrefix { number: 0x0403_0201, length: 0x0706_0504, last: false };
+        assert_eq!(prefix.encode(), [1, 2, 3, 4, 4, 5, 6, 7]);
+        let last = SegmentPrefix { last: true, ..prefix };
+        assert_eq!(last.encode(), [1, 2, 3, 4, 4, 5, 6, 0x87]);
+        assert_eq!([prefix, last].map(|prefix| SegmentPrefix::decode(&prefix.encode()).unwrap()), [prefix, last]);
+    }
+
+    #[test]
+    fn a_cut_prefix_is_malformed() {
+        for len in 0..SEGMENT_PREFIX {
+            assert!(matches!(SegmentPrefix::decode(&[0; 8][..len]), Err(CryptoError::SegmentMalformed { .. })));
+        }
+    }
+}
