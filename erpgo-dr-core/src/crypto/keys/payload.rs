@@ -65,20 +65,20 @@ mod tests {
     #[test]
     fn anything_else_is_corrupt() {
         let text = TEXT.trim_end();
-        let cases: &[&[u8]] = &[
-            b"",
-            b"\xff",
-            &text.as_bytes()[..text.len() - 1],
-            format!("{text}0").as_bytes(),
-            format!("{TEXT}\n").as_bytes(),
-            format!("{TEXT}more\n").as_bytes(),
-            text.to_uppercase().as_bytes(),
-            text.replace("v1", "v2").as_bytes(),
-            text.replace("0a0b", "0A0B").as_bytes(),
-            text.replace("T03", " 03").as_bytes(),
+        let cases: [Vec<u8>; 10] = [
+            Vec::new(),
+            b"\xff".to_vec(),
+            text.as_bytes()[..text.len() - 1].to_vec(),
+            format!("{text}0").into(),
+            format!("{TEXT}\n").into(),
+            format!("{TEXT}more\n").into(),
+            text.to_uppercase().into(),
+            text.replace("v1", "v2").into(),
+            text.replace("0a0b", "0A0B").into(),
+            text.replace("T03", " 03").into(),
         ];
         for case in cases {
-            let outcome = parse_payload(case);
+            let outcome = parse_payload(&case);
             assert!(matches!(outcome, Err(CryptoError::SlotCorrupt { .. })), "{case:?}");
         }
     }

@@ -70,9 +70,11 @@ impl KeyAndIv {
         let mut bytes = Zeroizing::new([0; 48]);
         match kdf {
             OpensslKdf::EvpBytesToKey(OpensslDigest::Sha256) => {
-                evp_bytes_to_key::<Sha256>(passphrase, salt, &mut bytes)
+                evp_bytes_to_key::<Sha256>(passphrase, salt, &mut bytes);
             }
-            OpensslKdf::EvpBytesToKey(OpensslDigest::Md5) => evp_bytes_to_key::<md5::Md5>(passphrase, salt, &mut bytes),
+            OpensslKdf::EvpBytesToKey(OpensslDigest::Md5) => {
+                evp_bytes_to_key::<md5::Md5>(passphrase, salt, &mut bytes);
+            }
             OpensslKdf::Pbkdf2 { iterations } => {
                 pbkdf2::pbkdf2_hmac::<Sha256>(passphrase, &salt, iterations.get(), bytes.as_mut_slice());
             }
