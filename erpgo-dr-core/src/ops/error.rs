@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 
+use super::legacy::LegacyError;
 use crate::codec::CodecError;
 use crate::container::ContainerError;
 use crate::crypto::CryptoError;
@@ -34,6 +35,9 @@ pub enum Error {
     /// A storage place.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// A file of older scripts.
+    #[error(transparent)]
+    Legacy(#[from] LegacyError),
     /// Something outside of the repository could not be read or written.
     #[error("cannot {action}")]
     Io {
@@ -87,6 +91,7 @@ impl Error {
             Self::Codec(error) => codec_kind(error),
             Self::Postgres(error) => postgres_kind(error),
             Self::Storage(error) => storage_kind(error),
+            Self::Legacy(error) => legacy_kind(error),
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => ErrorKind::NoSpace,
             Self::Io { .. } => ErrorKind::Io,
         }
@@ -138,7 +143,25 @@ fn crypto_kind(error: &CryptoError) -> ErrorKind {
         E::SegmentNotAuthentic { .. } | E::SegmentOutOfOrder { .. } | E::SegmentMalformed { .. } => {
             ErrorKind::Integrity
         }
+        E::SlotCorrupt { .. } | E::WrongSlot { .. } | E::WorkFactorTooHigh { .. } => ErrorKind::Integrity,
+        E::OpensslTruncated { .. } | E::OpensslBadPadding => ErrorKind::Integrity,
+        E::SlotName(_) | E::RecipientInvalid { .. } | E::NoRecipients | E::WrapFailed { .. } => ErrorKind::Invalid,
+        E::OpensslNotSalted => ErrorKind::Invalid,
         _ => ErrorKind::Locked,
+    }
+}
+
+fn legacy_kind(error: &LegacyError) -> ErrorKind {
+    use LegacyError as E;
+    match error {
+        E::Source(source) => boxed_kind(source.as_ref()),
+        E::Openssl(error) => crypto_kind(error),
+        E::NeedsPassphrase | E::WrongPassphrase { .. } => ErrorKind::Locked,
+        E::Empty { .. } | E::Truncated { .. } | E::Corrupt { .. } => ErrorKind::Integrity,
+        E::Stopped => ErrorKind::Io,
+        E::UnknownContents { .. } | E::TooManyLayers { .. } | E::Unavailable { .. } | E::FileName(_) => {
+            ErrorKind::Invalid
+        }
     }
 }
 
@@ -177,6 +200,7 @@ fn boxed_kind(error: &(dyn StdError + 'static)) -> ErrorKind {
         let known = (error.downcast_ref().map(container_kind))
             .or_else(|| error.downcast_ref().map(storage_kind))
             .or_else(|| error.downcast_ref().map(repository_kind))
+            .or_else(|| error.downcast_ref().map(legacy_kind))
             .or_else(|| error.downcast_ref().map(postgres_kind));
         if let Some(kind) = known {
             return kind;

@@ -5,7 +5,7 @@
 
 mod backup;
 mod error;
-
+pub mod legacy;
 mod restore;
 mod restore_test;
 mod status;

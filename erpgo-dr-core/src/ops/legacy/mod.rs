@@ -1,0 +1,105 @@
+//! Reads the files of older backup scripts: a dump of `pg_dump`, perhaps compressed, perhaps in `openssl enc`.
+//!
+//! The layers are told by what the bytes are and not by a file's name. They come off as the bytes stream
+//! past, in bounded memory and never on disk. Nothing in such a file is authenticated: what its layers
+//! can show is accidental damage, and [`Layer::integrity`] says for each how much.
+//!
+//! What is inside a dump is not looked at. A custom-format archive is proven whole by
+//! [`ArchiveScanner`](crate::postgres::archive::ArchiveScanner).
+
+mod decode;
+mod error;
+mod file_name;
+mod reader;
+mod sniff;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::num::NonZeroU32;
+
+use secrecy::SecretString;
+
+use crate::crypto::openssl_enc::OpensslKdf;
+
+pub use error::LegacyError;
+pub use file_name::{LegacyFileName, LegacyPeriod, LegacyScope};
+pub use reader::LegacyReader;
+pub use sniff::{Sniffed, sniff};
+
+/// What is needed to read a file.
+#[derive(Debug, Clone, Default)]
+pub struct LegacyOptions {
+    /// The passphrase of an `openssl enc` layer.
+    pub passphrase: Option<SecretString>,
+    /// How the key comes from the passphrase; found out where it is left open.
+    pub kdf: Option<OpensslKdf>,
+    /// The `-iter` of `openssl enc -pbkdf2`, to be tried as well when `kdf` is left open.
+    pub iterations: Option<NonZeroU32>,
+}
+
+/// A layer around the dump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layer {
+    /// What it is.
+    pub kind: LayerKind,
+    /// What it can show about damage.
+    pub integrity: Integrity,
+}
+
+/// What a layer around a dump is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LayerKind {
+    /// `openssl enc -aes-256-cbc`, with the derivation that opens it.
+    Openssl(OpensslKdf),
+    /// Gzip, of one or more members.
+    Gzip,
+    /// Zstandard, of one or more frames.
+    Zstd,
+}
+
+/// How much damage a layer can show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Integrity {
+    /// Nothing but a wrong end.
+    None,
+    /// A checksum, checked at the end. It finds accidents; an attacker computes it anew.
+    Checksum,
+}
+
+/// What is inside of all layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Contents {
+    /// An archive of `pg_dump --format=custom`.
+    PgDumpCustom,
+    /// An archive of `pg_dump --format=tar`.
+    PgDumpTar,
+    /// SQL text with the head of `pg_dump` or `pg_dumpall`. Its closing line is checked for.
+    PgDumpText,
+    /// Other SQL text. Whether its end is missing cannot be told.
+    Sql,
+}
+
+impl fmt::Display for LayerKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Openssl(kdf) => write!(f, "openssl enc ({kdf}, unauthenticated)"),
+            Self::Gzip => f.write_str("gzip"),
+            Self::Zstd => f.write_str("zstd"),
+        }
+    }
+}
+
+impl fmt::Display for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PgDumpCustom => "custom-format archive of pg_dump",
+            Self::PgDumpTar => "tar-format archive of pg_dump",
+            Self::PgDumpText => "SQL text of pg_dump",
+            Self::Sql => "SQL text",
+        })
+    }
+}
