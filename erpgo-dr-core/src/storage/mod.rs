@@ -9,13 +9,18 @@ mod error;
 mod local;
 mod object;
 mod open;
+mod options;
 
 pub use address::{Bucket, StorageAddress};
 pub use error::StorageError;
 #[cfg(feature = "local")]
 pub use local::LocalStorage;
 pub use object::{ObjectStorage, RetryOptions, TransferOptions};
-pub use open::{StorageOptions, open};
+pub use open::open;
+pub use options::{
+    AzureCredentials, AzureOptions, GcsCredentials, GcsOptions, HttpOptions, S3Checksum, S3Credentials, S3Options,
+    StorageOptions,
+};
 
 use std::fmt;
 use std::ops::Range;

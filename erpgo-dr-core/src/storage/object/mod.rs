@@ -3,10 +3,20 @@
 //! Owns what that crate leaves to its caller: parts and their number, reading ahead, resuming a read, the one winner of a
 //! `create` whose answer was lost, thawing, stale uploads, and errors that tell no secret.
 
+#[cfg(feature = "azure")]
+mod azure;
 mod create;
 mod download;
 mod error;
+#[cfg(feature = "gcs")]
+mod gcs;
+#[cfg(feature = "cloud")]
+mod http;
 mod options;
+#[cfg(feature = "s3")]
+mod s3;
+#[cfg(feature = "s3")]
+mod s3_command;
 mod upload;
 
 use std::fmt;
@@ -86,6 +96,15 @@ impl ObjectStorage {
     /// Sets how much travels at once.
     pub fn with_transfer(mut self, transfer: TransferOptions) -> Self {
         self.place_mut().transfer = transfer;
+        self
+    }
+
+    #[cfg(feature = "cloud")]
+    fn in_bucket(mut self, bucket: &super::Bucket, options: &super::StorageOptions) -> Self {
+        let place = self.place_mut();
+        place.prefix = Path::from(bucket.prefix.as_str());
+        place.transfer = options.transfer.clone();
+        place.retry = options.retry.clone();
         self
     }
 
