@@ -1,3 +1,5 @@
 //! Conformance suites: what every implementation of a trait must do. Each function panics where one does not.
 
 pub mod encryptor;
+pub mod faulty;
+pub mod storage;
