@@ -2,4 +2,5 @@
 
 pub mod encryptor;
 pub mod faulty;
+pub mod retention;
 pub mod storage;
