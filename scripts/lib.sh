@@ -48,3 +48,7 @@ azurite() {
     local path=$SERVICES/npm/node_modules/azurite/dist/src/azurite.js
     if [ -f "$path" ]; then printf '%s\n' "$path"; fi
 }
+
+# Behind what the user has, never before it: a build must not change its interpreter or its cargo because of us.
+PATH=$PATH:$SERVICES/venv/bin
+cd "$REPOSITORY"

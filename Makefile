@@ -1,0 +1,58 @@
+# Every target is a thin call; what it does stands in scripts/ or in a crate.
+
+N ?= 200
+MINUTES ?= 10
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format docs py-test bench bench-crypto bench-logical bench-memory soak-crash fuzz coverage
+
+help: ## Lists the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-16s %s\n", $$1, $$2 }'
+
+setup: ## Installs the servers and tools that tests and benchmarks need
+	scripts/setup
+
+demo: ## Backs up, verifies, breaks and restores a throwaway server, on a fresh machine too
+	scripts/demo
+
+test: ## Checks everything, as CI does
+	scripts/test
+
+lint: ## Checks format, lints and documentation
+	scripts/lint
+
+format: ## Formats the code
+	cargo fmt --all
+
+docs: ## Builds the documentation of the crates
+	cargo doc --workspace --exclude erpgo-dr-py --no-deps --all-features
+
+py-test: ## Builds the Python wheel and runs its tests
+	scripts/setup
+	scripts/test-python
+
+bench: ## Runs the criterion benchmarks
+	cargo bench -p erpgo-dr-benches
+
+bench-crypto: ## Measures sealing and opening beside openssl's own
+	cargo run --release -q -p erpgo-dr-benches --bin bench_crypto
+
+bench-logical: ## Measures a logical backup beside pg_dump piped into openssl
+	scripts/setup
+	cargo run --release -q -p erpgo-dr-benches --bin bench_logical
+
+bench-memory: ## Measures resident memory at 1, 4 and 8 GB
+	scripts/setup
+	cargo run --release -q -p erpgo-dr-benches --bin bench_memory
+
+soak-crash: ## Kills N backups and prunes at random moments (N=200)
+	scripts/setup
+	scripts/soak-crash $(N)
+
+fuzz: ## Fuzzes each target for some minutes, and keeps its corpus (MINUTES=10)
+	scripts/setup fuzz
+	scripts/fuzz $$(( $(MINUTES) * 60 )) keep
+
+coverage: ## Measures which lines of the library the tests reach
+	scripts/setup coverage
+	scripts/coverage
