@@ -121,7 +121,10 @@ fn check_pattern(policy: &dyn RetentionPolicy, left: &[RetentionCandidate], all:
     assert_eq!(ids(&once), expected, "pruning every day and pruning once differ at {now}");
 }
 
-fn periods() -> [(usize, fn(DateTime<Utc>) -> String); 3] {
+/// Names the period of a time.
+type Label = fn(DateTime<Utc>) -> String;
+
+fn periods() -> [(usize, Label); 3] {
     [
         (7, |time| time.format("%Y-%m-%d").to_string()),
         (4, |time| time.format("%G-%V").to_string()),
@@ -234,9 +237,9 @@ proptest! {
                 Event::Hours(hours) => now += TimeDelta::hours(hours.into()),
                 Event::ClockBack(hours) => now -= TimeDelta::hours(hours.into()),
                 Event::Backup(full) => backups.push(backup(now, number as u32, if full { "full" } else { "schema" })),
-                Event::Verify(which) => backups.iter_mut().nth(usize::from(which) % count).into_iter().for_each(|b| b.verified = Some(now)),
-                Event::FoundBad(which) => backups.iter_mut().nth(usize::from(which) % count).into_iter().for_each(|b| b.verified = None),
-                Event::Hold(which, held) => backups.iter_mut().nth(usize::from(which) % count).into_iter().for_each(|b| b.held = held),
+                Event::Verify(which) => backups.get_mut(usize::from(which) % count).into_iter().for_each(|b| b.verified = Some(now)),
+                Event::FoundBad(which) => backups.get_mut(usize::from(which) % count).into_iter().for_each(|b| b.verified = None),
+                Event::Hold(which, held) => backups.get_mut(usize::from(which) % count).into_iter().for_each(|b| b.held = held),
                 Event::Prune => {
                     let before = backups.clone();
                     prune(&policy, now, &mut backups);
