@@ -6,6 +6,7 @@
 mod backup;
 mod error;
 pub mod legacy;
+mod prune;
 mod restore;
 mod restore_test;
 mod status;
@@ -14,7 +15,7 @@ mod verify;
 
 pub use backup::{BackupOptions, BackupReport, backup};
 pub use error::{Error, ErrorKind, Result};
-
+pub use prune::{PruneOptions, PruneReport, PrunedBackup, prune};
 pub use restore::{BackupSelector, RestoreReport, restore, select};
 pub use restore_test::{RestoreTestOptions, SqlCheck, restore_test};
 pub use status::{Status, status};

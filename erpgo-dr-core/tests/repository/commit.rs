@@ -1,0 +1,103 @@
+//! A backup exists when its catalogue entry exists, and never before.
+
+use chrono::TimeDelta;
+use erpgo_dr_core::ErrorKind;
+use erpgo_dr_core::ops::{self, BackupOptions, BackupSelector, VerifyOptions};
+use erpgo_dr_core::repository::{InitOptions, VerifyLevel};
+
+use super::support::{Fixture, NO_PROGRESS, Script};
+
+#[tokio::test]
+async fn a_backup_comes_back_as_it_went_in() {
+    let fixture = Fixture::new().await;
+    let report = fixture.backup(350_000).await;
+    assert!(report.is_complete());
+    assert_eq!(report.plaintext_bytes, 350_000);
+    assert_eq!(fixture.keys("dumps").await.len(), 4, "parts of 100,000 bytes");
+
+    let repository = fixture.open().await;
+    let restored = ops::restore(&repository, &report.id, &Script::of(350_000), NO_PROGRESS).await.unwrap();
+    assert_eq!(restored.outcome.bytes, 350_000);
+}
+
+#[tokio::test]
+async fn an_empty_stream_is_a_backup_too() {
+    let fixture = Fixture::new().await;
+    let report = fixture.backup(0).await;
+    let repository = fixture.open().await;
+    ops::restore(&repository, &report.id, &Script::of(0), NO_PROGRESS).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_failed_backup_leaves_nothing() {
+    let fixture = Fixture::new().await;
+    let before = fixture.keys("").await;
+    let repository = fixture.open().await;
+    let script = Script { bytes: 250_000, fail_after: Some(250_000) };
+    ops::backup(&repository, &script, &BackupOptions::default(), NO_PROGRESS).await.unwrap_err();
+    assert_eq!(fixture.keys("").await, before);
+}
+
+#[tokio::test]
+async fn every_level_of_verification_passes_and_is_recorded() {
+    let fixture = Fixture::new().await;
+    let report = fixture.backup(250_000).await;
+    let repository = fixture.open().await;
+    for level in [VerifyLevel::Scrub, VerifyLevel::Mac, VerifyLevel::Contents] {
+        fixture.clock.advance(TimeDelta::minutes(1));
+        let options = VerifyOptions::default().with_level(level);
+        let found = ops::verify(&repository, &[], Some(&Script::of(250_000)), &options, NO_PROGRESS).await.unwrap();
+        assert!(found.passed(), "{found:?}");
+    }
+    let catalogue = repository.catalogue().await.unwrap();
+    let proven = catalogue.find(&report.id).unwrap().proven().unwrap();
+    assert_eq!(proven.0, VerifyLevel::Contents);
+}
+
+#[tokio::test]
+async fn a_host_without_keys_can_scrub_and_nothing_else() {
+    let fixture = Fixture::new().await;
+    fixture.backup(50_000).await;
+    let repository =
+        erpgo_dr_core::Repository::open(fixture.storage.clone(), fixture.environment.clone()).await.unwrap();
+    let scrub = VerifyOptions::default().with_level(VerifyLevel::Scrub);
+    assert!(ops::verify(&repository, &[], None, &scrub, NO_PROGRESS).await.unwrap().passed());
+
+    let mac = VerifyOptions::default();
+    let error = ops::verify(&repository, &[], None, &mac, NO_PROGRESS).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Locked);
+    let error = ops::backup(&repository, &Script::of(1), &BackupOptions::default(), NO_PROGRESS).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Locked);
+}
+
+#[tokio::test]
+async fn selectors_find_what_they_say() {
+    let fixture = Fixture::new().await;
+    let repository = fixture.open().await;
+    let nothing = ops::select(&repository.catalogue().await.unwrap(), &BackupSelector::Latest).unwrap_err();
+    assert_eq!(nothing.kind(), ErrorKind::NotFound);
+
+    let first = fixture.backup(10).await.id;
+    fixture.clock.advance(TimeDelta::hours(1));
+    let unproven = BackupOptions::default().with_verify(None);
+    let second = ops::backup(&repository, &Script::of(10), &unproven, NO_PROGRESS).await.unwrap().id;
+    let catalogue = repository.catalogue().await.unwrap();
+    let found = |selector| ops::select(&catalogue, &selector).unwrap().id().clone();
+    assert_eq!(found(BackupSelector::Latest), second);
+    assert_eq!(found(BackupSelector::LatestProven), first);
+    assert_eq!(found(BackupSelector::Before(second.time() - TimeDelta::seconds(1))), first);
+    assert_eq!(found(BackupSelector::Id(second.clone())), second);
+}
+
+#[tokio::test]
+async fn a_place_is_initialized_once() {
+    let fixture = Fixture::new().await;
+    let again = erpgo_dr_core::Repository::init(
+        fixture.storage.clone(),
+        fixture.environment.clone(),
+        &InitOptions::default(),
+        &[],
+    )
+    .await;
+    assert_eq!(ops::Error::from(again.unwrap_err()).kind(), ErrorKind::AlreadyExists);
+}

@@ -1,0 +1,11 @@
+//! What a repository promises: commits, crashes, tampering, keys, leases and prunes.
+//!
+//! Storage is real (memory or local disk); the database is a script, because these stories are about what
+//! happens to bytes once they have left it. `tests/backup` runs the same operations on real servers.
+
+mod commit;
+mod crash;
+mod epochs;
+mod prune;
+mod support;
+mod tampering;
