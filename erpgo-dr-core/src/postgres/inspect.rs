@@ -50,7 +50,10 @@ impl ServerInspector {
     /// # Errors
     /// [`PostgresError::Connect`], [`PostgresError::Query`].
     pub async fn probe(&self) -> Result<ServerInfo, PostgresError> {
-        probe(&self.settings.connect().await?).await
+        let client = self.settings.connect().await?;
+        let answer = probe(&client).await;
+        client.close().await;
+        answer
     }
 
     /// Lists the databases that a backup of everything takes: all that can be connected to and are no templates.
@@ -58,7 +61,10 @@ impl ServerInspector {
     /// # Errors
     /// [`PostgresError::Connect`], [`PostgresError::Query`].
     pub async fn list_databases(&self) -> Result<Vec<String>, PostgresError> {
-        list_databases(&self.settings.connect().await?).await
+        let client = self.settings.connect().await?;
+        let answer = list_databases(&client).await;
+        client.close().await;
+        answer
     }
 
     /// Returns whether there is such a database.
@@ -66,7 +72,10 @@ impl ServerInspector {
     /// # Errors
     /// [`PostgresError::Connect`], [`PostgresError::Query`].
     pub async fn database_exists(&self, database: &str) -> Result<bool, PostgresError> {
-        database_exists(&self.settings.connect().await?, database).await
+        let client = self.settings.connect().await?;
+        let answer = database_exists(&client, database).await;
+        client.close().await;
+        answer
     }
 
     /// Returns the size of a database on disk, in bytes.
@@ -94,7 +103,10 @@ impl ServerInspector {
     /// # Errors
     /// [`PostgresError::Connect`], [`PostgresError::Query`].
     pub async fn count_user_objects(&self, database: &str) -> Result<u64, PostgresError> {
-        count_user_objects(&self.settings.clone().database(database).connect().await?).await
+        let client = self.settings.clone().database(database).connect().await?;
+        let answer = count_user_objects(&client).await;
+        client.close().await;
+        answer
     }
 
     /// Runs a check in a database: one query, in a read-only transaction.
@@ -107,11 +119,11 @@ impl ServerInspector {
     pub async fn run_check(&self, database: &str, sql: &str) -> Result<CheckOutcome, PostgresError> {
         let mut client = self.settings.clone().database(database).connect().await?;
         let error = client.query_error("run a check");
-        let transaction = client.build_transaction().read_only(true).start().await;
-        let rows = match transaction {
+        let rows = match client.build_transaction().read_only(true).start().await {
             Ok(transaction) => transaction.query(sql, &[]).await,
             Err(failure) => Err(failure),
         };
+        client.close().await;
         Ok(judge(&rows.map_err(error)?))
     }
 }

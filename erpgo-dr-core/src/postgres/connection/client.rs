@@ -77,6 +77,12 @@ impl Client {
         &self.server
     }
 
+    /// Closes the connection, and returns when it is closed: dropping it leaves that to the runtime.
+    pub async fn close(mut self) {
+        self.connection.abort();
+        let _ = (&mut self.connection).await;
+    }
+
     /// Makes the error of a query that was for `action`.
     pub(crate) fn query_error(&self, action: &str) -> impl FnOnce(tokio_postgres::Error) -> PostgresError + use<> {
         let (server, action) = (self.server.clone(), action.to_owned());

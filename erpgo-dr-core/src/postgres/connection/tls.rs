@@ -29,7 +29,7 @@ pub(super) fn connector(settings: &ConnectionSettings) -> Result<MakeRustlsConne
     };
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(unusable)?
+        .map_err(|error| unusable(&error))?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
@@ -41,7 +41,7 @@ fn authority(
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>, PostgresError> {
     let Some(path) = settings.root_cert_file() else {
-        let system = rustls_platform_verifier::Verifier::new(provider.clone()).map_err(unusable)?;
+        let system = rustls_platform_verifier::Verifier::new(provider.clone()).map_err(|error| unusable(&error))?;
         return Ok(Arc::new(system));
     };
     let roots = Arc::new(read_roots(path)?);
@@ -60,7 +60,7 @@ fn read_roots(path: &Path) -> Result<RootCertStore, PostgresError> {
     if roots.is_empty() { Err(invalid("there is none in it".to_owned())) } else { Ok(roots) }
 }
 
-fn unusable(error: rustls::Error) -> PostgresError {
+fn unusable(error: &rustls::Error) -> PostgresError {
     PostgresError::InvalidSettings(format!("TLS cannot be used: {error}"))
 }
 

@@ -22,7 +22,7 @@ pub(super) async fn check(
         let kind = StreamKind::Database { database: database.database.clone() };
         let stored = source.streams().iter().any(|stream| stream.number == database.stream && stream.kind == kind);
         if !stored {
-            return Err(differs(&database.database, format!("stream {} is not there", database.stream)));
+            return Err(differs(&database.database, &format!("stream {} is not there", database.stream)));
         }
         check_list(driver, source, contents.dumped_with, database).await?;
         if depth == CheckDepth::Contents {
@@ -34,7 +34,7 @@ pub(super) async fn check(
         match &stream.kind {
             StreamKind::Globals => check_globals(source, stream).await?,
             StreamKind::Database { database } if !recorded.contains(&stream.number) => {
-                return Err(differs(database, format!("stream {} is not recorded", stream.number)));
+                return Err(differs(database, &format!("stream {} is not recorded", stream.number)));
             }
             StreamKind::Database { .. } => {}
         }
@@ -60,13 +60,13 @@ async fn check_list(
     let count = list.lines().find_map(|line| line.strip_prefix(";     TOC Entries: "));
     if count.and_then(|count| count.trim().parse().ok()) != Some(database.toc_entries) {
         let found = count.unwrap_or("none");
-        return Err(differs(&database.database, format!("{found} entries, recorded are {}", database.toc_entries)));
+        return Err(differs(&database.database, &format!("{found} entries, recorded are {}", database.toc_entries)));
     }
     let listed: HashSet<i32> = list.lines().filter_map(|line| line.split_once(';')?.0.parse().ok()).collect();
     match database.tables.iter().find(|table| !listed.contains(&table.dump_id)) {
         Some(table) => {
             let text = format!("the data of {}.{} (entry {}) is not listed", table.schema, table.name, table.dump_id);
-            Err(differs(&database.database, text))
+            Err(differs(&database.database, &text))
         }
         None => Ok(()),
     }
@@ -79,16 +79,16 @@ async fn check_contents(source: &dyn BackupSource, database: &DatabaseContents) 
     let archive = pump::scan(stream, &guard).await?;
     if archive.head.entries.len() as u64 != database.toc_entries {
         let text = format!("{} entries, recorded are {}", archive.head.entries.len(), database.toc_entries);
-        return Err(differs(&database.database, text));
+        return Err(differs(&database.database, &text));
     }
     for (index, recorded) in database.tables.iter().enumerate() {
         if archive.tables.get(index) != Some(recorded) {
-            return Err(differs(&database.database, format!("table {}.{}", recorded.schema, recorded.name)));
+            return Err(differs(&database.database, &format!("table {}.{}", recorded.schema, recorded.name)));
         }
     }
     match archive.tables.get(database.tables.len()) {
         Some(extra) => {
-            Err(differs(&database.database, format!("table {}.{} is not recorded", extra.schema, extra.name)))
+            Err(differs(&database.database, &format!("table {}.{} is not recorded", extra.schema, extra.name)))
         }
         None => Ok(()),
     }
@@ -108,6 +108,6 @@ async fn check_globals(source: &dyn BackupSource, stream: &StreamInfo) -> Result
     Err(PostgresError::ContentsDiffer("the roles and tablespaces are cut short".to_owned()))
 }
 
-fn differs(database: &str, what: String) -> PostgresError {
+fn differs(database: &str, what: &str) -> PostgresError {
     PostgresError::ContentsDiffer(format!("database {database}: {what}"))
 }

@@ -36,7 +36,7 @@ pub(super) async fn back_up(
         dump_globals(driver, &session, &mut contents, sink, progress).await?;
         stream += 1;
     }
-    drop(session);
+    session.close().await;
     for database in databases {
         let dumped = dump_database(driver, &program, &contents.server, &database, stream, sink, progress).await?;
         contents.databases.push(dumped);
@@ -48,12 +48,13 @@ pub(super) async fn back_up(
 /// Fingerprints the tables of a database by a dump of its data that nobody keeps.
 pub(super) async fn fingerprint(driver: &LogicalDriver, database: &str) -> Result<Vec<TableContents>, PostgresError> {
     let settings = driver.settings.clone().database(database);
-    let server = inspect::probe(&settings.connect().await?).await?;
+    let server = driver.inspector().probe().await?;
     let program = driver.programs.find("pg_dump", server.major()).await?;
     let snapshot = Snapshot::take(&settings, &server, driver.dump.deferrable).await?;
     let dump = pg_dump(driver, &program, &settings, snapshot.id()).argument("--data-only");
     let guard = PhaseGuard::start(&NoProgress, Phase::Verify, database, None);
     let archive = pump::archive(dump.spawn(false)?, &mut pump::Nowhere, &guard).await?;
+    snapshot.end().await;
     Ok(archive.tables)
 }
 
@@ -135,6 +136,7 @@ async fn dump_database(
     let mut contents = DatabaseContents::new(database, stream, head.entries.len() as u64, tables);
     contents.snapshot = snapshot.id().map(str::to_owned);
     contents.properties = properties;
+    snapshot.end().await;
     Ok(contents)
 }
 

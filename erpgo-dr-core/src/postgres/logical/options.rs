@@ -247,6 +247,9 @@ impl RestoreOptions {
 
     /// Sets whether objects of the backup are dropped from the target before they are made anew.
     /// What else is in the target stays.
+    ///
+    /// pg_restore drops constraint by constraint, and PostgreSQL refuses that for the keys of partitions: a database
+    /// with partitions that have keys is better restored under another name.
     pub fn clean(mut self, clean: bool) -> Self {
         self.clean = clean;
         self

@@ -39,6 +39,13 @@ impl Snapshot {
         &self.client
     }
 
+    /// Ends the transaction and its session.
+    pub(super) async fn end(self) {
+        // A server that is gone has ended it already.
+        let _ = self.client.batch_execute("COMMIT").await;
+        self.client.close().await;
+    }
+
     /// Returns the exported snapshot's name.
     pub(super) fn id(&self) -> Option<&str> {
         self.id.as_deref()

@@ -104,6 +104,7 @@ impl Restore<'_> {
         let client = settings.connect().await?;
         let rows = client.query("SELECT nspname::text FROM pg_catalog.pg_namespace", &[]).await;
         let rows = rows.map_err(client.query_error("list the schemas"))?;
+        client.close().await;
         let present: HashSet<&str> = rows.iter().map(|row| row.get(0)).collect();
         let missing = schemas.iter().filter(|schema| !present.contains(schema.name.as_str()));
         Ok(missing.flat_map(|schema| schema.entries.iter().map(|entry| entry.dump_id)).collect())
@@ -143,12 +144,13 @@ impl Restore<'_> {
             loaded.push(self.run_section(&toc, choice, "--section=pre-data", 1, settings, guard).await?);
         }
         if options.scope != Scope::Schema {
+            // Since PostgreSQL 17 large objects are made here, before their contents are loaded.
+            loaded.push(self.run_remaining_data(&toc, choice, settings, guard).await?);
             let shares = share_out(choice.blocks.clone(), options.jobs);
             let workers =
                 shares.into_iter().map(|share| self.load_share(contents.stream, choice, share, settings, guard));
             // The first failure drops the others, and with that kills them.
             loaded.extend(try_join_all(workers).await?);
-            loaded.push(self.run_remaining_data(&toc, choice, settings, guard).await?);
         }
         if options.scope != Scope::Data {
             loaded.push(self.run_section(&toc, choice, "--section=post-data", options.jobs, settings, guard).await?);
@@ -179,7 +181,7 @@ impl Restore<'_> {
         self.feed(invocation.argument(toc.path()), Vec::new(), guard).await
     }
 
-    /// Loads what is data but has no block: where sequences stand.
+    /// Restores what is data but has no block: where sequences stand, large objects and their privileges.
     async fn run_remaining_data(
         &self,
         toc: &MemoryFile,
@@ -188,12 +190,20 @@ impl Restore<'_> {
         guard: &PhaseGuard<'_>,
     ) -> Result<Loaded, PostgresError> {
         let entries = choice.entries.as_ref().unwrap_or(&choice.all.entries);
-        let list = use_list(entries.iter().filter(|entry| entry.section == Section::Data && !entry.has_data));
+        let wanted: HashSet<i32> = entries.iter().map(|entry| entry.dump_id).collect();
+        let data_only = self.driver.restore.scope == Scope::Data;
+        let remaining: Vec<&TocEntry> = match data_only {
+            // Before PostgreSQL 17 the making of a large object is data, but lies in the section before it.
+            true => choice.all.entries.iter().filter(|entry| !entry.has_data).collect(),
+            false => data_without_blocks(&choice.all.entries).collect(),
+        };
+        let list = use_list(remaining.into_iter().filter(|entry| wanted.contains(&entry.dump_id)));
         if list.is_empty() {
             return Ok(Loaded::default());
         }
         let list = MemoryFile::new("erpgo-dr-list", list.as_bytes())?;
-        let invocation = self.pg_restore(settings).argument("--section=data").argument("--use-list");
+        let part = if data_only { "--data-only" } else { "--section=data" };
+        let invocation = self.pg_restore(settings).argument(part).argument("--use-list");
         self.feed(invocation.argument(list.path()).argument(toc.path()), Vec::new(), guard).await
     }
 
@@ -301,4 +311,16 @@ impl Restore<'_> {
         }
         Ok(head.freeze())
     }
+}
+
+/// Finds the entries of the data section that have no block. Comments and privileges, which name no section,
+/// belong to that of the entry before them, as in pg_restore.
+fn data_without_blocks(entries: &[TocEntry]) -> impl Iterator<Item = &TocEntry> {
+    let mut section = Section::PreData;
+    entries.iter().filter(move |entry| {
+        if entry.section != Section::None {
+            section = entry.section;
+        }
+        section == Section::Data && !entry.has_data
+    })
 }

@@ -58,6 +58,7 @@ pub(super) async fn restore(
         restore.database(target, state, progress).await?;
         restore.outcome.databases.push(target.name.clone());
     }
+    restore.session.close().await;
     Ok(restore.outcome)
 }
 

@@ -1,0 +1,172 @@
+//! Servers and programs that die on the way.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use erpgo_dr_core::postgres::{BackupSink, BoxError, DatabaseDriver, DumpOptions, PostgresError, StreamKind};
+use erpgo_dr_core::progress::NoProgress;
+use erpgo_dr_testkit::PgServer;
+
+use super::support::*;
+
+/// Does something once in the middle of a database's stream, and then takes the rest slowly.
+struct Interrupt<F: Fn() + Send + Sync> {
+    action: F,
+    in_database: bool,
+    done: AtomicBool,
+    ended: usize,
+}
+
+impl<F: Fn() + Send + Sync> Interrupt<F> {
+    fn new(action: F) -> Self {
+        Self { action, in_database: false, done: AtomicBool::new(false), ended: 0 }
+    }
+}
+
+#[async_trait]
+impl<F: Fn() + Send + Sync> BackupSink for Interrupt<F> {
+    async fn begin(&mut self, kind: &StreamKind) -> Result<(), BoxError> {
+        self.in_database = matches!(kind, StreamKind::Database { .. });
+        Ok(())
+    }
+
+    async fn write(&mut self, _data: Bytes) -> Result<(), BoxError> {
+        if self.in_database && !self.done.swap(true, Ordering::SeqCst) {
+            (self.action)();
+        }
+        Ok(())
+    }
+
+    async fn end(&mut self) -> Result<(), BoxError> {
+        self.ended += usize::from(self.in_database);
+        Ok(())
+    }
+}
+
+/// A database that is much larger than all the pipes and buffers on the way.
+fn create_large(server: &PgServer) {
+    server.create_database("large");
+    server.psql("large", "CREATE TABLE t AS SELECT n, repeat('x', 1000) AS filler FROM generate_series(1, 60000) n");
+}
+
+#[tokio::test]
+async fn a_server_that_dies_fails_the_backup() {
+    let mut server = PgServer::start(17);
+    create_large(&server);
+    let driver = driver(&server).dump_options(DumpOptions::new().database("large"));
+    let pid = server.id().unwrap();
+    let mut sink = Interrupt::new(|| kill_server(pid));
+    let error = driver.back_up(&mut sink, &NoProgress).await.unwrap_err();
+    match &error {
+        PostgresError::Program { program, stderr, .. } => {
+            assert_eq!(program, "pg_dump");
+            assert!(stderr.contains("Dumping the contents of table \"t\" failed"), "{stderr}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(sink.ended, 0, "a stream that was cut short is never ended");
+    server.restart();
+    driver.back_up(&mut Interrupt::new(|| ()), &NoProgress).await.unwrap();
+}
+
+/// Kills the backends as the postmaster does when one of them crashes.
+fn kill_server(pid: u32) {
+    for child in children(pid) {
+        signal(child, "KILL");
+    }
+}
+
+#[tokio::test]
+async fn a_killed_pg_dump_fails_the_backup() {
+    let server = PgServer::start(15);
+    create_large(&server);
+    let driver = driver(&server).dump_options(DumpOptions::new().database("large"));
+    let own = std::process::id();
+    let data = server.socket_dir().to_str().unwrap().to_owned();
+    let mut sink = Interrupt::new(move || {
+        let dumps: Vec<u32> = children(own).into_iter().filter(|pid| environment(*pid).contains(&data)).collect();
+        assert_eq!(dumps.len(), 1, "pg_dump runs");
+        signal(dumps[0], "KILL");
+    });
+    let error = driver.back_up(&mut sink, &NoProgress).await.unwrap_err();
+    assert!(matches!(&error, PostgresError::Program { status, .. } if status.contains("signal: 9")), "{error:?}");
+    assert_eq!(sink.ended, 0);
+}
+
+#[tokio::test]
+async fn an_abandoned_backup_leaves_no_program_and_no_session() {
+    let server = PgServer::start(17);
+    create_large(&server);
+    let driver = driver(&server).dump_options(DumpOptions::new().database("large"));
+    struct Stuck;
+    #[async_trait]
+    impl BackupSink for Stuck {
+        async fn begin(&mut self, _kind: &StreamKind) -> Result<(), BoxError> {
+            Ok(())
+        }
+        async fn write(&mut self, _data: Bytes) -> Result<(), BoxError> {
+            std::future::pending().await
+        }
+        async fn end(&mut self) -> Result<(), BoxError> {
+            Ok(())
+        }
+    }
+    let mut sink = Stuck;
+    let outcome = tokio::time::timeout(Duration::from_secs(3), driver.back_up(&mut sink, &NoProgress)).await;
+    assert!(outcome.is_err(), "it waits for its sink");
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'large'";
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while server.psql("postgres", sessions) != "0" {
+        assert!(Instant::now() < deadline, "sessions stay behind");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_locked_table_does_not_hold_a_backup_for_ever() {
+    let server = PgServer::start(18);
+    create_sample(&server, "erp");
+    let client = settings(&server).database("erp").connect().await.unwrap();
+    client.batch_execute("BEGIN; LOCK TABLE erp.orders IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let options = DumpOptions::new().database("erp").lock_timeout(Some(Duration::from_millis(300)));
+    let mut sink = Interrupt::new(|| ());
+    let outcome = driver(&server).dump_options(options).back_up(&mut sink, &NoProgress).await;
+    assert!(
+        matches!(&outcome, Err(PostgresError::Program { stderr, .. }) if stderr.contains("timeout")),
+        "{outcome:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_database_that_vanishes_is_missed() {
+    let server = PgServer::start(15);
+    create_large(&server);
+    server.create_database("zzz");
+    // `large` comes first; while it is dumped, `zzz` goes.
+    let mut sink = Interrupt::new(|| {
+        server.psql("postgres", "DROP DATABASE zzz");
+    });
+    let outcome = driver(&server).back_up(&mut sink, &NoProgress).await;
+    assert!(matches!(&outcome, Err(PostgresError::Connect { server, .. }) if server.contains("zzz")), "{outcome:?}");
+}
+
+fn children(parent: u32) -> Vec<u32> {
+    let pids =
+        std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_child = |pid: &u32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.contains(&format!("\nPPid:\t{parent}\n"))
+    };
+    pids.filter(is_child).collect()
+}
+
+fn environment(pid: u32) -> String {
+    String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default()).into_owned()
+}
+
+fn signal(pid: u32, name: &str) {
+    // It may have ended by itself.
+    let _ = std::process::Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).output().unwrap();
+}
