@@ -122,8 +122,14 @@ impl SeekableContainer {
         pipeline::decode(frames, codec, inner.subject.clone(), inner.pool.clone())
             .map_ok(|pieces| stream::iter(pieces.into_vec().into_iter().map(Ok)))
             .try_flatten()
-            .scan(plain_start, move |at, piece| {
-                std::future::ready(Some(piece.map(|piece: Bytes| trim(at, &piece, &range))))
+            .scan(Some(plain_start), move |position, piece: Result<Bytes, ContainerError>| {
+                // Frames behind one that failed are in flight already: they must not be released after its error.
+                let trimmed = position.take().map(|start| {
+                    let piece = piece?;
+                    *position = Some(start + piece.len() as u64);
+                    Ok(trim(start, &piece, &range))
+                });
+                std::future::ready(trimmed)
             })
             .boxed()
     }
@@ -138,13 +144,10 @@ impl fmt::Debug for SeekableContainer {
     }
 }
 
-/// Keeps of `piece`, which lies at `at`, what lies in `range`.
-fn trim(at: &mut u64, piece: &Bytes, range: &Range<u64>) -> Bytes {
-    let (start, len) = (*at, piece.len() as u64);
-    *at += len;
-    let from = range.start.saturating_sub(start).min(len) as usize;
-    let to = range.end.saturating_sub(start).min(len) as usize;
-    piece.slice(from..to)
+/// Keeps of `piece`, which begins at `start`, what lies in `range`.
+fn trim(start: u64, piece: &Bytes, range: &Range<u64>) -> Bytes {
+    let within = |at: u64| at.saturating_sub(start).min(piece.len() as u64) as usize;
+    piece.slice(within(range.start)..within(range.end))
 }
 
 /// The beginning and the end of an object, where header, trailer and most indexes lie.
