@@ -1,6 +1,6 @@
 //! Takes the layers off, one reader on top of another. Blocking: it runs on a thread of its own.
 
-use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::io::{self, BufRead, Cursor, Read};
 
 use secrecy::SecretString;
 
@@ -120,11 +120,13 @@ fn derivation(head: &[u8], passphrase: &SecretString, options: &LegacyOptions) -
 }
 
 /// Names the layer in the errors of its decoder, and lets those from below pass as they are.
+#[cfg(any(feature = "gzip", feature = "zstd"))]
 struct Named<R> {
     decoder: R,
     layer: LayerKind,
 }
 
+#[cfg(any(feature = "gzip", feature = "zstd"))]
 impl<R: Read> Read for Named<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let place = || self.layer.to_string();
@@ -134,7 +136,7 @@ impl<R: Read> Read for Named<R> {
 
 #[cfg(any(feature = "gzip", feature = "zstd"))]
 fn named(decoder: impl Read + Send + 'static, layer: LayerKind) -> Input {
-    Box::new(BufReader::with_capacity(PIECE, Named { decoder, layer }))
+    Box::new(io::BufReader::with_capacity(PIECE, Named { decoder, layer }))
 }
 
 #[cfg(feature = "gzip")]
