@@ -159,6 +159,7 @@ fn default_settings() -> BTreeMap<String, String> {
         ("log_timezone", "UTC"),
         ("maintenance_work_mem", "128MB"),
         ("max_connections", "40"),
+        ("max_locks_per_transaction", "2048"),
         ("max_wal_senders", "0"),
         ("max_wal_size", "1GB"),
         ("shared_buffers", "128MB"),
