@@ -1,7 +1,7 @@
 //! Where objects lie. Sees opaque bytes only.
 //!
 //! [`Storage`] is the contract; [`LocalStorage`] serves a folder, [`ObjectStorage`] S3, GCS, Azure and memory. [`open`]
-//! makes either from a [`StorageAddress`]. [`ReplicatedStorage`] writes to several of them at once.
+//! makes either from a [`StorageAddress`].
 
 mod address;
 mod error;
@@ -10,7 +10,6 @@ mod local;
 mod object;
 mod open;
 mod options;
-mod replicated;
 
 pub use address::{Bucket, StorageAddress};
 pub use error::StorageError;
@@ -21,10 +20,6 @@ pub use open::open;
 pub use options::{
     AzureCredentials, AzureOptions, GcsCredentials, GcsOptions, HttpOptions, S3Checksum, S3Credentials, S3Options,
     StorageOptions,
-};
-pub use replicated::{
-    RepairAction, RepairCopy, RepairFailure, RepairJudge, RepairOptions, RepairPlan, RepairReport, ReplicatedStorage,
-    WritePolicy,
 };
 
 use std::fmt;

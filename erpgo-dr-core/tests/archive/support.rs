@@ -1,7 +1,8 @@
 //! Servers for these tests.
 
+use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use erpgo_dr_core::postgres::throwaway::{ThrowawayOptions, ThrowawayServer};
 
@@ -56,4 +57,32 @@ pub(crate) async fn dump(major: u32, server: &ThrowawayServer, database: &str, o
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     output.stdout
+}
+
+/// Restores into a database, from `archive` through a pipe or from a file that the options name. The first error
+/// ends it.
+pub(crate) async fn restore(
+    major: u32,
+    server: &ThrowawayServer,
+    database: &str,
+    options: &[&str],
+    archive: Option<Vec<u8>>,
+) {
+    let mut command = client_of(server, major, "pg_restore");
+    command.args(["--exit-on-error", "--dbname", database]).args(options);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let shown = format!("{command:?}");
+    let output = tokio::task::spawn_blocking(move || {
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let writer = std::thread::spawn(move || {
+            // pg_restore does not read on when it has all that it wants.
+            let _ = archive.map(|archive| stdin.write_all(&archive));
+        });
+        let output = child.wait_with_output().unwrap();
+        writer.join().unwrap();
+        output
+    });
+    let output = output.await.unwrap();
+    assert!(output.status.success(), "{shown}: {}", String::from_utf8_lossy(&output.stderr));
 }

@@ -4,4 +4,3 @@
 
 mod backends;
 mod places;
-mod replicated;

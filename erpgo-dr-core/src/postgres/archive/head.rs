@@ -27,6 +27,8 @@ pub struct ArchiveHead {
     pub entries: Vec<TocEntry>,
     /// Bytes of the head: where the first block of data begins.
     pub length: u64,
+    /// Bytes of an offset in the table of contents.
+    pub(super) offset_bytes: usize,
 }
 
 /// How pg_dump compressed the data of an archive.
@@ -44,10 +46,11 @@ pub enum Compression {
 }
 
 /// When an entry is restored.
+///
+/// Comments, privileges and security labels name no section: they have that of the entry before them, as
+/// pg_restore sees it (`ProcessArchiveRestoreOptions`). Those of large objects are so among the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Section {
-    /// With its owner: comments, privileges.
-    None,
     /// Before the data.
     PreData,
     /// The data.
@@ -111,11 +114,13 @@ pub(super) struct HeadParser {
     /// How long `pending` must be before it is worth another look.
     needed: usize,
     prologue: Option<Prologue>,
+    /// The head of which only the table of contents is expected again.
+    original: Option<Prologue>,
     entries: Vec<TocEntry>,
     dump_ids: HashSet<i32>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Prologue {
     version: (u8, u8),
     offset_bytes: usize,
@@ -136,9 +141,25 @@ impl HeadParser {
             pending: Vec::new(),
             needed: 0,
             prologue: None,
+            original: None,
             entries: Vec::new(),
             dump_ids: HashSet::new(),
         }
+    }
+
+    /// Begins a second table of contents of the archive that has this head.
+    pub(super) fn repeated(head: &ArchiveHead) -> Self {
+        let original = Prologue {
+            version: head.version,
+            offset_bytes: head.offset_bytes,
+            compression: head.compression,
+            created: head.created,
+            database: head.database.clone(),
+            server_version: head.server_version.clone(),
+            dump_version: head.dump_version.clone(),
+            entries: 0,
+        };
+        Self { original: Some(original), ..Self::new(head.length) }
     }
 
     /// Takes the next bytes. Returns how many of them belong to the head when it is complete.
@@ -182,6 +203,7 @@ impl HeadParser {
                 dump_version: prologue.dump_version,
                 entries: self.entries,
                 length: self.consumed,
+                offset_bytes: prologue.offset_bytes,
             }),
             _ => Err(malformed("it ends within its table of contents")),
         }
@@ -208,9 +230,15 @@ impl HeadParser {
     /// Reads one item, the prologue or an entry: how long it was, or how many bytes it needs.
     fn step(&mut self, item: &[u8]) -> Result<Result<usize, usize>, PostgresError> {
         let mut reader = Reader::new(item);
-        let outcome = match &self.prologue {
-            None => read_prologue(&mut reader).map(|prologue| self.prologue = Some(prologue)),
-            Some(prologue) => read_entry(&mut reader, prologue).map(|entry| self.entries.push(entry)),
+        let outcome = match (&self.prologue, &self.original) {
+            (None, None) => read_prologue(&mut reader).map(|prologue| self.prologue = Some(prologue)),
+            (None, Some(original)) => {
+                read_count(&mut reader).map(|entries| self.prologue = Some(Prologue { entries, ..original.clone() }))
+            }
+            (Some(prologue), _) => {
+                let section = self.entries.last().map_or(Section::PreData, |before| before.section);
+                read_entry(&mut reader, prologue, section).map(|entry| self.entries.push(entry))
+            }
         };
         match outcome {
             Ok(()) => {}
@@ -267,8 +295,12 @@ fn read_prologue(reader: &mut Reader<'_>) -> Result<Prologue, Gap> {
         database: reader.text()?,
         server_version: reader.text()?,
         dump_version: reader.text()?,
-        entries: u64::try_from(reader.int()?).map_err(|_| Gap::Wrong("a negative number of entries"))?,
+        entries: read_count(reader)?,
     })
+}
+
+fn read_count(reader: &mut Reader<'_>) -> Result<u64, Gap> {
+    u64::try_from(reader.int()?).map_err(|_| Gap::Wrong("a negative number of entries"))
 }
 
 /// A level until version 1.14, an algorithm from 1.15.
@@ -299,7 +331,8 @@ fn read_time(reader: &mut Reader<'_>) -> Result<Option<NaiveDateTime>, Gap> {
     })())
 }
 
-fn read_entry(reader: &mut Reader<'_>, prologue: &Prologue) -> Result<TocEntry, Gap> {
+/// Reads an entry, which follows one in the section `before`.
+fn read_entry(reader: &mut Reader<'_>, prologue: &Prologue, before: Section) -> Result<TocEntry, Gap> {
     let dump_id = reader.int32()?;
     if dump_id <= 0 {
         return Err(Gap::Wrong("an entry whose number is not positive"));
@@ -310,7 +343,7 @@ fn read_entry(reader: &mut Reader<'_>, prologue: &Prologue) -> Result<TocEntry, 
     let tag = reader.text()?;
     let description = reader.text()?;
     let section = match reader.int()? {
-        1 => Section::None,
+        1 => before,
         2 => Section::PreData,
         3 => Section::Data,
         4 => Section::PostData,

@@ -11,6 +11,12 @@ use crate::postgres::TableContents;
 /// Large enough for the table of contents of a few million objects.
 const DEFAULT_HEAD_LIMIT: u64 = 1 << 30;
 
+/// The first byte of a table of contents, whose first integer is positive.
+///
+/// Since PostgreSQL 16 pg_dump opens its standard output for appending (`_allocAH` in `pg_backup_archiver.c`). Of
+/// `pg_dump > file` it therefore puts the table of contents that it writes again, with the offsets of the
+/// data, behind the data, where pg_restore never looks.
+const REPEATED_TABLE_OF_CONTENTS: u8 = 0;
 const BLOCK_OF_DATA: u8 = 1;
 const BLOCK_OF_LARGE_OBJECTS: u8 = 3;
 
@@ -73,6 +79,10 @@ enum State {
     ObjectData {
         left: u64,
     },
+    /// Within the second table of contents.
+    Repeated(Box<HeadParser>),
+    /// Behind it.
+    End,
     /// After an error.
     Failed,
 }
@@ -134,14 +144,16 @@ impl ArchiveScanner {
     /// data of each entry that should have some was there.
     pub fn finish(self) -> Result<ArchiveContents, PostgresError> {
         match (self.state, self.head) {
-            (State::BlockType, Some(head)) => {
+            (State::BlockType | State::End, Some(head)) => {
                 if let Some(missing) = self.awaited.values().min().and_then(|index| head.entries.get(*index)) {
                     return Err(malformed(format!("the data of {} is missing", name_of(missing))));
                 }
                 Ok(ArchiveContents { head, tables: self.tables, length: self.offset })
             }
             (State::Failed, _) => Err(malformed("it was found damaged before")),
-            (State::Head(_), _) | (_, None) => Err(malformed("it ends within its table of contents")),
+            (State::Head(_) | State::Repeated(_), _) | (_, None) => {
+                Err(malformed("it ends within its table of contents"))
+            }
             (_, Some(head)) => {
                 let entry = head.entries.get(self.block.entry);
                 Err(malformed(format!("it ends within the data of {}", entry.map_or_else(String::new, name_of))))
@@ -159,10 +171,22 @@ impl ArchiveScanner {
                     }
                     None => input.len(),
                 },
+                State::BlockType if input[0] == REPEATED_TABLE_OF_CONTENTS => {
+                    self.begin_repetition()?;
+                    0
+                }
                 State::BlockType => {
                     self.begin_block(input[0])?;
                     1
                 }
+                State::Repeated(parser) => match parser.update(input)? {
+                    Some(used) => {
+                        self.end_repetition()?;
+                        used
+                    }
+                    None => input.len(),
+                },
+                State::End => return Err(malformed("there is more behind its end")),
                 State::Data { left } => {
                     let used = at_most(input, *left);
                     *left -= used as u64;
@@ -196,6 +220,23 @@ impl ArchiveScanner {
         let with_data = head.entries.iter().enumerate().filter(|(_, entry)| entry.has_data);
         self.awaited = with_data.map(|(index, entry)| (entry.dump_id, index)).collect();
         self.head = Some(head);
+        Ok(())
+    }
+
+    fn begin_repetition(&mut self) -> Result<(), PostgresError> {
+        match &self.head {
+            Some(head) if self.awaited.is_empty() => self.state = State::Repeated(Box::new(HeadParser::repeated(head))),
+            _ => return Err(malformed(format!("a block of unknown type 0 at {}", self.offset))),
+        }
+        Ok(())
+    }
+
+    fn end_repetition(&mut self) -> Result<(), PostgresError> {
+        let State::Repeated(parser) = std::mem::replace(&mut self.state, State::End) else { return Ok(()) };
+        let repeated = parser.finish()?;
+        if self.head.as_ref().is_none_or(|head| head.entries != repeated.entries) {
+            return Err(malformed("its second table of contents is another"));
+        }
         Ok(())
     }
 
@@ -332,4 +373,168 @@ fn at_most(input: &[u8], left: u64) -> usize {
 
 fn name_of(entry: &TocEntry) -> String {
     if entry.namespace.is_empty() { entry.tag.clone() } else { format!("{}.{}", entry.namespace, entry.tag) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use xxhash_rust::xxh3::xxh3_64;
+
+    const VECTORS: [&[u8]; 3] = [
+        include_bytes!("../../../tests/vectors/pg/postgres-15.dump"),
+        include_bytes!("../../../tests/vectors/pg/postgres-17.dump"),
+        include_bytes!("../../../tests/vectors/pg/postgres-18.dump"),
+    ];
+
+    fn scan<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<ArchiveContents, PostgresError> {
+        let mut scanner = ArchiveScanner::new();
+        for piece in pieces {
+            scanner.update(piece)?;
+        }
+        scanner.finish()
+    }
+
+    fn sum(rows: &[&[u8]]) -> u64 {
+        rows.iter().fold(0, |sum, row| sum.wrapping_add(xxh3_64(row)))
+    }
+
+    #[test]
+    fn known_dumps_hold_what_was_put_into_them() {
+        for (vector, version) in VECTORS.into_iter().zip([(1, 14), (1, 16), (1, 16)]) {
+            let contents = scan([vector]).unwrap();
+            assert_eq!(contents.head.version, version);
+            assert_eq!(contents.head.compression, Compression::None);
+            assert!(contents.head.created.is_some());
+            assert_eq!(contents.head.length, contents.tables[0].offset);
+            let ends = contents.tables.iter().map(|table| table.offset + table.length);
+            let begins = contents.tables.iter().skip(1).map(|table| table.offset).chain([vector.len() as u64]);
+            assert!(ends.eq(begins), "block follows block");
+
+            let find = |name: &str| contents.tables.iter().find(|table| table.name == name).unwrap();
+            let (empty, items, objects) = (find("empty"), find("items"), find("BLOBS"));
+            assert_eq!((empty.rows, empty.bytes, empty.checksum), (0, 0, 0));
+            let rows: [&[u8]; 4] = [b"1\tone", b"2\t\\N", b"3\ttwo\\nlines", b"4\t"];
+            assert_eq!((items.rows, items.bytes, items.checksum), (4, 27, sum(&rows)));
+            let of_objects =
+                [[&90_001u32.to_le_bytes(), b"large".as_slice()].concat(), 4_000_000_000u32.to_le_bytes().into()];
+            assert_eq!((objects.rows, objects.bytes), (2, 5));
+            assert_eq!(objects.checksum, sum(&of_objects.each_ref().map(Vec::as_slice)));
+            assert_eq!(ArchiveHead::read(vector).unwrap(), contents.head);
+        }
+    }
+
+    #[test]
+    fn a_dump_cut_anywhere_is_not_whole() {
+        for vector in VECTORS {
+            for length in 0..vector.len() {
+                let outcome = scan([&vector[..length]]);
+                assert!(matches!(outcome, Err(PostgresError::MalformedArchive(_))), "{length}");
+            }
+            let longer = [vector, &[0]].concat();
+            assert!(scan([longer.as_slice()]).is_err());
+            let block = &vector[usize::try_from(scan([vector]).unwrap().tables[0].offset).unwrap()..];
+            let twice = [vector, block].concat();
+            assert!(scan([twice.as_slice()]).is_err(), "the same data twice");
+        }
+    }
+
+    #[test]
+    fn a_missing_block_is_named() {
+        for vector in VECTORS {
+            let tables = scan([vector]).unwrap().tables;
+            for table in &tables {
+                let (begin, end) = (table.offset as usize, (table.offset + table.length) as usize);
+                let error = scan([&vector[..begin], &vector[end..]]).unwrap_err().to_string();
+                assert!(error.contains("is missing"), "{error}");
+                assert!(table.name == "BLOBS" || error.contains(&table.name), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_dump_redirected_into_a_file_may_have_its_table_of_contents_twice() {
+        let redirected = include_bytes!("../../../tests/vectors/pg/postgres-17-redirected.dump");
+        let contents = scan([redirected.as_slice()]).unwrap();
+        assert_eq!(scan(redirected.chunks(1)).unwrap(), contents);
+        let last = contents.tables.last().unwrap();
+        let end = usize::try_from(last.offset + last.length).unwrap();
+        assert!(end + 2000 < redirected.len());
+        let once = scan([&redirected[..end]]).unwrap();
+        assert_eq!((once.head, once.tables), (contents.head, contents.tables));
+        for length in end + 1..redirected.len() {
+            assert!(scan([&redirected[..length]]).is_err(), "{length}");
+        }
+        assert!(scan([redirected.as_slice(), &[0]]).is_err());
+        let mut other = redirected.to_vec();
+        let position = end + other[end..].windows(5).position(|bytes| bytes == b"items").unwrap();
+        other[position] = b'j';
+        assert!(scan([other.as_slice()]).is_err());
+    }
+
+    #[test]
+    fn the_head_limit_holds() {
+        for vector in VECTORS {
+            let length = scan([vector]).unwrap().head.length;
+            let mut scanner = ArchiveScanner::with_head_limit(length);
+            scanner.update(vector).unwrap();
+            assert!(ArchiveScanner::with_head_limit(length - 1).update(vector).is_err());
+        }
+        // A string that claims two gigabytes is refused before it is waited for.
+        let mut head = VECTORS[0][..40].to_vec();
+        head.extend([0, 0, 0, 0, 0x7f]);
+        let mut scanner = ArchiveScanner::with_head_limit(1 << 20);
+        let outcome = head.chunks(1).try_for_each(|byte| scanner.update(byte));
+        assert!(outcome.is_err() || scanner.finish().is_err());
+    }
+
+    #[test]
+    fn after_an_error_there_is_nothing_more() {
+        let mut scanner = ArchiveScanner::new();
+        assert!(scanner.update(b"not a dump").is_err());
+        assert!(scanner.update(VECTORS[0]).is_err());
+        assert!(scanner.finish().is_err());
+    }
+
+    #[test]
+    fn no_flipped_bit_panics_and_each_cut_of_it_is_judged_alike() {
+        for vector in VECTORS {
+            let mut bytes = vector.to_vec();
+            for position in 0..bytes.len() {
+                for bit in 0..8 {
+                    bytes[position] ^= 1 << bit;
+                    let (whole, cut) = (scan([bytes.as_slice()]), scan(bytes.chunks(61)));
+                    assert!(whole.ok() == cut.ok(), "{position} {bit}");
+                    bytes[position] ^= 1 << bit;
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_chunking_gives_the_same(vector in 0..VECTORS.len(), cuts in prop::collection::vec(0usize..6100, 0..40)) {
+            let mut rest = VECTORS[vector];
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(rest.len())).collect();
+            cuts.sort_unstable();
+            let mut pieces = Vec::new();
+            let mut position = 0;
+            for cut in cuts {
+                let (piece, behind) = rest.split_at(cut - position);
+                pieces.push(piece);
+                rest = behind;
+                position = cut;
+            }
+            pieces.push(rest);
+            prop_assert_eq!(scan(pieces).unwrap(), scan([VECTORS[vector]]).unwrap());
+        }
+
+        #[test]
+        fn nothing_panics(noise in prop::collection::vec(any::<u8>(), 0..300), vector in 0..VECTORS.len(), at in 0usize..6000) {
+            let mut bytes = VECTORS[vector].to_vec();
+            let at = at.min(bytes.len());
+            bytes.splice(at..(at + noise.len()).min(bytes.len()), noise);
+            let _ = scan([bytes.as_slice()]);
+        }
+    }
 }

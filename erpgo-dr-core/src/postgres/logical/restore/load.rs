@@ -313,14 +313,7 @@ impl Restore<'_> {
     }
 }
 
-/// Finds the entries of the data section that have no block. Comments and privileges, which name no section,
-/// belong to that of the entry before them, as in pg_restore.
+/// Finds the entries of the data section that have no block.
 fn data_without_blocks(entries: &[TocEntry]) -> impl Iterator<Item = &TocEntry> {
-    let mut section = Section::PreData;
-    entries.iter().filter(move |entry| {
-        if entry.section != Section::None {
-            section = entry.section;
-        }
-        section == Section::Data && !entry.has_data
-    })
+    entries.iter().filter(|entry| entry.section == Section::Data && !entry.has_data)
 }
