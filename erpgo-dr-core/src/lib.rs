@@ -14,6 +14,8 @@
 //! The library never prints, never reads the environment, never installs a logger and never exits.
 //! It reports through [`tracing`] and through [`progress::Progress`].
 
+#![forbid(unsafe_code)]
+
 pub mod clock;
 pub mod codec;
 pub mod compute;

@@ -4,6 +4,8 @@
 //! dropped. Nothing here returns an error: a test that has no server panics, with the end of the server's log, or,
 //! where a program is missing, with the advice to run `scripts/setup`. A test never passes because a server is absent.
 
+#![forbid(unsafe_code)]
+
 mod http;
 mod ports;
 mod process;
