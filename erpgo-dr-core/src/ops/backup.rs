@@ -8,7 +8,7 @@ use super::Result;
 use super::verify::{VerifyOptions, verify_entry};
 use crate::codec::Codec;
 use crate::postgres::DatabaseDriver;
-use crate::progress::{Phase, PhaseGuard, Progress};
+use crate::progress::Progress;
 use crate::repository::{BackupRun, CatalogueEntry, Repository, Summary, Verdict, VerifyLevel};
 use crate::storage::{MissedWrite, StorageClass};
 use crate::types::BackupId;
@@ -124,8 +124,7 @@ pub async fn backup(
     progress: &dyn Progress,
 ) -> Result<BackupReport> {
     let started = Instant::now();
-    let run = BackupRun::begin(repository, options.codec).await?;
-    let phase = PhaseGuard::start(progress, Phase::Backup, run.id().as_str(), None);
+    let run = BackupRun::begin(repository, options.codec, None).await?;
     let mut sink = run.sink(options.storage_class.clone());
     let contents = match driver.back_up(&mut sink, progress).await {
         Ok(contents) => contents,
@@ -144,7 +143,6 @@ pub async fn backup(
         origin: None,
     };
     let (summary, _) = run.commit(finished).await?;
-    phase.finish();
     let mut report = BackupReport::new(
         &summary,
         databases,
@@ -153,7 +151,7 @@ pub async fn backup(
     );
     tracing::info!(backup = %report.id, bytes = report.plaintext_bytes, stored = report.stored_bytes, "backup committed");
     if let Some(level) = options.verify {
-        report.verdict = Some(verify_new(repository, driver, &summary, level, progress).await?);
+        report.verdict = Some(verify_new(repository, Some(driver), &summary, level, progress).await?);
         report.missed.extend(repository.storage().take_missed_writes());
     }
     Ok(report)
@@ -162,12 +160,12 @@ pub async fn backup(
 /// Verifies a backup that this process has just committed.
 pub(super) async fn verify_new(
     repository: &Repository,
-    driver: &dyn DatabaseDriver,
+    checker: Option<&dyn DatabaseDriver>,
     summary: &Summary,
     level: VerifyLevel,
     progress: &dyn Progress,
 ) -> Result<Verdict> {
     let entry = CatalogueEntry::committed(summary.clone());
     let options = VerifyOptions::default().with_level(level.min(VerifyLevel::Contents));
-    verify_entry(repository, &entry, Some(driver), &options, progress).await
+    verify_entry(repository, &entry, checker, &options, progress).await
 }

@@ -92,8 +92,7 @@ impl Error {
             Self::Postgres(error) => postgres_kind(error),
             Self::Storage(error) => storage_kind(error),
             Self::Legacy(error) => legacy_kind(error),
-            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => ErrorKind::NoSpace,
-            Self::Io { .. } => ErrorKind::Io,
+            Self::Io { source, .. } => io_kind(source),
         }
     }
 
@@ -156,6 +155,7 @@ fn legacy_kind(error: &LegacyError) -> ErrorKind {
     match error {
         E::Source(source) => boxed_kind(source.as_ref()),
         E::Openssl(error) => crypto_kind(error),
+        E::NotAnArchive { .. } => ErrorKind::Invalid,
         E::NeedsPassphrase | E::WrongPassphrase { .. } => ErrorKind::Locked,
         E::Empty { .. } | E::Truncated { .. } | E::Corrupt { .. } => ErrorKind::Integrity,
         E::Stopped => ErrorKind::Io,
@@ -175,6 +175,7 @@ fn storage_kind(error: &StorageError) -> ErrorKind {
         E::NoSpace { .. } => ErrorKind::NoSpace,
         E::TooLarge { .. } => ErrorKind::Integrity,
         E::Unsupported { .. } | E::InvalidAddress { .. } | E::InvalidStorageClass(_) => ErrorKind::Invalid,
+        E::Failed { .. } => ErrorKind::Io,
         _ => ErrorKind::Unavailable,
     }
 }
@@ -201,11 +202,22 @@ fn boxed_kind(error: &(dyn StdError + 'static)) -> ErrorKind {
             .or_else(|| error.downcast_ref().map(storage_kind))
             .or_else(|| error.downcast_ref().map(repository_kind))
             .or_else(|| error.downcast_ref().map(legacy_kind))
-            .or_else(|| error.downcast_ref().map(postgres_kind));
+            .or_else(|| error.downcast_ref().map(postgres_kind))
+            .or_else(|| error.downcast_ref().map(legacy_kind))
+            .or_else(|| error.downcast_ref().map(io_kind));
         if let Some(kind) = known {
             return kind;
         }
         next = error.source();
     }
     ErrorKind::Io
+}
+
+fn io_kind(error: &std::io::Error) -> ErrorKind {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => ErrorKind::NotFound,
+        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => ErrorKind::Permission,
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorKind::NoSpace,
+        _ => ErrorKind::Io,
+    }
 }

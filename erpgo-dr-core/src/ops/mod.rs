@@ -5,6 +5,7 @@
 
 mod backup;
 mod error;
+mod import;
 pub mod legacy;
 mod prune;
 mod restore;
@@ -15,8 +16,9 @@ mod verify;
 
 pub use backup::{BackupOptions, BackupReport, backup};
 pub use error::{Error, ErrorKind, Result};
+pub use import::{ImportOptions, import};
 pub use prune::{PruneOptions, PruneReport, PrunedBackup, prune};
-pub use restore::{BackupSelector, RestoreReport, restore, select};
+pub use restore::{BackupSelector, RestoreReport, restore, restore_file, select};
 pub use restore_test::{RestoreTestOptions, SqlCheck, restore_test};
 pub use status::{Status, status};
 pub use thaw::{ThawReport, thaw};

@@ -1,13 +1,15 @@
 //! Restores a backup, or a file that other tools made, into a server.
 
+use std::path::Path;
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Result;
-use crate::postgres::{DatabaseDriver, RestoreOutcome};
-use crate::progress::{Phase, PhaseGuard, Progress};
+use super::legacy::{LegacyOptions, LegacySource};
+use crate::postgres::{BackupSource as _, DatabaseDriver, RestoreOutcome};
+use crate::progress::Progress;
 use crate::repository::{Catalogue, CatalogueEntry, Repository, RepositoryError};
 use crate::types::BackupId;
 
@@ -76,10 +78,8 @@ pub async fn restore(
     let catalogue = repository.catalogue().await?;
     let entry = select(&catalogue, &BackupSelector::Id(id.clone()))?;
     let manifest = repository.manifest(&entry.summary).await?;
-    let phase = PhaseGuard::start(progress, Phase::Restore, id.as_str(), Some(entry.summary.plaintext_bytes));
     let source = repository.dump_source(&manifest);
     let outcome = driver.restore(&source, &manifest.contents, progress).await?;
-    phase.finish();
     let age = repository.environment().clock.now() - entry.summary.created;
     Ok(RestoreReport {
         backup: Some(id.clone()),
@@ -87,4 +87,24 @@ pub async fn restore(
         seconds: started.elapsed().as_secs_f64(),
         rpo_seconds: Some(age.as_seconds_f64()),
     })
+}
+
+/// Restores the dump in a file of the old scripts, whatever layers are around it, with `driver`.
+///
+/// The file is read twice: once to prove that the dump in it is whole, before anything is changed, and once to
+/// restore it. An `openssl enc` layer cannot show that somebody altered the file.
+///
+/// # Errors
+/// [`LegacyError`](super::legacy::LegacyError) for the file, and those of [`restore`].
+pub async fn restore_file(
+    path: &Path,
+    options: &LegacyOptions,
+    driver: &dyn DatabaseDriver,
+    progress: &dyn Progress,
+) -> Result<RestoreReport> {
+    let started = Instant::now();
+    let source = LegacySource::examine(path, options).await?;
+    tracing::info!(file = %path.display(), streams = source.streams().len(), "file examined");
+    let outcome = driver.restore(&source, source.contents(), progress).await?;
+    Ok(RestoreReport { backup: None, outcome, seconds: started.elapsed().as_secs_f64(), rpo_seconds: None })
 }

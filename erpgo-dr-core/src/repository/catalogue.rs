@@ -1,6 +1,7 @@
 //! Which backups there are: reads catalogue entries, checks them, and commits new ones.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -81,7 +82,7 @@ pub struct CatalogueProblem {
 }
 
 impl CatalogueProblem {
-    fn new(subject: impl ToString, problem: impl ToString) -> Self {
+    fn new(subject: &dyn Display, problem: &dyn Display) -> Self {
         Self { subject: subject.to_string(), problem: problem.to_string() }
     }
 }
@@ -143,7 +144,7 @@ impl Catalogue {
             match found.and_then(|record| admit(&id, record, keyring)) {
                 Ok(Admitted::Committed(entry)) => self.entries.push(*entry),
                 Ok(Admitted::Revoked(at)) => drop(self.revoked.insert(id, at)),
-                Err(error) => self.problems.push(CatalogueProblem::new(&key, error)),
+                Err(error) => self.problems.push(CatalogueProblem::new(&key, &error)),
             }
         }
         self.entries.sort_by(|a, b| a.id().cmp(b.id()));
@@ -155,7 +156,7 @@ impl Catalogue {
             let Some(id) = layout::backup_of(layout::VERDICTS, &key) else { continue };
             match (found, self.entries.iter_mut().find(|entry| *entry.id() == id)) {
                 (Ok(verdict), Some(entry)) => entry.verdicts.extend(verdict),
-                (Err(error), _) => self.problems.push(CatalogueProblem::new(&key, error)),
+                (Err(error), _) => self.problems.push(CatalogueProblem::new(&key, &error)),
                 // Of a backup that prune has removed since: the chain tells whether it was prune.
                 (Ok(_), None) => {}
             }
@@ -171,13 +172,13 @@ impl Catalogue {
                         entry.hold = hold;
                     }
                 }
-                Err(error) => self.problems.push(CatalogueProblem::new(&key, error)),
+                Err(error) => self.problems.push(CatalogueProblem::new(&key, &error)),
             }
         }
         for (key, found) in read_trusted::<ExpiredEntry>(storage, layout::EXPIRED, EXPIRED_DOMAIN, keyring).await? {
             match (layout::backup_of(layout::EXPIRED, &key), found) {
                 (Some(id), Ok(Some(expired))) => drop(self.expired.insert(id, expired)),
-                (_, Err(error)) => self.problems.push(CatalogueProblem::new(&key, error)),
+                (_, Err(error)) => self.problems.push(CatalogueProblem::new(&key, &error)),
                 _ => {}
             }
         }
@@ -200,11 +201,11 @@ impl Catalogue {
                 match found {
                     None => problems.push(CatalogueProblem::new(
                         &previous.id,
-                        "removed: a later backup names it, and prune did not remove it",
+                        &"removed: a later backup names it, and prune did not remove it",
                     )),
                     Some(hash) if hash != previous.hash => problems.push(CatalogueProblem::new(
                         &previous.id,
-                        "replaced: its catalogue entry is not the one that a later backup names",
+                        &"replaced: its catalogue entry is not the one that a later backup names",
                     )),
                     Some(_) => {}
                 }
@@ -219,12 +220,15 @@ impl Catalogue {
 
     /// Returns which records of removed backups are no longer needed.
     ///
-    /// Those that a remaining entry names are anchored first, by writing them anew without a link: the chain
+    /// Those that something remaining names are anchored first, by writing them anew without a link: the chain
     /// then ends there by the word of someone with a key, and not because something is missing.
     pub(super) fn forgettable(&self) -> Forgettable {
         let Some(oldest) = self.entries.first() else { return Forgettable::default() };
-        let (anchors, dead): (Vec<_>, Vec<_>) =
-            self.expired.iter().filter(|(id, _)| *id < oldest.id()).partition(|(id, _)| self.is_named(id));
+        let (old, recent): (Vec<_>, Vec<_>) = self.expired.iter().partition(|(id, _)| *id < oldest.id());
+        let from_entries = self.entries.iter().filter_map(|entry| entry.summary.previous.as_ref());
+        let from_recent = recent.iter().filter_map(|(_, expired)| expired.previous.as_ref());
+        let named: BTreeSet<&BackupId> = from_entries.chain(from_recent).map(|previous| &previous.id).collect();
+        let (anchors, dead): (Vec<_>, Vec<_>) = old.into_iter().partition(|(id, _)| named.contains(id));
         Forgettable {
             anchors: anchors
                 .into_iter()
@@ -235,13 +239,11 @@ impl Catalogue {
         }
     }
 
-    fn is_named(&self, id: &BackupId) -> bool {
-        self.entries.iter().any(|entry| entry.summary.previous.as_ref().is_some_and(|previous| previous.id == *id))
-    }
-
-    /// Returns the link that the next entry carries.
+    /// Returns the link that the next entry carries: to the one that was committed last, which an imported
+    /// backup of old data may be without being the newest.
     pub(super) fn link(&self) -> Option<PreviousEntry> {
-        self.latest().map(|entry| PreviousEntry { id: entry.id().clone(), hash: entry.hash })
+        let last = self.entries.iter().max_by_key(|entry| entry.summary.finished);
+        last.map(|entry| PreviousEntry { id: entry.id().clone(), hash: entry.hash })
     }
 }
 

@@ -39,8 +39,8 @@ pub struct ImportOrigin {
     pub file: String,
     /// Its layers from the outside in: `openssl`, `gzip`, `pg_dump`.
     pub layers: Vec<String>,
-    /// Whether nothing vouches for the file: `openssl enc` cannot tell an altered file from a good one.
-    pub unauthenticated: bool,
+    /// Whether rows were counted and fingerprinted. They are not in an archive that pg_dump itself compressed.
+    pub fingerprinted: bool,
 }
 
 /// A stream and the objects that hold it.

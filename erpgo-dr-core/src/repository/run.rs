@@ -40,17 +40,18 @@ pub(crate) struct Finished {
 
 impl<'a> BackupRun<'a> {
     /// Draws an identifier and takes the lease that keeps prune away from what is written under it.
-    pub(crate) async fn begin(repository: &'a Repository, codec: Option<Codec>) -> Result<Self, RepositoryError> {
+    ///
+    /// `created` is the moment whose data it holds, where that is not now.
+    pub(crate) async fn begin(
+        repository: &'a Repository,
+        codec: Option<Codec>,
+        created: Option<DateTime<Utc>>,
+    ) -> Result<Self, RepositoryError> {
         let key = repository.sealing_key()?;
-        let created = repository.environment.clock.now();
+        let created = created.unwrap_or_else(|| repository.environment.clock.now());
         let id = BackupId::generate(created);
         let lease = Lease::share(&repository.storage, PURPOSE, id.as_str()).await?;
         Ok(Self { repository, key, id, created, codec, lease })
-    }
-
-    /// Returns the backup's identifier.
-    pub(crate) fn id(&self) -> &BackupId {
-        &self.id
     }
 
     /// Returns the sink that seals this backup's streams.

@@ -59,8 +59,7 @@ impl RepositorySettings {
 
     /// Returns how containers are written, with another codec where one is given.
     pub fn container_options(&self, codec: Option<Codec>) -> ContainerOptions {
-        let mut options = ContainerOptions::default();
-        options.codec = codec.unwrap_or(self.codec);
+        let mut options = ContainerOptions::default().with_codec(codec.unwrap_or(self.codec));
         options.frame_len = self.frame_len as usize;
         options.segment_len = self.segment_len as usize;
         options

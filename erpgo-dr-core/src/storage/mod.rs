@@ -1,7 +1,7 @@
 //! Where objects lie. Sees opaque bytes only.
 //!
 //! [`Storage`] is the contract; [`LocalStorage`] serves a folder, [`ObjectStorage`] S3, GCS, Azure and memory. [`open`]
-//! makes either from a [`StorageAddress`].
+//! makes either from a [`StorageAddress`]. [`ReplicatedStorage`] writes to several of them at once.
 
 mod address;
 mod error;
@@ -10,6 +10,7 @@ mod local;
 mod object;
 mod open;
 mod options;
+mod replicated;
 
 pub use address::{Bucket, StorageAddress};
 pub use error::StorageError;
@@ -20,6 +21,10 @@ pub use open::open;
 pub use options::{
     AzureCredentials, AzureOptions, GcsCredentials, GcsOptions, HttpOptions, S3Checksum, S3Credentials, S3Options,
     StorageOptions,
+};
+pub use replicated::{
+    RepairAction, RepairCopy, RepairFailure, RepairJudge, RepairOptions, RepairPlan, RepairReport, ReplicatedStorage,
+    WritePolicy,
 };
 
 use std::fmt;

@@ -30,6 +30,14 @@ pub enum LegacyError {
         /// The layer.
         place: String,
     },
+    /// It can be read, and is nothing that `pg_restore` reads from a pipe.
+    #[error("it holds a {contents}, which cannot be restored from here: feed what `decrypt` gives to {instead}")]
+    NotAnArchive {
+        /// What it holds.
+        contents: super::Contents,
+        /// The program that takes it.
+        instead: &'static str,
+    },
     /// A layer is encrypted, and no passphrase was given.
     #[error("the file is encrypted by openssl enc, and no passphrase was given")]
     NeedsPassphrase,

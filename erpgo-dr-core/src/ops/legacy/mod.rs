@@ -12,6 +12,7 @@ mod error;
 mod file_name;
 mod reader;
 mod sniff;
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ pub use error::LegacyError;
 pub use file_name::{LegacyFileName, LegacyPeriod, LegacyScope};
 pub use reader::LegacyReader;
 pub use sniff::{Sniffed, sniff};
+pub(crate) use source::LegacySource;
 
 /// What is needed to read a file.
 #[derive(Debug, Clone, Default)]
