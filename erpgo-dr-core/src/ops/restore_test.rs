@@ -9,7 +9,7 @@ use super::Result;
 use crate::postgres::throwaway::{RunAs, ThrowawayOptions, ThrowawayServer};
 use crate::postgres::{
     CheckOutcome, ClientPrograms, ConnectionSettings, DatabaseDriver as _, LogicalDriver, PostgresError,
-    RestoreOptions, compare_tables,
+    RestoreOptions, StreamKind, compare_tables,
 };
 use crate::progress::{Phase, PhaseGuard, Progress};
 use crate::repository::{Manifest, Repository, Verdict, VerifyLevel};
@@ -145,7 +145,9 @@ async fn test(
     options: &RestoreTestOptions,
     progress: &dyn Progress,
 ) -> Result<Tested> {
-    let wanted = RestoreOptions::new().restore_globals(true).jobs(options.jobs).no_tablespaces(true);
+    let has_roles = manifest.streams.iter().any(|stream| stream.info.kind == StreamKind::Globals);
+    let wanted = RestoreOptions::new().jobs(options.jobs).no_tablespaces(true);
+    let wanted = wanted.restore_globals(has_roles).no_owner(!has_roles).no_privileges(!has_roles);
     let driver = LogicalDriver::new(settings(server), options.programs.clone()).restore_options(wanted);
     let source = repository.dump_source(manifest);
     let started = Instant::now();

@@ -1,0 +1,5 @@
+//! The main job on real servers: a database goes into a repository, is proven, and comes back the same.
+
+mod legacy;
+mod story;
+mod support;
