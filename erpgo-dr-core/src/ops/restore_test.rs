@@ -29,12 +29,14 @@ pub struct RestoreTestOptions {
     pub jobs: usize,
     /// What else must hold in the restored databases.
     pub checks: Vec<SqlCheck>,
+    /// Roles to make beforehand. Only for backups without the server's roles: policies name some.
+    pub roles: Vec<String>,
 }
 
 impl RestoreTestOptions {
     /// Tests with the server programs that `programs` finds, and everything the server writes under `scratch`.
     pub fn new(programs: ClientPrograms, scratch: impl Into<PathBuf>) -> Self {
-        Self { programs, scratch: scratch.into(), run_as: None, jobs: 1, checks: Vec::new() }
+        Self { programs, scratch: scratch.into(), run_as: None, jobs: 1, checks: Vec::new(), roles: Vec::new() }
     }
 
     /// Sets the account that the server runs as.
@@ -46,6 +48,12 @@ impl RestoreTestOptions {
     /// Sets how many restore jobs run at once.
     pub fn with_jobs(mut self, jobs: usize) -> Self {
         self.jobs = jobs.max(1);
+        self
+    }
+
+    /// Sets the roles to make beforehand.
+    pub fn with_roles(mut self, roles: Vec<String>) -> Self {
+        self.roles = roles;
         self
     }
 
@@ -150,6 +158,7 @@ async fn test(
     let wanted = wanted.restore_globals(has_roles).no_owner(!has_roles).no_privileges(!has_roles);
     let driver = LogicalDriver::new(settings(server), options.programs.clone()).restore_options(wanted);
     let source = repository.dump_source(manifest);
+    driver.inspector().create_roles(&options.roles).await?;
     let started = Instant::now();
     match driver.restore(&source, &manifest.contents, progress).await {
         Ok(_) => {}

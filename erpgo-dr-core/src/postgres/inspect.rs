@@ -1,7 +1,8 @@
 //! Questions to a server that a backup, a restore or a verification needs answered.
 
 use super::connection::{Client, ConnectionSettings};
-use super::{PostgresError, ServerInfo};
+use super::{PostgresError, ServerInfo, quoting};
+use tokio_postgres::error::SqlState;
 
 /// Objects that a restore would mix with: not the system's, and no part of an extension.
 const COUNT_USER_OBJECTS: &str = "
@@ -125,6 +126,24 @@ impl ServerInspector {
         };
         client.close().await;
         Ok(judge(&rows.map_err(error)?))
+    }
+
+    /// Makes roles that cannot log in; those that exist stay as they are.
+    ///
+    /// # Errors
+    /// [`PostgresError::Connect`], [`PostgresError::Query`].
+    pub async fn create_roles(&self, roles: &[String]) -> Result<(), PostgresError> {
+        let client = self.settings.connect().await?;
+        for role in roles {
+            match client.batch_execute(&format!("CREATE ROLE {}", quoting::identifier(role))).await {
+                Err(error) if error.code() != Some(&SqlState::DUPLICATE_OBJECT) => {
+                    return Err(client.query_error("make a role")(error));
+                }
+                _ => {}
+            }
+        }
+        client.close().await;
+        Ok(())
     }
 }
 

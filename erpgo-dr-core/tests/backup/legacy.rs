@@ -87,7 +87,14 @@ async fn a_file_becomes_a_backup_of_its_own_time() {
         let (date, _) = name.split_once("_06").unwrap();
         assert!(report.id.as_str().starts_with(&date[date.len() - 8..]), "{name}: {}", report.id);
 
-        let verdict = ops::restore_test(&site.repository, &report.id, &site.restore_test(), NO_PROGRESS).await.unwrap();
+        let verdict = ops::restore_test(
+            &site.repository,
+            &report.id,
+            &site.restore_test().with_roles(vec!["erp_reader".to_owned()]),
+            NO_PROGRESS,
+        )
+        .await
+        .unwrap();
         assert!(verdict.passed, "{name}: {verdict:?}");
         let target = site.restoring(RestoreOptions::new().target("imported"));
         ops::restore(&site.repository, &report.id, &target, NO_PROGRESS).await.unwrap();

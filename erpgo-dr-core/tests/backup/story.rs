@@ -44,7 +44,9 @@ async fn a_single_table_comes_back_alone() {
     site.server.psql("erp", "DROP TABLE erp.documents CASCADE");
     let only = RestoreOptions::new().tables(vec![TableName::new("erp", "documents")]).allow_non_empty(true);
     ops::restore(&site.repository, &id, &site.restoring(only), NO_PROGRESS).await.unwrap();
-    let rows = |content: &str| content.lines().filter(|line| line.contains("erp.documents")).map(str::to_owned).collect::<Vec<_>>();
+    let rows = |content: &str| {
+        content.lines().filter(|line| line.contains("erp.documents")).map(str::to_owned).collect::<Vec<_>>()
+    };
     assert!(!rows(&before).is_empty());
     assert_eq!(rows(&site.content("erp")), rows(&before));
 }
@@ -53,7 +55,8 @@ async fn a_single_table_comes_back_alone() {
 async fn a_restore_test_proves_a_backup_and_finds_what_is_wrong() {
     for major in MAJORS {
         let site = Site::new(major).await;
-        let id = ops::backup(&site.repository, &site.driver(), &BackupOptions::default(), NO_PROGRESS).await.unwrap().id;
+        let id =
+            ops::backup(&site.repository, &site.driver(), &BackupOptions::default(), NO_PROGRESS).await.unwrap().id;
         let check = |name: &str, query: &str| SqlCheck {
             name: name.to_owned(),
             database: "erp".to_owned(),
@@ -66,8 +69,7 @@ async fn a_restore_test_proves_a_backup_and_finds_what_is_wrong() {
         assert!(verdict.restore_seconds.is_some());
 
         let wrong = vec![check("too many", "SELECT count(*) > 1000000 FROM erp.customers")];
-        let verdict =
-            ops::restore_test(&site.repository, &id, &options.with_checks(wrong), NO_PROGRESS).await.unwrap();
+        let verdict = ops::restore_test(&site.repository, &id, &options.with_checks(wrong), NO_PROGRESS).await.unwrap();
         assert!(!verdict.passed && verdict.findings[0].contains("too many"), "{verdict:?}");
 
         let status = ops::status(&site.repository).await.unwrap();

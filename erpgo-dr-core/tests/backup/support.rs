@@ -7,12 +7,12 @@ use erpgo_dr_core::Repository;
 use erpgo_dr_core::clock::SystemClock;
 use erpgo_dr_core::compute::ComputePool;
 use erpgo_dr_core::crypto::keys::Wrapper;
+use erpgo_dr_core::crypto::keys::generate_identity;
 use erpgo_dr_core::ops::RestoreTestOptions;
 use erpgo_dr_core::postgres::{ClientPrograms, ConnectionSettings, DumpOptions, LogicalDriver, RestoreOptions};
 use erpgo_dr_core::progress::{NoProgress, Progress};
 use erpgo_dr_core::repository::{Environment, InitOptions};
 use erpgo_dr_core::storage::LocalStorage;
-use erpgo_dr_core::crypto::keys::generate_identity;
 use erpgo_dr_testkit::postgres::{PgServer, postgres_bin};
 
 pub(crate) const NO_PROGRESS: &dyn Progress = &NoProgress;

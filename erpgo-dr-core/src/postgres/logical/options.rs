@@ -248,8 +248,7 @@ impl RestoreOptions {
     /// Sets whether objects of the backup are dropped from the target before they are made anew.
     /// What else is in the target stays.
     ///
-    /// pg_restore drops constraint by constraint, and PostgreSQL refuses that for the keys of partitions: a database
-    /// with partitions that have keys is better restored under another name.
+    /// In one transaction pg_restore drops them itself, and fails on partitions that have keys.
     pub fn clean(mut self, clean: bool) -> Self {
         self.clean = clean;
         self
@@ -351,10 +350,6 @@ impl RestoreOptions {
         let refuse = |text: &str| Err(PostgresError::InvalidOptions(text.to_owned()));
         if self.single_transaction && self.jobs > 1 {
             return refuse("one transaction cannot be restored by several jobs");
-        }
-        if self.clean && self.jobs > 1 {
-            // pg_restore drops section by section, and a table cannot go before the foreign keys to it.
-            return refuse("objects cannot be dropped and restored by several jobs: use one job");
         }
         if self.single_transaction && !self.exit_on_error {
             return refuse("one transaction ends with its first error");

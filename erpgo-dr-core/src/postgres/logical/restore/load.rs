@@ -44,11 +44,15 @@ impl Restore<'_> {
         let options = &self.driver.restore;
         let settings = self.driver.settings.clone().database(&target.name);
         let whole = !options.is_subset() && options.scope != Scope::Schema;
-        let loaded = if options.jobs == 1 && whole {
+        let drops = options.clean && !options.single_transaction && state.exists;
+        let loaded = if options.jobs == 1 && whole && !drops {
             let stream = self.open(target.contents.stream, None).boxed();
             vec![self.feed(self.pg_restore(&settings).arguments(self.scope_arguments()), vec![stream], guard).await?]
         } else {
             let choice = self.choose(target.contents, state, &settings).await?;
+            if drops {
+                self.drop_present(&choice.head, &choice.all, choice.entries.as_deref(), &settings).await?;
+            }
             match options.jobs {
                 1 => vec![self.load_choice(target.contents, &choice, &settings, guard).await?],
                 _ => self.load_in_parallel(target.contents, &choice, &settings, guard).await?,
@@ -232,8 +236,8 @@ impl Restore<'_> {
         let options = &self.driver.restore;
         let flags = [
             (options.exit_on_error, "--exit-on-error"),
-            (options.clean, "--clean"),
-            (options.clean, "--if-exists"),
+            (options.clean && options.single_transaction, "--clean"),
+            (options.clean && options.single_transaction, "--if-exists"),
             (options.no_owner, "--no-owner"),
             (options.no_privileges, "--no-privileges"),
             (options.no_tablespaces, "--no-tablespaces"),

@@ -5,6 +5,7 @@
 //! loads its share of the tables from a stream made of that same head and of only those tables' blocks, read
 //! by their ranges; and one with as many jobs builds indexes and constraints. No plaintext reaches a disk.
 
+mod clean;
 mod globals;
 mod load;
 mod memory_file;
