@@ -137,6 +137,11 @@ impl Catalogue {
         self.entries.iter().rev().find(|entry| entry.proven().is_some())
     }
 
+    /// Returns the backups that prune removed, as far as their records are still there.
+    pub(crate) fn removed(&self) -> impl Iterator<Item = &BackupId> {
+        self.expired.keys()
+    }
+
     async fn read_entries(&mut self, storage: &dyn Storage, keyring: &Keyring) -> Result<(), RepositoryError> {
         let wanted = |key: &ObjectKey| key.file_name() == "summary";
         for (key, found) in read_records::<Entry>(storage, layout::BACKUPS, wanted).await? {

@@ -18,7 +18,7 @@ use crate::crypto::{CryptoError, EpochKey, record_mac, record_mac_matches};
 use crate::storage::{PutOptions, Storage, StorageExt as _};
 use crate::types::{EpochId, ObjectKey};
 
-const DOMAIN: &str = "epoch";
+pub(super) const DOMAIN: &str = "epoch";
 const LINK: &str = "epoch-link";
 const COMMITMENT: &str = "epoch-commitment";
 

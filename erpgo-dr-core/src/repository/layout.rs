@@ -73,6 +73,28 @@ pub(crate) fn hold(id: &BackupId) -> ObjectKey {
     key(format!("{HOLDS}/{id}"))
 }
 
+/// Returns the domain of a record's MAC, or `None` for what is no record.
+pub(crate) fn record_domain(key: &ObjectKey) -> Option<&'static str> {
+    if *key == settings() {
+        return Some(super::settings::DOMAIN);
+    }
+    let domains = [
+        (VERDICTS, super::verdict::VERDICT_DOMAIN),
+        (HOLDS, super::verdict::HOLD_DOMAIN),
+        (EXPIRED, super::catalogue::EXPIRED_DOMAIN),
+    ];
+    match key.file_name() {
+        "summary" if key.is_under(BACKUPS) => Some(super::summary::DOMAIN),
+        "epoch.json" if key.is_under(KEYS) => Some(super::epoch::DOMAIN),
+        _ => domains.into_iter().find(|(folder, _)| key.is_under(folder)).map(|(_, domain)| domain),
+    }
+}
+
+/// Returns the backup that an object belongs to, wherever it lies.
+pub(crate) fn owner_of(key: &ObjectKey) -> Option<BackupId> {
+    [BACKUPS, DUMPS, VERDICTS, HOLDS].into_iter().find_map(|root| backup_of(root, key))
+}
+
 /// Returns the backup whose folder under `root` an object lies in.
 pub(crate) fn backup_of(root: &str, object: &ObjectKey) -> Option<BackupId> {
     object.as_str().strip_prefix(root)?.strip_prefix('/')?.split('/').next()?.parse().ok()

@@ -31,17 +31,20 @@ pub use summary::{PreviousEntry, Summary, SummaryDetails};
 pub use verdict::{Hold, Verdict, VerifyLevel};
 
 pub(crate) use dump::{DumpSink, DumpSource};
+pub(crate) use layout::{LEASES, owner_of};
 pub(crate) use run::{BackupRun, Finished};
 pub(crate) use sweep::Leftovers;
 
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 use crate::clock::Clock;
 use crate::compute::ComputePool;
 use crate::container::{ObjectIdentity, ObjectKind, SealingKey, open_bytes};
 use crate::crypto::keys::{SlotName, Unlocker, Wrapper};
 use crate::storage::{Storage, StorageExt as _};
-use crate::types::{BackupId, ContentHash, RepositoryId};
+use crate::types::{BackupId, ContentHash, ObjectKey, RepositoryId};
 
 const MANIFEST_LIMIT: usize = 256 << 20;
 
@@ -172,6 +175,18 @@ impl Repository {
     /// [`RepositoryError::Storage`] when the place cannot be read; a bad entry is a problem in the result.
     pub async fn catalogue(&self) -> Result<Catalogue, RepositoryError> {
         Catalogue::load(self.storage.as_ref(), &self.keyring).await
+    }
+
+    /// Reads the catalogue of one of several places that this repository lies in.
+    pub(crate) async fn catalogue_at(&self, place: &dyn Storage) -> Result<Catalogue, RepositoryError> {
+        Catalogue::load(place, &self.keyring).await
+    }
+
+    /// Returns whether a stored record is authentic, as far as it can be told: its form without its epoch's key.
+    pub(crate) fn is_authentic_record(&self, key: &ObjectKey, stored: Bytes) -> bool {
+        let Some(domain) = layout::record_domain(key) else { return true };
+        let Ok(found) = record::decode::<serde::de::IgnoredAny>(key, stored) else { return false };
+        self.keyring.require(&found.epoch).is_ok_and(|epoch| found.authenticate(domain, &epoch).is_ok())
     }
 
     /// Reads the manifest of a backup, and checks that it is the one its catalogue entry names.

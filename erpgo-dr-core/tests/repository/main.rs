@@ -7,5 +7,6 @@ mod commit;
 mod crash;
 mod epochs;
 mod prune;
+mod repair;
 mod support;
 mod tampering;
