@@ -220,7 +220,7 @@ mod tests {
         match running.spawn(false).unwrap().finish().await {
             Err(PostgresError::Program { program, status, stderr }) => {
                 assert_eq!((program.as_str(), status.as_str()), ("sh", "exit status: 3"));
-                assert!(stderr.len() <= STDERR_LIMIT && stderr.ends_with("\nthe end"), "{stderr}");
+                assert!(stderr.len() <= STDERR_LIMIT && stderr.ends_with("the end"), "{} bytes", stderr.len());
             }
             other => panic!("{other:?}"),
         }
