@@ -5,6 +5,7 @@
 //! finds it. This layer knows what objects mean, and neither how a database is read nor when to act.
 
 mod catalogue;
+mod cleanup;
 mod dump;
 mod epoch;
 mod error;
@@ -21,6 +22,7 @@ mod sweep;
 mod verdict;
 
 pub use catalogue::{Catalogue, CatalogueEntry, CatalogueProblem};
+pub use cleanup::Cleanups;
 pub use epoch::{EpochInfo, EpochRole, SlotInfo};
 pub use error::RepositoryError;
 pub use keyring::Keyring;
@@ -50,11 +52,21 @@ const MANIFEST_LIMIT: usize = 256 << 20;
 
 /// What a repository works with, beside its storage place.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Environment {
     /// The threads that compress and encrypt.
     pub pool: ComputePool,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// What cancelled operations leave to be done.
+    pub cleanups: Cleanups,
+}
+
+impl Environment {
+    /// Works with these threads and this clock.
+    pub fn new(pool: ComputePool, clock: Arc<dyn Clock>) -> Self {
+        Self { pool, clock, cleanups: Cleanups::default() }
+    }
 }
 
 /// A repository that has been opened. Reading it needs keys: see [`Repository::unlock`].

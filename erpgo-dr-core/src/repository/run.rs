@@ -7,11 +7,11 @@ use chrono::{DateTime, Utc};
 use super::lease::Lease;
 use super::manifest::{MANIFEST_FORMAT, Manifest, StoredObject, StoredStream};
 use super::summary::{Summary, SummaryDetails, seal_details};
-use super::{DumpSink, Repository, RepositoryError, catalogue, dump, layout, manifest_identity};
+use super::{DumpSink, Repository, RepositoryError, catalogue, dump, layout, manifest_identity, sweep};
 use crate::codec::Codec;
 use crate::container::{SealingKey, seal_bytes};
 use crate::postgres::BackupContents;
-use crate::storage::{PutOptions, StorageClass, StorageError, StorageExt as _};
+use crate::storage::{PutOptions, Storage, StorageClass, StorageError, StorageExt as _};
 use crate::types::{BackupId, ContentHash};
 
 /// The purpose of the lease that a running backup holds.
@@ -25,7 +25,8 @@ pub(crate) struct BackupRun<'a> {
     id: BackupId,
     created: DateTime<Utc>,
     codec: Option<Codec>,
-    lease: Lease,
+    /// `None` once the run has ended, well or not.
+    lease: Option<Lease>,
 }
 
 /// What a backup turned out to be.
@@ -51,7 +52,7 @@ impl<'a> BackupRun<'a> {
         let created = created.unwrap_or_else(|| repository.environment.clock.now());
         let id = BackupId::generate(created);
         let lease = Lease::share(&repository.storage, PURPOSE, id.as_str()).await?;
-        Ok(Self { repository, key, id, created, codec, lease })
+        Ok(Self { repository, key, id, created, codec, lease: Some(lease) })
     }
 
     /// Returns the sink that seals this backup's streams.
@@ -70,7 +71,7 @@ impl<'a> BackupRun<'a> {
     ///
     /// # Errors
     /// [`RepositoryError::Revoked`] when prune took this run for dead meanwhile.
-    pub(crate) async fn commit(self, finished: Finished) -> Result<(Summary, Manifest), RepositoryError> {
+    pub(crate) async fn commit(mut self, finished: Finished) -> Result<(Summary, Manifest), RepositoryError> {
         let manifest = Manifest {
             format: MANIFEST_FORMAT,
             id: self.id.clone(),
@@ -86,24 +87,19 @@ impl<'a> BackupRun<'a> {
         let (object, stored) = catalogue::encode_entry(summary.clone(), &self.key);
         match self.repository.storage.create(&object, stored).await {
             Ok(_) => {}
-            Err(StorageError::AlreadyExists { .. }) => return Err(RepositoryError::Revoked { id: self.id }),
+            Err(StorageError::AlreadyExists { .. }) => return Err(RepositoryError::Revoked { id: self.id.clone() }),
             Err(error) => return Err(error.into()),
         }
-        self.release().await;
+        if let Some(lease) = self.lease.take() {
+            release(lease, &self.id).await;
+        }
         Ok((summary, manifest))
     }
 
     /// Gives up: removes what was written, as far as the storage place still answers.
-    pub(crate) async fn abandon(self) {
-        if let Err(error) = self.repository.remove_leftovers(&self.id).await {
-            tracing::warn!(backup = %self.id, %error, "could not remove what a failed backup left; prune will");
-        }
-        self.release().await;
-    }
-
-    async fn release(self) {
-        if let Err(error) = self.lease.release().await {
-            tracing::warn!(backup = %self.id, %error, "could not give up a lease; it will lapse by itself");
+    pub(crate) async fn abandon(mut self) {
+        if let Some(lease) = self.lease.take() {
+            clean_up(Arc::clone(&self.repository.storage), self.id.clone(), lease).await;
         }
     }
 
@@ -145,5 +141,28 @@ impl<'a> BackupRun<'a> {
             objects,
             details: seal_details(&self.id, &self.key, &details)?,
         })
+    }
+}
+
+/// A run that is dropped was cancelled: it is abandoned in the background.
+impl Drop for BackupRun<'_> {
+    fn drop(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            let work = clean_up(Arc::clone(&self.repository.storage), self.id.clone(), lease);
+            self.repository.environment.cleanups.spawn(work);
+        }
+    }
+}
+
+async fn clean_up(storage: Arc<dyn Storage>, id: BackupId, lease: Lease) {
+    if let Err(error) = sweep::remove_leftovers(storage.as_ref(), &id).await {
+        tracing::warn!(backup = %id, %error, "could not remove what a failed backup left; prune will");
+    }
+    release(lease, &id).await;
+}
+
+async fn release(lease: Lease, id: &BackupId) {
+    if let Err(error) = lease.release().await {
+        tracing::warn!(backup = %id, %error, "could not give up a lease; it will lapse by itself");
     }
 }

@@ -10,7 +10,7 @@ use super::lease::{self, Lease};
 use super::summary::{DOMAIN, Entry};
 use super::verdict::{HOLD_DOMAIN, Hold, VERDICT_DOMAIN, Verdict};
 use super::{Repository, RepositoryError, layout, record, run};
-use crate::storage::{ObjectMeta, PutOptions, StorageError, StorageExt as _};
+use crate::storage::{ObjectMeta, PutOptions, Storage, StorageError, StorageExt as _};
 use crate::types::{BackupId, ObjectKey};
 
 /// How many verdicts of each backup are kept.
@@ -90,17 +90,8 @@ impl Repository {
             }
             Err(error) => return Err(error.into()),
         }
-        self.remove_leftovers(id).await?;
+        remove_leftovers(self.storage.as_ref(), id).await?;
         Ok(true)
-    }
-
-    /// Removes the objects of a run but for what lies in the place of its catalogue entry.
-    pub(super) async fn remove_leftovers(&self, id: &BackupId) -> Result<(), RepositoryError> {
-        let keep = layout::summary(id);
-        for folder in [format!("{}/{id}", layout::DUMPS), format!("{}/{id}", layout::BACKUPS)] {
-            self.remove_folder(&folder, |key| *key != keep).await?;
-        }
-        Ok(())
     }
 
     /// Removes a backup: first prune's word for it, then the catalogue entry, then the data.
@@ -115,8 +106,8 @@ impl Repository {
         };
         self.write_record(&layout::expired(id), EXPIRED_DOMAIN, &expired).await?;
         self.storage.delete(&layout::summary(id)).await?;
-        self.remove_leftovers(id).await?;
-        self.remove_folder(&format!("{}/{id}", layout::VERDICTS), |_| true).await?;
+        remove_leftovers(self.storage.as_ref(), id).await?;
+        remove_folder(self.storage.as_ref(), &format!("{}/{id}", layout::VERDICTS), |_| true).await?;
         Ok(self.storage.delete(&layout::hold(id)).await?)
     }
 
@@ -186,12 +177,25 @@ impl Repository {
         self.storage.write(object, stored, &PutOptions::default()).await?;
         Ok(())
     }
+}
 
-    async fn remove_folder(&self, folder: &str, wanted: impl Fn(&ObjectKey) -> bool) -> Result<(), RepositoryError> {
-        let keys: Vec<ObjectKey> = self.storage.list(folder).map_ok(|meta| meta.key).try_collect().await?;
-        for key in keys.iter().filter(|key| wanted(key)) {
-            self.storage.delete(key).await?;
-        }
-        Ok(())
+/// Removes the objects of a run but for what lies in the place of its catalogue entry.
+pub(super) async fn remove_leftovers(storage: &dyn Storage, id: &BackupId) -> Result<(), RepositoryError> {
+    let keep = layout::summary(id);
+    for folder in [format!("{}/{id}", layout::DUMPS), format!("{}/{id}", layout::BACKUPS)] {
+        remove_folder(storage, &folder, |key| *key != keep).await?;
     }
+    Ok(())
+}
+
+async fn remove_folder(
+    storage: &dyn Storage,
+    folder: &str,
+    wanted: impl Fn(&ObjectKey) -> bool,
+) -> Result<(), RepositoryError> {
+    let keys: Vec<ObjectKey> = storage.list(folder).map_ok(|meta| meta.key).try_collect().await?;
+    for key in keys.iter().filter(|key| wanted(key)) {
+        storage.delete(key).await?;
+    }
+    Ok(())
 }

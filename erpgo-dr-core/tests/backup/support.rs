@@ -35,7 +35,7 @@ impl Site {
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o711);
         std::fs::set_permissions(folder.path(), open).unwrap();
         let storage = Arc::new(LocalStorage::open(folder.path().join("repository")).unwrap());
-        let environment = Environment { pool: ComputePool::new(2).unwrap(), clock: Arc::new(SystemClock) };
+        let environment = Environment::new(ComputePool::new(2).unwrap(), Arc::new(SystemClock));
         let slots = [("owner".parse().unwrap(), Wrapper::Recipients(vec![generate_identity().recipient]))];
         let repository = Repository::init(storage, environment, &InitOptions::default(), &slots).await.unwrap();
         Self { server: server.await.unwrap(), repository, folder }

@@ -33,7 +33,7 @@ async fn a_failed_backup_leaves_nothing() {
     let fixture = Fixture::new().await;
     let before = fixture.keys("").await;
     let repository = fixture.open().await;
-    let script = Script { bytes: 250_000, fail_after: Some(250_000) };
+    let script = Script { bytes: 250_000, fail_after: Some(250_000), hangs: false };
     ops::backup(&repository, &script, &BackupOptions::default(), NO_PROGRESS).await.unwrap_err();
     assert_eq!(fixture.keys("").await, before);
 }
@@ -100,4 +100,19 @@ async fn a_place_is_initialized_once() {
     )
     .await;
     assert_eq!(ops::Error::from(again.unwrap_err()).kind(), ErrorKind::AlreadyExists);
+}
+
+#[tokio::test]
+async fn a_cancelled_backup_cleans_up_behind_itself() {
+    let fixture = Fixture::new().await;
+    let before = fixture.keys("").await;
+    let repository = fixture.open().await;
+    let endless = Script { bytes: 250_000, fail_after: None, hangs: true };
+    let options = BackupOptions::default();
+    let backup = ops::backup(&repository, &endless, &options, NO_PROGRESS);
+    let cancelled = tokio::time::timeout(std::time::Duration::from_millis(200), backup).await;
+    assert!(cancelled.is_err(), "it hangs until it is dropped");
+    assert_ne!(fixture.keys("").await, before, "it had written something");
+    fixture.environment.cleanups.settle().await;
+    assert_eq!(fixture.keys("").await, before);
 }

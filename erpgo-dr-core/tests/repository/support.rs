@@ -46,7 +46,7 @@ impl Fixture {
         let identities = Identities::parse(identity.secret.into(), None).await.unwrap();
         let unlocker = Unlocker::Identities(identities);
         let clock = Arc::new(ManualClock::new("2026-01-01T00:00:00Z".parse().unwrap()));
-        let environment = Environment { pool: ComputePool::new(2).unwrap(), clock: clock.clone() };
+        let environment = Environment::new(ComputePool::new(2).unwrap(), clock.clone());
         let options = InitOptions::default().with_part_bytes(100_000);
         let slots = [(slot("owner"), Wrapper::Recipients(vec![recipient.clone()]))];
         Repository::init(storage.clone(), environment.clone(), &options, &slots).await.unwrap();
@@ -93,11 +93,13 @@ pub(crate) fn memory() -> Arc<dyn Storage> {
 pub(crate) struct Script {
     pub(crate) bytes: usize,
     pub(crate) fail_after: Option<usize>,
+    /// Whether it never comes to an end.
+    pub(crate) hangs: bool,
 }
 
 impl Script {
     pub(crate) fn of(bytes: usize) -> Self {
-        Self { bytes, fail_after: None }
+        Self { bytes, fail_after: None, hangs: false }
     }
 
     pub(crate) fn content(&self) -> Vec<u8> {
@@ -120,6 +122,9 @@ impl DatabaseDriver for Script {
         sink.begin(&kind).await.map_err(PostgresError::Sink)?;
         for chunk in self.content().chunks(30_000) {
             sink.write(Bytes::copy_from_slice(chunk)).await.map_err(PostgresError::Sink)?;
+        }
+        if self.hangs {
+            std::future::pending::<()>().await;
         }
         if self.fail_after.is_some() {
             return Err(PostgresError::MalformedArchive("the script says so".to_owned()));
