@@ -25,3 +25,59 @@ pub use restore_test::{RestoreTestOptions, SqlCheck, restore_test};
 pub use status::{Status, status};
 pub use thaw::{ThawReport, thaw};
 pub use verify::{VerifyOptions, VerifyReport, verify};
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::legacy::LegacyOptions;
+    use super::*;
+    use crate::postgres::ClientPrograms;
+    use crate::progress::NoProgress;
+    use crate::storage::{RepairOptions, ReplicatedStorage, ThawOptions};
+    use crate::types::BackupId;
+    use crate::{DatabaseDriver, Repository, RetentionPolicy};
+
+    #[derive(Clone)]
+    struct Parts {
+        repository: Arc<Repository>,
+        driver: Arc<dyn DatabaseDriver>,
+        policy: Arc<dyn RetentionPolicy>,
+        places: ReplicatedStorage,
+        id: BackupId,
+    }
+
+    fn task<F: Future + Send + 'static>(_: F) {}
+
+    /// Compiles only if a program can run every operation as a task of its own.
+    #[allow(dead_code, reason = "that it compiles is the test")]
+    fn every_operation_is_a_task(parts: Parts) {
+        let p = parts.clone();
+        task(async move { backup(&p.repository, &*p.driver, &BackupOptions::default(), &NoProgress).await });
+        let p = parts.clone();
+        task(
+            async move { verify(&p.repository, &[p.id], Some(&*p.driver), &VerifyOptions::default(), &NoProgress).await },
+        );
+        let p = parts.clone();
+        task(async move { restore(&p.repository, &p.id, &*p.driver, &NoProgress).await });
+        let p = parts.clone();
+        task(async move {
+            let path = Path::new("file");
+            restore_file(path, &LegacyOptions::default(), &*p.driver, &NoProgress).await?;
+            import(&p.repository, path, &ImportOptions::default(), Some(&*p.driver), &NoProgress).await
+        });
+        let p = parts.clone();
+        task(async move {
+            let options = RestoreTestOptions::new(ClientPrograms::new(), "scratch");
+            restore_test(&p.repository, &p.id, &options, &NoProgress).await
+        });
+        let p = parts.clone();
+        task(async move { prune(&p.repository, &p.policy, &PruneOptions::default(), &NoProgress).await });
+        let p = parts.clone();
+        task(async move { repair(&p.repository, &p.places, &RepairOptions::default(), false, &NoProgress).await });
+        let p = parts.clone();
+        task(async move { thaw(&p.repository, &p.id, &ThawOptions::default(), &NoProgress).await });
+        task(async move { status(&parts.repository).await });
+    }
+}

@@ -11,10 +11,12 @@ use crate::container::{ContainerReader, ObjectIdentity, ObjectKind};
 use crate::postgres::{CheckDepth, DatabaseDriver};
 use crate::progress::{Phase, PhaseGuard, Progress};
 use crate::repository::{CatalogueEntry, CatalogueProblem, Manifest, Repository, StoredObject, Verdict, VerifyLevel};
-use crate::storage::{ByteStream, StorageError};
+use crate::storage::StorageError;
 use crate::types::{BackupId, ContentHasher};
 
 /// Objects that are read at once.
+///
+/// Their streams are boxed: a closure over references in the type of a future keeps rustc from seeing that it is `Send`.
 const CONCURRENCY: usize = 2;
 
 /// What is verified, and how deep.
@@ -124,19 +126,20 @@ async fn scrub(
     findings: &mut Vec<String>,
 ) -> Result<()> {
     let objects = std::iter::once(&entry.summary.manifest).chain(&entry.summary.objects);
-    let mut checks = futures::stream::iter(objects)
-        .map(|object| async move {
-            let stream = repository.storage().get(&object.key, None).await.map_err(Error::from)?;
-            compare_hash(stream, object, phase).await
-        })
-        .buffered(CONCURRENCY);
+    let checks = futures::stream::iter(objects).map(|object| compare_hash(repository, object, phase));
+    let mut checks = checks.buffered(CONCURRENCY).boxed();
     while let Some(outcome) = checks.next().await {
         findings.extend(finding(outcome)?);
     }
     Ok(())
 }
 
-async fn compare_hash(mut stream: ByteStream, object: &StoredObject, phase: &PhaseGuard<'_>) -> Result<Option<String>> {
+async fn compare_hash(
+    repository: &Repository,
+    object: &StoredObject,
+    phase: &PhaseGuard<'_>,
+) -> Result<Option<String>> {
+    let mut stream = repository.storage().get(&object.key, None).await?;
     let (mut hasher, mut size) = (ContentHasher::new(), 0);
     while let Some(chunk) = stream.try_next().await? {
         hasher.update(&chunk);
@@ -170,8 +173,8 @@ async fn check_backup(
     if parts != entry.summary.objects {
         findings.push("manifest and catalogue entry do not name the same objects".to_owned());
     }
-    let mut checks =
-        futures::stream::iter(&parts).map(|part| check_macs(repository, part, phase)).buffered(CONCURRENCY);
+    let checks = futures::stream::iter(&parts).map(|part| check_macs(repository, part, phase));
+    let mut checks = checks.buffered(CONCURRENCY).boxed();
     while let Some(outcome) = checks.next().await {
         findings.extend(finding(outcome)?);
     }

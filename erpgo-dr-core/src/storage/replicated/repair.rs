@@ -149,7 +149,7 @@ pub(super) async fn plan(
         let examination = Examination { places, listed, options, judge, key, sizes };
         (key, examination.run().await)
     });
-    let mut findings = examinations.buffered(AT_ONCE);
+    let mut findings = examinations.buffered(AT_ONCE).boxed();
     while let Some((key, finding)) = findings.next().await {
         plan.objects += 1;
         plan.failures.extend(finding.failures);
@@ -293,7 +293,7 @@ pub(super) async fn carry_out(places: &[Arc<dyn Storage>], plan: &RepairPlan) ->
         let (from, to) = (&places[action.from], &places[action.to]);
         (action, copy(&**from, &**to, &action.key, action.size, action.hash).await)
     });
-    let mut copies = copies.buffer_unordered(AT_ONCE);
+    let mut copies = copies.buffer_unordered(AT_ONCE).boxed();
     let mut report = RepairReport::default();
     while let Some((action, outcome)) = copies.next().await {
         match outcome {
