@@ -230,7 +230,11 @@ impl Repository {
         DumpSource::new(Arc::clone(&self.storage), self.environment.pool.clone(), keys, manifest.streams.clone())
     }
 
-    fn sealing_key(&self) -> Result<SealingKey, RepositoryError> {
+    /// Returns the key that new objects are sealed with, for files of the user's own beside the repository.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Locked`].
+    pub fn sealing_key(&self) -> Result<SealingKey, RepositoryError> {
         self.keyring.sealing_key(&self.settings.epoch)
     }
 }
