@@ -1,0 +1,74 @@
+"""Disaster recovery for PostgreSQL: encrypted backups that prove they restore.
+
+    >>> import erpgo_dr
+    >>> repository = erpgo_dr.Repository.init("/var/backups/erp", passphrase="...")
+    >>> report = repository.backup("postgresql://backup@db.example/erp", password="...")
+
+Every call here waits; `erpgo_dr.aio` has the same names for asyncio. While a call waits, other threads go on, callbacks
+and files are called by the thread that waits, and Ctrl-C stops the work and cleans up behind it. Nothing is read from
+the environment. A process that was forked cannot go on with what its parent had begun: fork first.
+"""
+
+from ._bind import FUNCTIONS as _FUNCTIONS
+from ._bind import fill as _fill
+from ._bind import function as _function
+from ._bind import run as _run
+from ._erpgo_dr import (
+    Connection,
+    FileKey,
+    GeneratedIdentity,
+    RetentionPolicy,
+    __version__,
+    generate_identity,
+)
+from ._errors import *  # noqa: F403
+from ._errors import NAMES as _ERRORS
+from ._reports import *  # noqa: F403
+from ._reports import NAMES as _REPORTS
+
+
+class Repository:
+    """A repository of backups. Made by `init` or `open`, never by itself."""
+
+    __slots__ = ("_native",)
+
+    def __init__(self) -> None:
+        raise TypeError("use Repository.init or Repository.open")
+
+    @classmethod
+    def _of(cls, native):
+        repository = object.__new__(cls)
+        repository._native = native
+        return repository
+
+    @property
+    def id(self):
+        """The repository's own identifier."""
+        return self._native.id
+
+    @property
+    def location(self):
+        """Where the repository lies, for people."""
+        return self._native.location
+
+    def __repr__(self):
+        return f"<erpgo_dr.Repository {self.location}>"
+
+
+_fill(Repository, __name__, _run)
+for _name in _FUNCTIONS:
+    globals()[_name] = _function(_name, __name__, _run)
+del _name
+
+__all__ = (
+    *_ERRORS,
+    *_REPORTS,
+    *_FUNCTIONS,
+    "Connection",
+    "FileKey",
+    "GeneratedIdentity",
+    "Repository",
+    "RetentionPolicy",
+    "generate_identity",
+    "__version__",
+)

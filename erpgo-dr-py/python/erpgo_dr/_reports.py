@@ -1,0 +1,532 @@
+"""What operations return: frozen dataclasses. Sizes are in bytes, `..._seconds` in seconds, times are aware and in UTC."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import types
+import typing
+from datetime import datetime, timezone
+from typing import Any, Literal, TypeVar
+
+VerifyLevel = Literal["scrub", "mac", "contents", "restore"]
+Scope = Literal["full", "schema", "data"]
+
+_frozen = dataclasses.dataclass(frozen=True, kw_only=True)
+
+
+class Report:
+    """What all reports have in common."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the report as what JSON can hold: datetimes become text of RFC 3339."""
+        return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+
+
+@_frozen
+class MissedWrite(Report):
+    """A write that one of several places does not have."""
+
+    location: str
+    key: str
+    error: str
+
+
+@_frozen
+class Verdict(Report):
+    """The outcome of one verification."""
+
+    backup: str
+    at: datetime
+    level: VerifyLevel
+    passed: bool
+    seconds: float
+    restore_seconds: float | None
+    """From the first byte read to a database that answers: the observed RTO. Only of restore tests."""
+    findings: tuple[str, ...]
+    """What was wrong, in words."""
+
+
+@_frozen
+class CatalogueProblem(Report):
+    """Something in the catalogue that should not be."""
+
+    subject: str
+    problem: str
+
+
+@_frozen
+class BackupReport(Report):
+    """A backup that has been taken."""
+
+    id: str
+    kind: str
+    databases: tuple[str, ...]
+    plaintext_bytes: int
+    stored_bytes: int
+    objects: int
+    backup_seconds: float
+    verdict: Verdict | None
+    missed: tuple[MissedWrite, ...]
+    """What replicas do not have. Empty means: durable everywhere."""
+    is_complete: bool
+    """Whether it is durable at every place and was found good, as far as was asked."""
+
+
+@_frozen
+class Hold(Report):
+    """A request that a backup stay, whatever the policy says."""
+
+    since: datetime
+    reason: str
+
+
+@_frozen
+class RetentionCandidate(Report):
+    """What a retention policy may know of a backup. Each group is counted by itself."""
+
+    id: str
+    created: datetime
+    verified: datetime | None = None
+    held: bool = False
+    needs: tuple[str, ...] = ()
+    group: str = ""
+
+
+@_frozen
+class Backup(Report):
+    """A backup as the catalogue knows it. What only the holder of a key may know is None while `is_locked`."""
+
+    id: str
+    kind: str
+    created: datetime
+    finished: datetime
+    plaintext_bytes: int
+    stored_bytes: int
+    objects: int
+    is_locked: bool
+    scope: Scope | None
+    databases: tuple[str, ...] | None
+    server_version: str | None
+    server_major: int | None
+    system_identifier: int | None
+    label: str | None
+    verdicts: tuple[Verdict, ...]
+    hold: Hold | None
+    proven: VerifyLevel | None
+    """The deepest level that was passed and not contradicted since."""
+    proven_at: datetime | None
+    candidate: RetentionCandidate
+    """What `RetentionPolicy.plan` takes."""
+
+
+@_frozen
+class ServerInfo(Report):
+    """What a server says of itself."""
+
+    version_num: int
+    version: str
+    system_identifier: int | None
+    in_recovery: bool
+
+
+@_frozen
+class TableContents(Report):
+    """The data of one table in a dump (of the large objects, where `schema` is empty), fingerprinted."""
+
+    schema: str
+    name: str
+    dump_id: int
+    rows: int
+    bytes: int
+    checksum: int
+    offset: int
+    length: int
+
+
+@_frozen
+class DatabaseSetting(Report):
+    """A setting that a database gives to its sessions."""
+
+    role: str | None = None
+    name: str
+    value: str
+
+
+@_frozen
+class DatabaseGrant(Report):
+    """A privilege on a database; without a grantee it is everybody's."""
+
+    grantee: str | None = None
+    privilege: str
+    grantable: bool
+
+
+@_frozen
+class Extension(Report):
+    """An extension of a database."""
+
+    name: str
+    version: str
+    schema: str
+
+
+@_frozen
+class DatabaseProperties(Report):
+    """A database's own properties."""
+
+    owner: str
+    encoding: str
+    locale_provider: str
+    collate: str
+    ctype: str
+    locale: str | None = None
+    icu_rules: str | None = None
+    tablespace: str
+    connection_limit: int
+    comment: str | None = None
+    settings: tuple[DatabaseSetting, ...] = ()
+    grants: tuple[DatabaseGrant, ...] | None = None
+    size: int
+    large_objects: int
+    extensions: tuple[Extension, ...] = ()
+
+
+@_frozen
+class DatabaseContents(Report):
+    """What is in the stream of one database."""
+
+    database: str
+    stream: int
+    toc_entries: int
+    tables: tuple[TableContents, ...]
+    snapshot: str | None = None
+    properties: DatabaseProperties
+
+
+@_frozen
+class BackupContents(Report):
+    """What a backup contains."""
+
+    server: ServerInfo
+    scope: Scope
+    dumped_with: int
+    databases: tuple[DatabaseContents, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@_frozen
+class StoredObject(Report):
+    """An object of a backup. Its hash is of the stored bytes."""
+
+    key: str
+    plaintext_bytes: int
+    stored_bytes: int
+    hash: str
+
+
+@_frozen
+class StreamKind(Report):
+    """What a stream holds: `globals`, or the `database` that is named."""
+
+    type: str
+    database: str | None = None
+
+
+@_frozen
+class StreamInfo(Report):
+    """A stream of a backup."""
+
+    number: int
+    kind: StreamKind
+    bytes: int
+
+
+@_frozen
+class StoredStream(Report):
+    """A stream and the objects that hold it, in order."""
+
+    info: StreamInfo
+    parts: tuple[StoredObject, ...]
+
+
+@_frozen
+class ImportOrigin(Report):
+    """Where an adopted file came from, and its layers from the outside in."""
+
+    file: str
+    layers: tuple[str, ...]
+    fingerprinted: bool
+
+
+@_frozen
+class Manifest(Report):
+    """Everything that a restore needs to know of a backup."""
+
+    format: int
+    id: str
+    kind: str
+    created: datetime
+    tool_version: str
+    contents: BackupContents
+    streams: tuple[StoredStream, ...]
+    origin: ImportOrigin | None = None
+
+
+@_frozen
+class BackupDetails(Report):
+    """A backup and its manifest."""
+
+    backup: Backup
+    manifest: Manifest
+
+
+@_frozen
+class VerifyReport(Report):
+    """What a verification of a repository found."""
+
+    verdicts: tuple[Verdict, ...]
+    problems: tuple[CatalogueProblem, ...]
+    passed: bool
+    """Whether nothing at all was wrong."""
+
+
+@_frozen
+class RestoreReport(Report):
+    """A restore that has been done."""
+
+    backup: str | None
+    databases: tuple[str, ...]
+    """Under the names that they have now."""
+    bytes: int
+    warnings: tuple[str, ...]
+    seconds: float
+    rpo_seconds: float | None
+    """Between the backup's beginning and this restore's: what is lost by it, at most."""
+
+
+@_frozen
+class Decision(Report):
+    """What becomes of one backup, and why."""
+
+    id: str
+    keep: bool
+    reasons: tuple[str, ...]
+
+
+@_frozen
+class RetentionPlan(Report):
+    """What becomes of every backup, oldest first."""
+
+    decisions: tuple[Decision, ...]
+    kept: tuple[str, ...]
+    expired: tuple[str, ...]
+
+
+@_frozen
+class PrunedBackup(Report):
+    """A backup that was removed, or would be."""
+
+    id: str
+    bytes: int
+
+
+@_frozen
+class PruneReport(Report):
+    """What a prune did, or would do."""
+
+    dry_run: bool
+    policy: str
+    decisions: tuple[Decision, ...]
+    removed: tuple[PrunedBackup, ...]
+    leftover_runs: tuple[str, ...]
+    leftover_bytes: int
+    unfinished_writes: int
+    missed: tuple[MissedWrite, ...]
+
+
+@_frozen
+class RepairAction(Report):
+    """An object to copy, from one place to another, by their numbers: 0 is the primary."""
+
+    key: str
+    size: int
+    hash: str | None
+    # `from` is a word of Python's.
+    source: int = dataclasses.field(metadata={"json": "from"})
+    target: int = dataclasses.field(metadata={"json": "to"})
+    replaces: bool
+
+
+@_frozen
+class RepairFailure(Report):
+    """What something failed on; without a key, a whole place."""
+
+    location: str
+    key: str | None
+    error: str
+
+
+@_frozen
+class RepairPlan(Report):
+    """What a repair would do."""
+
+    objects: int
+    actions: tuple[RepairAction, ...]
+    unresolved: tuple[str, ...]
+    strays: tuple[str, ...]
+    failures: tuple[RepairFailure, ...]
+
+
+@_frozen
+class RepairResult(Report):
+    """What a repair did."""
+
+    copied: int
+    bytes: int
+    failures: tuple[RepairFailure, ...]
+
+
+@_frozen
+class RepairReport(Report):
+    """What a repair found and did; `report` is None in a dry run."""
+
+    plan: RepairPlan
+    report: RepairResult | None
+    is_healthy: bool
+    """Whether all places hold all that they should, now."""
+
+
+@_frozen
+class BackupStatus(Report):
+    """One backup in a Status."""
+
+    id: str
+    created: datetime
+    proven: VerifyLevel | None
+
+
+@_frozen
+class Status(Report):
+    """The state of a repository in facts."""
+
+    repository: str
+    location: str
+    backups: int
+    stored_bytes: int
+    latest: BackupStatus | None
+    latest_proven: BackupStatus | None
+    rpo_seconds: float | None
+    """Since the newest proven backup began: what would be lost by restoring it."""
+    rto_seconds: float | None
+    """What the newest restore test took until the database answered."""
+    restore_tested: datetime | None
+    failed: tuple[str, ...]
+    problems: tuple[CatalogueProblem, ...]
+    is_healthy: bool
+
+
+@_frozen
+class ThawReport(Report):
+    """Where the thaw of a backup stands, in objects."""
+
+    id: str
+    readable: int
+    ongoing: int
+    is_readable: bool
+
+
+@_frozen
+class Slot(Report):
+    """One way to open an epoch: `age` for passphrases and recipients, `ext` for a command."""
+
+    name: str
+    form: str
+
+
+@_frozen
+class Epoch(Report):
+    """A key epoch. Its role is root, successor or run; None while it cannot be trusted for want of its key."""
+
+    id: str
+    role: str | None
+    previous: str | None
+    active: bool
+    unlocked: bool
+    slots: tuple[Slot, ...]
+
+
+@_frozen
+class FileReport(Report):
+    """What went through `encrypt`, `decrypt` and their like."""
+
+    plaintext_bytes: int
+    stored_bytes: int
+
+
+@_frozen
+class SqlCheck(Report):
+    """A question to a restored database: it passes when its query returns one row whose first column is true."""
+
+    name: str
+    database: str
+    query: str
+
+
+NAMES: typing.Final = tuple(
+    sorted(name for name, value in list(globals().items()) if isinstance(value, type) and issubclass(value, Report))
+)
+
+for _name in NAMES:
+    globals()[_name].__module__ = "erpgo_dr"
+del _name
+
+T = TypeVar("T")
+
+
+def decode(name: str, text: str) -> Any:
+    """Makes an object of the class `name`, or a list of them, of the native module's JSON."""
+    cls, value = globals()[name], json.loads(text)
+    return [_decode(cls, item) for item in value] if isinstance(value, list) else _decode(cls, value)
+
+
+@functools.cache
+def _fields(cls: type) -> dict[str, tuple[str, Any]]:
+    hints = typing.get_type_hints(cls, globals())
+    fields = dataclasses.fields(cls)
+    return {field.metadata.get("json", field.name): (field.name, hints[field.name]) for field in fields}
+
+
+def _decode(cls: type[T], value: dict[str, Any]) -> T:
+    fields = _fields(cls)
+    # A field that the class does not have is a KeyError: the two halves of the package belong together.
+    return cls(**{fields[key][0]: _convert(fields[key][1], item) for key, item in value.items()})
+
+
+def _convert(hint: Any, value: Any) -> Any:
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        if value is None:
+            return None
+        (hint,) = (option for option in typing.get_args(hint) if option is not type(None))
+    if typing.get_origin(hint) is tuple:
+        return tuple(_convert(typing.get_args(hint)[0], item) for item in value)
+    if hint is datetime:
+        return _time(value)
+    return _decode(hint, value) if dataclasses.is_dataclass(hint) else value
+
+
+def _time(text: str) -> datetime:
+    # Nanoseconds are more than a datetime holds, and more than Python 3.10 parses.
+    head, _, rest = text.removesuffix("Z").partition(".")
+    return datetime.fromisoformat(f"{head}.{rest[:6]:0<6}").replace(tzinfo=timezone.utc)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Report):
+        return value.to_dict()
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, datetime):
+        return value.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+    return value
