@@ -93,11 +93,11 @@ def _wrap(
     async def call_async(*arguments: Any, **options: Any) -> Any:
         return await call(*arguments, **options)
 
-    wrapper = call_async if inspect.iscoroutinefunction(runner) else call
+    wrapper: Any = call_async if inspect.iscoroutinefunction(runner) else call
     wrapper.__name__ = wrapper.__qualname__ = operation.__name__
     wrapper.__doc__ = operation.__doc__
     wrapper.__module__ = module
-    wrapper.__signature__ = _signature(operation, "self" if method else "cls" if constructs else None)  # type: ignore[attr-defined]
+    wrapper.__signature__ = _signature(operation, "self" if method else "cls" if constructs else None)
     return wrapper
 
 
@@ -108,8 +108,8 @@ def _signature(operation: Callable[..., Any], first: str | None) -> inspect.Sign
     return inspect.Signature(parameters)
 
 
-def _construct(cls: type, value: Any) -> Any:
-    return cls._of(value)  # type: ignore[attr-defined]
+def _construct(cls: Any, value: Any) -> Any:
+    return cls._of(value)
 
 
 def _same(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Literal
 
 ErrorKind = Literal[
     "invalid",
@@ -101,25 +101,3 @@ class BusyError(ErpgoDrError):
 
 class InputOutputError(ErpgoDrError):
     """The operating system failed a read or write outside of the repository."""
-
-
-NAMES: Final = (
-    "AlreadyExistsError",
-    "ArchivedError",
-    "BusyError",
-    "DatabaseError",
-    "ErpgoDrError",
-    "InputOutputError",
-    "IntegrityError",
-    "InvalidError",
-    "LockedError",
-    "NoSpaceError",
-    "NotFoundError",
-    "PermissionDeniedError",
-    "RefusedError",
-    "UnavailableError",
-)
-
-for _name in NAMES:
-    globals()[_name].__module__ = "erpgo_dr"
-del _name

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import types
 import typing
+from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 VerifyLevel = Literal["scrub", "mac", "contents", "restore"]
 Scope = Literal["full", "schema", "data"]
-
-_frozen = dataclasses.dataclass(frozen=True, kw_only=True)
-
 
 class Report:
     """What all reports have in common."""
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the report as what JSON can hold: datetimes become text of RFC 3339."""
-        return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        fields: Any = dataclasses.fields(self)  # type: ignore[arg-type]
+        return {field.name: _plain(getattr(self, field.name)) for field in fields}
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class MissedWrite(Report):
     """A write that one of several places does not have."""
 
@@ -33,7 +31,7 @@ class MissedWrite(Report):
     error: str
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class Verdict(Report):
     """The outcome of one verification."""
 
@@ -48,7 +46,7 @@ class Verdict(Report):
     """What was wrong, in words."""
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class CatalogueProblem(Report):
     """Something in the catalogue that should not be."""
 
@@ -56,7 +54,7 @@ class CatalogueProblem(Report):
     problem: str
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class BackupReport(Report):
     """A backup that has been taken."""
 
@@ -74,7 +72,7 @@ class BackupReport(Report):
     """Whether it is durable at every place and was found good, as far as was asked."""
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class Hold(Report):
     """A request that a backup stay, whatever the policy says."""
 
@@ -82,7 +80,7 @@ class Hold(Report):
     reason: str
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class RetentionCandidate(Report):
     """What a retention policy may know of a backup. Each group is counted by itself."""
 
@@ -94,7 +92,7 @@ class RetentionCandidate(Report):
     group: str = ""
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class Backup(Report):
     """A backup as the catalogue knows it. What only the holder of a key may know is None while `is_locked`."""
 
@@ -121,7 +119,7 @@ class Backup(Report):
     """What `RetentionPolicy.plan` takes."""
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class ServerInfo(Report):
     """What a server says of itself."""
 
@@ -131,7 +129,7 @@ class ServerInfo(Report):
     in_recovery: bool
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class TableContents(Report):
     """The data of one table in a dump (of the large objects, where `schema` is empty), fingerprinted."""
 
@@ -145,7 +143,7 @@ class TableContents(Report):
     length: int
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class DatabaseSetting(Report):
     """A setting that a database gives to its sessions."""
 
@@ -154,7 +152,7 @@ class DatabaseSetting(Report):
     value: str
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class DatabaseGrant(Report):
     """A privilege on a database; without a grantee it is everybody's."""
 
@@ -163,7 +161,7 @@ class DatabaseGrant(Report):
     grantable: bool
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class Extension(Report):
     """An extension of a database."""
 
@@ -172,7 +170,7 @@ class Extension(Report):
     schema: str
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class DatabaseProperties(Report):
     """A database's own properties."""
 
@@ -193,7 +191,7 @@ class DatabaseProperties(Report):
     extensions: tuple[Extension, ...] = ()
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class DatabaseContents(Report):
     """What is in the stream of one database."""
 
@@ -205,7 +203,7 @@ class DatabaseContents(Report):
     properties: DatabaseProperties
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class BackupContents(Report):
     """What a backup contains."""
 
@@ -216,7 +214,7 @@ class BackupContents(Report):
     warnings: tuple[str, ...] = ()
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class StoredObject(Report):
     """An object of a backup. Its hash is of the stored bytes."""
 
@@ -226,7 +224,7 @@ class StoredObject(Report):
     hash: str
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class StreamKind(Report):
     """What a stream holds: `globals`, or the `database` that is named."""
 
@@ -234,7 +232,7 @@ class StreamKind(Report):
     database: str | None = None
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class StreamInfo(Report):
     """A stream of a backup."""
 
@@ -243,7 +241,7 @@ class StreamInfo(Report):
     bytes: int
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class StoredStream(Report):
     """A stream and the objects that hold it, in order."""
 
@@ -251,7 +249,7 @@ class StoredStream(Report):
     parts: tuple[StoredObject, ...]
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class ImportOrigin(Report):
     """Where an adopted file came from, and its layers from the outside in."""
 
@@ -260,7 +258,7 @@ class ImportOrigin(Report):
     fingerprinted: bool
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class Manifest(Report):
     """Everything that a restore needs to know of a backup."""
 
@@ -274,7 +272,7 @@ class Manifest(Report):
     origin: ImportOrigin | None = None
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class BackupDetails(Report):
     """A backup and its manifest."""
 
@@ -282,7 +280,7 @@ class BackupDetails(Report):
     manifest: Manifest
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class VerifyReport(Report):
     """What a verification of a repository found."""
 
@@ -292,7 +290,7 @@ class VerifyReport(Report):
     """Whether nothing at all was wrong."""
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class RestoreReport(Report):
     """A restore that has been done."""
 
@@ -306,7 +304,7 @@ class RestoreReport(Report):
     """Between the backup's beginning and this restore's: what is lost by it, at most."""
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class Decision(Report):
     """What becomes of one backup, and why."""
 
@@ -315,7 +313,7 @@ class Decision(Report):
     reasons: tuple[str, ...]
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class RetentionPlan(Report):
     """What becomes of every backup, oldest first."""
 
@@ -324,7 +322,7 @@ class RetentionPlan(Report):
     expired: tuple[str, ...]
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class PrunedBackup(Report):
     """A backup that was removed, or would be."""
 
@@ -332,7 +330,7 @@ class PrunedBackup(Report):
     bytes: int
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class PruneReport(Report):
     """What a prune did, or would do."""
 
@@ -346,7 +344,7 @@ class PruneReport(Report):
     missed: tuple[MissedWrite, ...]
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class RepairAction(Report):
     """An object to copy, from one place to another, by their numbers: 0 is the primary."""
 
@@ -359,7 +357,7 @@ class RepairAction(Report):
     replaces: bool
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class RepairFailure(Report):
     """What something failed on; without a key, a whole place."""
 
@@ -368,7 +366,7 @@ class RepairFailure(Report):
     error: str
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class RepairPlan(Report):
     """What a repair would do."""
 
@@ -379,7 +377,7 @@ class RepairPlan(Report):
     failures: tuple[RepairFailure, ...]
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class RepairResult(Report):
     """What a repair did."""
 
@@ -388,7 +386,7 @@ class RepairResult(Report):
     failures: tuple[RepairFailure, ...]
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class RepairReport(Report):
     """What a repair found and did; `report` is None in a dry run."""
 
@@ -398,7 +396,7 @@ class RepairReport(Report):
     """Whether all places hold all that they should, now."""
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class BackupStatus(Report):
     """One backup in a Status."""
 
@@ -407,7 +405,7 @@ class BackupStatus(Report):
     proven: VerifyLevel | None
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class Status(Report):
     """The state of a repository in facts."""
 
@@ -427,7 +425,7 @@ class Status(Report):
     is_healthy: bool
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class ThawReport(Report):
     """Where the thaw of a backup stands, in objects."""
 
@@ -437,7 +435,7 @@ class ThawReport(Report):
     is_readable: bool
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class Slot(Report):
     """One way to open an epoch: `age` for passphrases and recipients, `ext` for a command."""
 
@@ -445,7 +443,7 @@ class Slot(Report):
     form: str
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class Epoch(Report):
     """A key epoch. Its role is root, successor or run; None while it cannot be trusted for want of its key."""
 
@@ -457,7 +455,7 @@ class Epoch(Report):
     slots: tuple[Slot, ...]
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class FileReport(Report):
     """What went through `encrypt`, `decrypt` and their like."""
 
@@ -465,7 +463,7 @@ class FileReport(Report):
     stored_bytes: int
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True)
 class SqlCheck(Report):
     """A question to a restored database: it passes when its query returns one row whose first column is true."""
 
@@ -474,31 +472,25 @@ class SqlCheck(Report):
     query: str
 
 
-NAMES: typing.Final = tuple(
-    sorted(name for name, value in list(globals().items()) if isinstance(value, type) and issubclass(value, Report))
-)
-
-for _name in NAMES:
-    globals()[_name].__module__ = "erpgo_dr"
-del _name
-
-T = TypeVar("T")
-
-
 def decode(name: str, text: str) -> Any:
     """Makes an object of the class `name`, or a list of them, of the native module's JSON."""
     cls, value = globals()[name], json.loads(text)
     return [_decode(cls, item) for item in value] if isinstance(value, list) else _decode(cls, value)
 
 
-@functools.cache
-def _fields(cls: type) -> dict[str, tuple[str, Any]]:
-    hints = typing.get_type_hints(cls, globals())
-    fields = dataclasses.fields(cls)
-    return {field.metadata.get("json", field.name): (field.name, hints[field.name]) for field in fields}
+# For each class, by the names of JSON: the names of its fields and their types.
+_known: dict[Any, dict[str, tuple[str, Any]]] = {}
 
 
-def _decode(cls: type[T], value: dict[str, Any]) -> T:
+def _fields(cls: Any) -> dict[str, tuple[str, Any]]:
+    if cls not in _known:
+        hints = typing.get_type_hints(cls, globals())
+        fields = dataclasses.fields(cls)
+        _known[cls] = {field.metadata.get("json", field.name): (field.name, hints[field.name]) for field in fields}
+    return _known[cls]
+
+
+def _decode(cls: Any, value: dict[str, Any]) -> Any:
     fields = _fields(cls)
     # A field that the class does not have is a KeyError: the two halves of the package belong together.
     return cls(**{fields[key][0]: _convert(fields[key][1], item) for key, item in value.items()})

@@ -28,7 +28,7 @@ impl Repository {
         connection, *, password = None, databases = None, all_databases = false, scope = "full", globals = true,
         include_tables = None, exclude_tables = None, exclude_table_data = None, include_schemas = None,
         exclude_schemas = None, lock_timeout = None, deferrable = false, label = None, codec = None,
-        storage_class = None, verify = Some("mac"), progress = None,
+        storage_class = None, verify = "mac", progress = None,
     ))]
     fn backup(
         &self,
@@ -216,7 +216,7 @@ impl Repository {
     /// had altered an openssl file nobody can tell.
     #[pyo3(signature = (
         path, *, passphrase = None, kdf = None, iterations = None, created = None, label = None, codec = None,
-        storage_class = None, verify = Some("mac"), progress = None,
+        storage_class = None, verify = "mac", progress = None,
     ))]
     fn import_file(
         &self,

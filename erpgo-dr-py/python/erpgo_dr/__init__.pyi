@@ -1,0 +1,549 @@
+# The types of what the native module does. mypy's stubtest compares every signature with the one at run time.
+import builtins
+import os
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Final, Literal, Protocol, TypeAlias, TypedDict, final, type_check_only
+
+from typing_extensions import Buffer, Self
+
+from . import aio
+from ._errors import AlreadyExistsError as AlreadyExistsError
+from ._errors import ArchivedError as ArchivedError
+from ._errors import BusyError as BusyError
+from ._errors import DatabaseError as DatabaseError
+from ._errors import ErpgoDrError as ErpgoDrError
+from ._errors import InputOutputError as InputOutputError
+from ._errors import IntegrityError as IntegrityError
+from ._errors import InvalidError as InvalidError
+from ._errors import LockedError as LockedError
+from ._errors import NoSpaceError as NoSpaceError
+from ._errors import NotFoundError as NotFoundError
+from ._errors import PermissionDeniedError as PermissionDeniedError
+from ._errors import RefusedError as RefusedError
+from ._errors import UnavailableError as UnavailableError
+from ._reports import Scope as _Scope
+from ._reports import Backup as Backup
+from ._reports import BackupContents as BackupContents
+from ._reports import BackupDetails as BackupDetails
+from ._reports import BackupReport as BackupReport
+from ._reports import BackupStatus as BackupStatus
+from ._reports import CatalogueProblem as CatalogueProblem
+from ._reports import DatabaseContents as DatabaseContents
+from ._reports import DatabaseGrant as DatabaseGrant
+from ._reports import DatabaseProperties as DatabaseProperties
+from ._reports import DatabaseSetting as DatabaseSetting
+from ._reports import Decision as Decision
+from ._reports import Epoch as Epoch
+from ._reports import Extension as Extension
+from ._reports import FileReport as FileReport
+from ._reports import Hold as Hold
+from ._reports import ImportOrigin as ImportOrigin
+from ._reports import Manifest as Manifest
+from ._reports import MissedWrite as MissedWrite
+from ._reports import PruneReport as PruneReport
+from ._reports import PrunedBackup as PrunedBackup
+from ._reports import RepairAction as RepairAction
+from ._reports import RepairFailure as RepairFailure
+from ._reports import RepairPlan as RepairPlan
+from ._reports import RepairReport as RepairReport
+from ._reports import RepairResult as RepairResult
+from ._reports import Report as Report
+from ._reports import RestoreReport as RestoreReport
+from ._reports import RetentionCandidate as RetentionCandidate
+from ._reports import RetentionPlan as RetentionPlan
+from ._reports import ServerInfo as ServerInfo
+from ._reports import Slot as Slot
+from ._reports import SqlCheck as SqlCheck
+from ._reports import Status as Status
+from ._reports import StoredObject as StoredObject
+from ._reports import StoredStream as StoredStream
+from ._reports import StreamInfo as StreamInfo
+from ._reports import StreamKind as StreamKind
+from ._reports import TableContents as TableContents
+from ._reports import ThawReport as ThawReport
+from ._reports import Verdict as Verdict
+from ._reports import VerifyReport as VerifyReport
+
+__version__: Final[str]
+
+_StrPath: TypeAlias = str | os.PathLike[str]
+_Span: TypeAlias = timedelta | float
+_Progress: TypeAlias = Callable[[str, int, int | None], object]
+_OpensslKdf: TypeAlias = Literal["pbkdf2", "sha256", "md5"]
+
+@type_check_only
+class _Readable(Protocol):
+    def read(self, size: int, /) -> Buffer: ...
+
+@type_check_only
+class _Writable(Protocol):
+    def write(self, data: bytes, /) -> int | None: ...
+
+@type_check_only
+class _StorageOptions(TypedDict, total=False):
+    # For s3://, gs:// and az://.
+    connect_timeout: _Span
+    request_timeout: _Span
+    read_timeout: _Span
+    retry_timeout: _Span
+    max_retries: int
+    part_size: int
+    parts_in_flight: int
+    equal_parts: bool
+    ca_certificates: bytes
+    proxy: str
+    endpoint: str
+    # Which identity of the host is taken where no key is given.
+    credentials: Literal[
+        "anonymous",
+        "command",
+        "container-role",
+        "instance-metadata",
+        "managed-identity",
+        "pod-identity",
+        "web-identity",
+        "workload-identity",
+    ]
+    token_file: str
+    # For s3://.
+    region: str
+    virtual_hosted: bool
+    kms_key: str
+    checksum: Literal["sha256", "crc64nvme"]
+    access_key: str  # For az:// too.
+    secret_key: str
+    session_token: str
+    relative_uri: str
+    full_uri: str
+    role_arn: str
+    command: Sequence[str]
+    # For gs://.
+    service_account_file: _StrPath
+    service_account_key: str
+    application_default: _StrPath
+    bearer_token: str  # For az:// too.
+    # For az://.
+    account: str
+    sas_token: str
+    tenant_id: str
+    client_id: str
+    client_secret: str
+
+@type_check_only
+class _Candidate(Protocol):
+    @property
+    def id(self) -> str: ...
+    @property
+    def created(self) -> datetime: ...
+    @property
+    def verified(self) -> datetime | None: ...
+    @property
+    def held(self) -> bool: ...
+    @property
+    def needs(self) -> Sequence[str]: ...
+    @property
+    def group(self) -> str: ...
+
+@final
+class Connection:
+    def __new__(
+        cls,
+        host: str = "localhost",
+        *,
+        port: int = 5432,
+        user: str | None = None,
+        password: str | None = None,
+        passfile: _StrPath | None = None,
+        database: str = "postgres",
+        ssl_mode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] | None = None,
+        ssl_root_cert: _StrPath | None = None,
+        connect_timeout: _Span | None = None,
+        application_name: str | None = None,
+        options: str | None = None,
+    ) -> Self: ...
+    @staticmethod
+    def parse(conninfo: str, *, password: str | None = None) -> Connection: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def user(self) -> str | None: ...
+    @property
+    def database(self) -> str: ...
+
+@final
+class FileKey:
+    @staticmethod
+    def generate() -> FileKey: ...
+    @property
+    def id(self) -> str: ...
+
+@final
+class GeneratedIdentity:
+    @property
+    def secret(self) -> str: ...
+    @property
+    def recipient(self) -> str: ...
+
+def generate_identity() -> GeneratedIdentity: ...
+
+@final
+class RetentionPolicy:
+    @staticmethod
+    def gfs(*, daily: int = 7, weekly: int = 4, monthly: int = 12, yearly: int = 0) -> RetentionPolicy: ...
+    @staticmethod
+    def keep_last(count: int) -> RetentionPolicy: ...
+    @staticmethod
+    def keep_within(age: _Span) -> RetentionPolicy: ...
+    @staticmethod
+    def keep_all() -> RetentionPolicy: ...
+    def plan(self, now: datetime, backups: Iterable[_Candidate], *, guarded: bool = True) -> RetentionPlan: ...
+    def __or__(self, value: RetentionPolicy, /) -> RetentionPolicy: ...
+    def __ror__(self, value: RetentionPolicy, /) -> RetentionPolicy: ...
+    def __and__(self, value: RetentionPolicy, /) -> RetentionPolicy: ...
+    def __rand__(self, value: RetentionPolicy, /) -> RetentionPolicy: ...
+
+@final
+class Repository:
+    def __init__(self) -> None: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def location(self) -> str: ...
+    @classmethod
+    def init(
+        cls,
+        address: str,
+        *,
+        passphrase: str | None = None,
+        recipients: Sequence[str] | None = None,
+        command: Sequence[str] | None = None,
+        work_factor: int | None = None,
+        codec: str = "zstd:3",
+        part_bytes: int | None = None,
+        storage_options: _StorageOptions | None = None,
+        replicas: Sequence[str | tuple[str, _StorageOptions]] | None = None,
+        write_policy: Literal["primary", "all"] = "primary",
+        programs: Sequence[_StrPath] | None = None,
+        library_path: _StrPath | None = None,
+        threads: int = 0,
+    ) -> Self: ...
+    @classmethod
+    def open(
+        cls,
+        address: str,
+        *,
+        passphrase: str | None = None,
+        identity: str | bytes | None = None,
+        identity_passphrase: str | None = None,
+        command: Sequence[str] | None = None,
+        storage_options: _StorageOptions | None = None,
+        replicas: Sequence[str | tuple[str, _StorageOptions]] | None = None,
+        write_policy: Literal["primary", "all"] = "primary",
+        programs: Sequence[_StrPath] | None = None,
+        library_path: _StrPath | None = None,
+        threads: int = 0,
+    ) -> Self: ...
+    def unlock(
+        self,
+        *,
+        passphrase: str | None = None,
+        identity: str | bytes | None = None,
+        identity_passphrase: str | None = None,
+        command: Sequence[str] | None = None,
+    ) -> None: ...
+    def backup(
+        self,
+        connection: str | Connection,
+        *,
+        password: str | None = None,
+        databases: Sequence[str] | None = None,
+        all_databases: bool = False,
+        scope: _Scope = "full",
+        globals: bool = True,
+        include_tables: Sequence[str] | None = None,
+        exclude_tables: Sequence[str] | None = None,
+        exclude_table_data: Sequence[str] | None = None,
+        include_schemas: Sequence[str] | None = None,
+        exclude_schemas: Sequence[str] | None = None,
+        lock_timeout: _Span | None = None,
+        deferrable: bool = False,
+        label: str | None = None,
+        codec: str | None = None,
+        storage_class: str | None = None,
+        verify: Literal["scrub", "mac", "contents"] | None = "mac",
+        progress: _Progress | None = None,
+    ) -> BackupReport: ...
+    def list(self) -> builtins.list[Backup]: ...
+    def show(self, backup: str | datetime) -> BackupDetails: ...
+    def verify(
+        self,
+        backups: Sequence[str] | None = None,
+        *,
+        level: Literal["scrub", "mac", "contents"] = "mac",
+        record: bool = True,
+        progress: _Progress | None = None,
+    ) -> VerifyReport: ...
+    def restore_test(
+        self,
+        backup: str | datetime,
+        *,
+        scratch: _StrPath,
+        run_as: str | tuple[int, int] | None = None,
+        jobs: int = 1,
+        checks: Sequence[SqlCheck] | None = None,
+        roles: Sequence[str] | None = None,
+        progress: _Progress | None = None,
+    ) -> Verdict: ...
+    def restore(
+        self,
+        backup: str | datetime,
+        connection: str | Connection,
+        *,
+        password: str | None = None,
+        databases: Sequence[str] | None = None,
+        rename: dict[str, str] | None = None,
+        target: str | None = None,
+        create: bool = True,
+        clean: bool = False,
+        allow_non_empty: bool = False,
+        terminate_sessions: bool = False,
+        no_owner: bool = False,
+        no_privileges: bool = False,
+        no_tablespaces: bool = False,
+        restore_globals: bool = False,
+        jobs: int = 1,
+        tables: Sequence[str | tuple[str, str]] | None = None,
+        schemas: Sequence[str] | None = None,
+        single_transaction: bool = False,
+        scope: _Scope = "full",
+        exit_on_error: bool = True,
+        disable_triggers: bool = False,
+        progress: _Progress | None = None,
+    ) -> RestoreReport: ...
+    def restore_file(
+        self,
+        path: _StrPath,
+        connection: str | Connection,
+        *,
+        passphrase: str | None = None,
+        kdf: _OpensslKdf | None = None,
+        iterations: int | None = None,
+        password: str | None = None,
+        target: str | None = None,
+        create: bool = True,
+        clean: bool = False,
+        allow_non_empty: bool = False,
+        terminate_sessions: bool = False,
+        no_owner: bool = False,
+        no_privileges: bool = False,
+        no_tablespaces: bool = False,
+        jobs: int = 1,
+        tables: Sequence[str | tuple[str, str]] | None = None,
+        schemas: Sequence[str] | None = None,
+        single_transaction: bool = False,
+        scope: _Scope = "full",
+        exit_on_error: bool = True,
+        disable_triggers: bool = False,
+        progress: _Progress | None = None,
+    ) -> RestoreReport: ...
+    def import_file(
+        self,
+        path: _StrPath,
+        *,
+        passphrase: str | None = None,
+        kdf: _OpensslKdf | None = None,
+        iterations: int | None = None,
+        created: datetime | None = None,
+        label: str | None = None,
+        codec: str | None = None,
+        storage_class: str | None = None,
+        verify: Literal["scrub", "mac", "contents"] | None = "mac",
+        progress: _Progress | None = None,
+    ) -> BackupReport: ...
+    def prune(
+        self,
+        policy: RetentionPolicy,
+        *,
+        dry_run: bool = False,
+        grace: _Span | None = None,
+        progress: _Progress | None = None,
+    ) -> PruneReport: ...
+    def repair(
+        self,
+        *,
+        deep: bool = False,
+        dry_run: bool = False,
+        progress: _Progress | None = None,
+    ) -> RepairReport: ...
+    def status(self) -> Status: ...
+    def hold(self, backup: str, reason: str) -> None: ...
+    def release(self, backup: str) -> None: ...
+    def thaw(
+        self,
+        backup: str,
+        *,
+        days: int = 7,
+        tier: Literal["expedited", "standard", "bulk"] = "standard",
+        progress: _Progress | None = None,
+    ) -> ThawReport: ...
+    def epochs(self) -> builtins.list[Epoch]: ...
+    def add_slot(
+        self,
+        name: str,
+        *,
+        passphrase: str | None = None,
+        recipients: Sequence[str] | None = None,
+        command: Sequence[str] | None = None,
+        work_factor: int | None = None,
+    ) -> None: ...
+    def rotate_slot(
+        self,
+        name: str,
+        *,
+        passphrase: str | None = None,
+        recipients: Sequence[str] | None = None,
+        command: Sequence[str] | None = None,
+        work_factor: int | None = None,
+    ) -> None: ...
+    def remove_slot(self, name: str) -> None: ...
+    def begin_epoch(
+        self,
+        *,
+        passphrase: str | None = None,
+        recipients: Sequence[str] | None = None,
+        command: Sequence[str] | None = None,
+        work_factor: int | None = None,
+    ) -> str: ...
+    def begin_run_epoch(
+        self,
+        *,
+        recipients: Sequence[str] | None = None,
+        command: Sequence[str] | None = None,
+    ) -> None: ...
+
+def encrypt(
+    src: _Readable,
+    dst: _Writable,
+    *,
+    key: FileKey | Repository | aio.Repository,
+    name: str = "",
+    codec: str = "zstd:3",
+    progress: _Progress | None = None,
+) -> FileReport: ...
+def decrypt(
+    src: _Readable,
+    dst: _Writable,
+    *,
+    key: FileKey | Repository | aio.Repository,
+    name: str = "",
+    progress: _Progress | None = None,
+) -> FileReport: ...
+def openssl_encrypt_unauthenticated(
+    src: _Readable,
+    dst: _Writable,
+    passphrase: str,
+    *,
+    kdf: _OpensslKdf = "pbkdf2",
+    iterations: int | None = None,
+    progress: _Progress | None = None,
+) -> FileReport: ...
+def openssl_decrypt_unauthenticated(
+    src: _Readable,
+    dst: _Writable,
+    passphrase: str,
+    *,
+    kdf: _OpensslKdf | None = None,
+    iterations: int | None = None,
+    progress: _Progress | None = None,
+) -> FileReport: ...
+def wrap_key(
+    key: FileKey,
+    *,
+    passphrase: str | None = None,
+    recipients: Sequence[str] | None = None,
+    command: Sequence[str] | None = None,
+    work_factor: int | None = None,
+) -> bytes: ...
+def unwrap_key(
+    id: str,
+    wrapped: bytes,
+    *,
+    passphrase: str | None = None,
+    identity: str | bytes | None = None,
+    identity_passphrase: str | None = None,
+    command: Sequence[str] | None = None,
+) -> FileKey: ...
+
+__all__ = (
+    "AlreadyExistsError",
+    "ArchivedError",
+    "Backup",
+    "BackupContents",
+    "BackupDetails",
+    "BackupReport",
+    "BackupStatus",
+    "BusyError",
+    "CatalogueProblem",
+    "Connection",
+    "DatabaseContents",
+    "DatabaseError",
+    "DatabaseGrant",
+    "DatabaseProperties",
+    "DatabaseSetting",
+    "Decision",
+    "Epoch",
+    "ErpgoDrError",
+    "Extension",
+    "FileKey",
+    "FileReport",
+    "GeneratedIdentity",
+    "Hold",
+    "ImportOrigin",
+    "InputOutputError",
+    "IntegrityError",
+    "InvalidError",
+    "LockedError",
+    "Manifest",
+    "MissedWrite",
+    "NoSpaceError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "PruneReport",
+    "PrunedBackup",
+    "RefusedError",
+    "RepairAction",
+    "RepairFailure",
+    "RepairPlan",
+    "RepairReport",
+    "RepairResult",
+    "Report",
+    "Repository",
+    "RestoreReport",
+    "RetentionCandidate",
+    "RetentionPlan",
+    "RetentionPolicy",
+    "ServerInfo",
+    "Slot",
+    "SqlCheck",
+    "Status",
+    "StoredObject",
+    "StoredStream",
+    "StreamInfo",
+    "StreamKind",
+    "TableContents",
+    "ThawReport",
+    "UnavailableError",
+    "Verdict",
+    "VerifyReport",
+    "__version__",
+    "decrypt",
+    "encrypt",
+    "generate_identity",
+    "openssl_decrypt_unauthenticated",
+    "openssl_encrypt_unauthenticated",
+    "unwrap_key",
+    "wrap_key",
+)

@@ -1,0 +1,318 @@
+# The same names as in __init__.pyi, to be awaited.
+import builtins
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal, final
+
+from typing_extensions import Self
+
+import erpgo_dr
+
+from . import (
+    _OpensslKdf,
+    _Progress,
+    _Readable,
+    _Span,
+    _StorageOptions,
+    _StrPath,
+    _Writable,
+    Backup,
+    BackupDetails,
+    BackupReport,
+    Connection,
+    Epoch,
+    FileKey,
+    FileReport,
+    PruneReport,
+    RepairReport,
+    RestoreReport,
+    RetentionPolicy,
+    SqlCheck,
+    Status,
+    ThawReport,
+    Verdict,
+    VerifyReport,
+)
+from ._reports import Scope as _Scope
+
+@final
+class Repository:
+    def __init__(self) -> None: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def location(self) -> str: ...
+    @classmethod
+    async def init(
+        cls,
+        address: str,
+        *,
+        passphrase: str | None = None,
+        recipients: Sequence[str] | None = None,
+        command: Sequence[str] | None = None,
+        work_factor: int | None = None,
+        codec: str = "zstd:3",
+        part_bytes: int | None = None,
+        storage_options: _StorageOptions | None = None,
+        replicas: Sequence[str | tuple[str, _StorageOptions]] | None = None,
+        write_policy: Literal["primary", "all"] = "primary",
+        programs: Sequence[_StrPath] | None = None,
+        library_path: _StrPath | None = None,
+        threads: int = 0,
+    ) -> Self: ...
+    @classmethod
+    async def open(
+        cls,
+        address: str,
+        *,
+        passphrase: str | None = None,
+        identity: str | bytes | None = None,
+        identity_passphrase: str | None = None,
+        command: Sequence[str] | None = None,
+        storage_options: _StorageOptions | None = None,
+        replicas: Sequence[str | tuple[str, _StorageOptions]] | None = None,
+        write_policy: Literal["primary", "all"] = "primary",
+        programs: Sequence[_StrPath] | None = None,
+        library_path: _StrPath | None = None,
+        threads: int = 0,
+    ) -> Self: ...
+    async def unlock(
+        self,
+        *,
+        passphrase: str | None = None,
+        identity: str | bytes | None = None,
+        identity_passphrase: str | None = None,
+        command: Sequence[str] | None = None,
+    ) -> None: ...
+    async def backup(
+        self,
+        connection: str | Connection,
+        *,
+        password: str | None = None,
+        databases: Sequence[str] | None = None,
+        all_databases: bool = False,
+        scope: _Scope = "full",
+        globals: bool = True,
+        include_tables: Sequence[str] | None = None,
+        exclude_tables: Sequence[str] | None = None,
+        exclude_table_data: Sequence[str] | None = None,
+        include_schemas: Sequence[str] | None = None,
+        exclude_schemas: Sequence[str] | None = None,
+        lock_timeout: _Span | None = None,
+        deferrable: bool = False,
+        label: str | None = None,
+        codec: str | None = None,
+        storage_class: str | None = None,
+        verify: Literal["scrub", "mac", "contents"] | None = "mac",
+        progress: _Progress | None = None,
+    ) -> BackupReport: ...
+    async def list(self) -> builtins.list[Backup]: ...
+    async def show(self, backup: str | datetime) -> BackupDetails: ...
+    async def verify(
+        self,
+        backups: Sequence[str] | None = None,
+        *,
+        level: Literal["scrub", "mac", "contents"] = "mac",
+        record: bool = True,
+        progress: _Progress | None = None,
+    ) -> VerifyReport: ...
+    async def restore_test(
+        self,
+        backup: str | datetime,
+        *,
+        scratch: _StrPath,
+        run_as: str | tuple[int, int] | None = None,
+        jobs: int = 1,
+        checks: Sequence[SqlCheck] | None = None,
+        roles: Sequence[str] | None = None,
+        progress: _Progress | None = None,
+    ) -> Verdict: ...
+    async def restore(
+        self,
+        backup: str | datetime,
+        connection: str | Connection,
+        *,
+        password: str | None = None,
+        databases: Sequence[str] | None = None,
+        rename: dict[str, str] | None = None,
+        target: str | None = None,
+        create: bool = True,
+        clean: bool = False,
+        allow_non_empty: bool = False,
+        terminate_sessions: bool = False,
+        no_owner: bool = False,
+        no_privileges: bool = False,
+        no_tablespaces: bool = False,
+        restore_globals: bool = False,
+        jobs: int = 1,
+        tables: Sequence[str | tuple[str, str]] | None = None,
+        schemas: Sequence[str] | None = None,
+        single_transaction: bool = False,
+        scope: _Scope = "full",
+        exit_on_error: bool = True,
+        disable_triggers: bool = False,
+        progress: _Progress | None = None,
+    ) -> RestoreReport: ...
+    async def restore_file(
+        self,
+        path: _StrPath,
+        connection: str | Connection,
+        *,
+        passphrase: str | None = None,
+        kdf: _OpensslKdf | None = None,
+        iterations: int | None = None,
+        password: str | None = None,
+        target: str | None = None,
+        create: bool = True,
+        clean: bool = False,
+        allow_non_empty: bool = False,
+        terminate_sessions: bool = False,
+        no_owner: bool = False,
+        no_privileges: bool = False,
+        no_tablespaces: bool = False,
+        jobs: int = 1,
+        tables: Sequence[str | tuple[str, str]] | None = None,
+        schemas: Sequence[str] | None = None,
+        single_transaction: bool = False,
+        scope: _Scope = "full",
+        exit_on_error: bool = True,
+        disable_triggers: bool = False,
+        progress: _Progress | None = None,
+    ) -> RestoreReport: ...
+    async def import_file(
+        self,
+        path: _StrPath,
+        *,
+        passphrase: str | None = None,
+        kdf: _OpensslKdf | None = None,
+        iterations: int | None = None,
+        created: datetime | None = None,
+        label: str | None = None,
+        codec: str | None = None,
+        storage_class: str | None = None,
+        verify: Literal["scrub", "mac", "contents"] | None = "mac",
+        progress: _Progress | None = None,
+    ) -> BackupReport: ...
+    async def prune(
+        self,
+        policy: RetentionPolicy,
+        *,
+        dry_run: bool = False,
+        grace: _Span | None = None,
+        progress: _Progress | None = None,
+    ) -> PruneReport: ...
+    async def repair(
+        self,
+        *,
+        deep: bool = False,
+        dry_run: bool = False,
+        progress: _Progress | None = None,
+    ) -> RepairReport: ...
+    async def status(self) -> Status: ...
+    async def hold(self, backup: str, reason: str) -> None: ...
+    async def release(self, backup: str) -> None: ...
+    async def thaw(
+        self,
+        backup: str,
+        *,
+        days: int = 7,
+        tier: Literal["expedited", "standard", "bulk"] = "standard",
+        progress: _Progress | None = None,
+    ) -> ThawReport: ...
+    async def epochs(self) -> builtins.list[Epoch]: ...
+    async def add_slot(
+        self,
+        name: str,
+        *,
+        passphrase: str | None = None,
+        recipients: Sequence[str] | None = None,
+        command: Sequence[str] | None = None,
+        work_factor: int | None = None,
+    ) -> None: ...
+    async def rotate_slot(
+        self,
+        name: str,
+        *,
+        passphrase: str | None = None,
+        recipients: Sequence[str] | None = None,
+        command: Sequence[str] | None = None,
+        work_factor: int | None = None,
+    ) -> None: ...
+    async def remove_slot(self, name: str) -> None: ...
+    async def begin_epoch(
+        self,
+        *,
+        passphrase: str | None = None,
+        recipients: Sequence[str] | None = None,
+        command: Sequence[str] | None = None,
+        work_factor: int | None = None,
+    ) -> str: ...
+    async def begin_run_epoch(
+        self,
+        *,
+        recipients: Sequence[str] | None = None,
+        command: Sequence[str] | None = None,
+    ) -> None: ...
+
+async def encrypt(
+    src: _Readable,
+    dst: _Writable,
+    *,
+    key: FileKey | Repository | erpgo_dr.Repository,
+    name: str = "",
+    codec: str = "zstd:3",
+    progress: _Progress | None = None,
+) -> FileReport: ...
+async def decrypt(
+    src: _Readable,
+    dst: _Writable,
+    *,
+    key: FileKey | Repository | erpgo_dr.Repository,
+    name: str = "",
+    progress: _Progress | None = None,
+) -> FileReport: ...
+async def openssl_encrypt_unauthenticated(
+    src: _Readable,
+    dst: _Writable,
+    passphrase: str,
+    *,
+    kdf: _OpensslKdf = "pbkdf2",
+    iterations: int | None = None,
+    progress: _Progress | None = None,
+) -> FileReport: ...
+async def openssl_decrypt_unauthenticated(
+    src: _Readable,
+    dst: _Writable,
+    passphrase: str,
+    *,
+    kdf: _OpensslKdf | None = None,
+    iterations: int | None = None,
+    progress: _Progress | None = None,
+) -> FileReport: ...
+async def wrap_key(
+    key: FileKey,
+    *,
+    passphrase: str | None = None,
+    recipients: Sequence[str] | None = None,
+    command: Sequence[str] | None = None,
+    work_factor: int | None = None,
+) -> bytes: ...
+async def unwrap_key(
+    id: str,
+    wrapped: bytes,
+    *,
+    passphrase: str | None = None,
+    identity: str | bytes | None = None,
+    identity_passphrase: str | None = None,
+    command: Sequence[str] | None = None,
+) -> FileKey: ...
+
+__all__ = (
+    "Repository",
+    "decrypt",
+    "encrypt",
+    "openssl_decrypt_unauthenticated",
+    "openssl_encrypt_unauthenticated",
+    "unwrap_key",
+    "wrap_key",
+)

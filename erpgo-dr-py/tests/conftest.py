@@ -1,0 +1,162 @@
+"""Real servers for the tests. A server that is missing is an error: no test is skipped."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import erpgo_dr
+
+ROOT = Path(__file__).resolve().parents[2]
+PASSPHRASE = "correct horse battery staple"
+# scrypt at its least work: these are no secrets.
+QUICK: dict[str, Any] = {"passphrase": PASSPHRASE, "work_factor": 1}
+
+
+def _environment() -> dict[str, str]:
+    text = subprocess.run([ROOT / "scripts/env"], check=True, capture_output=True, text=True).stdout
+    pairs = (line.split("=", 1) for line in text.splitlines())
+    return {name: "".join(shlex.split(value)) for name, value in pairs}
+
+
+ENVIRONMENT = _environment()
+
+
+def _wait(what: str, ready: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end, f"{what} does not come up"
+        time.sleep(0.05)
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A server of our own, behind a socket."""
+
+    programs: Path
+    folder: Path
+
+    def url(self, database: str = "postgres") -> str:
+        return f"postgresql:///{database}?host={self.folder}&user=postgres"
+
+    def sql(self, text: str, database: str = "postgres") -> str:
+        command = [self.programs / "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.url(database), "-c", text]
+        environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
+        return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.strip()
+
+    def create(self, database: str, rows: int) -> None:
+        self.sql(f"CREATE DATABASE {database}")
+        fill = "SELECT n, n * 1.25, md5(n::text) || md5((n + 1)::text)"
+        table = "CREATE TABLE orders (id int PRIMARY KEY, amount numeric, note text)"
+        self.sql(f"{table}; INSERT INTO orders {fill} FROM generate_series(1, {rows}) AS n", database)
+
+
+@pytest.fixture(scope="session")
+def scratch() -> Iterator[Path]:
+    """A folder that the account postgres can enter, with a path short enough for a socket."""
+    folder = Path(tempfile.mkdtemp(prefix="edr-", dir="/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres(scratch: Path) -> Iterator[Postgres]:
+    programs = Path(ENVIRONMENT["POSTGRES_17_BIN"])
+    assert (programs / "postgres").exists(), "PostgreSQL 17 is missing: run scripts/setup"
+    folder, account = scratch / "pg", {}
+    folder.mkdir()
+    if os.geteuid() == 0:
+        account = {"user": "postgres", "group": "postgres", "extra_groups": []}
+        shutil.chown(folder, "postgres", "postgres")
+    run: dict[str, Any] = {"cwd": folder, "stdout": subprocess.DEVNULL, **account}
+    data = folder / "data"
+    initdb = [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"]
+    subprocess.run(initdb, check=True, **run)
+    options = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={folder}", "-c", "fsync=off"]
+    with (scratch / "postgres.log").open("w") as log:
+        server = subprocess.Popen([programs / "postgres", "-D", data, *options], stderr=log, **run)
+    try:
+        made = Postgres(programs, folder)
+        _wait("PostgreSQL", lambda: subprocess.run([programs / "pg_isready", "-q", "-h", folder]).returncode == 0)
+        made.create("erp", 20_000)
+        yield made
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(timeout=20)
+
+
+def _ports(count: int) -> list[int]:
+    """Takes free ports of which 10000 more is a port too."""
+    found: list[int] = []
+    for port in range(15_000 + os.getpid() % 4_000, 40_000):
+        with socket.socket() as one, socket.socket() as other:
+            try:
+                one.bind(("127.0.0.1", port))
+                other.bind(("127.0.0.1", port + 10_000))
+            except OSError:
+                continue
+        found.append(port)
+        if len(found) == count:
+            return found
+    raise AssertionError("no free ports")
+
+
+@dataclass(frozen=True)
+class S3:
+    """An S3 server with a bucket."""
+
+    endpoint: str
+
+    def options(self) -> Any:
+        return {"endpoint": self.endpoint, "region": "us-east-1", "access_key": "AK", "secret_key": "SK"}
+
+
+@pytest.fixture(scope="session")
+def s3(scratch: Path) -> Iterator[S3]:
+    weed = ENVIRONMENT["WEED"]
+    assert weed, "SeaweedFS is missing: run scripts/setup"
+    master, volume, filer, port = _ports(4)
+    folder = scratch / "weed"
+    folder.mkdir()
+    command = [weed, "-logtostderr", "mini", "-master.telemetry=false", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+    command += ["-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0", f"-dir={folder}"]
+    command += [f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", f"-s3.port={port}"]
+    environment = {**os.environ, "AWS_ACCESS_KEY_ID": "AK", "AWS_SECRET_ACCESS_KEY": "SK"}
+    with (scratch / "weed.log").open("w") as log:
+        server = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+
+    def answers(method: str, url: str, data: bytes | None = None) -> bool:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, data, method=method), timeout=5) as answer:
+                return int(answer.status) < 300
+        except OSError:
+            return False
+
+    try:
+        _wait("SeaweedFS", lambda: answers("GET", f"http://127.0.0.1:{port}/healthz"))
+        _wait("SeaweedFS", lambda: answers("PUT", f"http://127.0.0.1:{filer}/ready", b"x"))
+        assert answers("POST", f"http://127.0.0.1:{filer}/buckets/backups/")
+        yield S3(f"http://127.0.0.1:{port}")
+    finally:
+        # After SIGTERM it takes up to 16 seconds, and nobody needs its data.
+        server.kill()
+        server.wait()
+
+
+@pytest.fixture
+def repository(postgres: Postgres, tmp_path: Path) -> erpgo_dr.Repository:
+    return erpgo_dr.Repository.init(str(tmp_path / "repository"), programs=[postgres.programs], **QUICK)
