@@ -53,7 +53,7 @@ class Postgres:
         return f"postgresql:///{database}?host={self.folder}&user=postgres"
 
     def sql(self, text: str, database: str = "postgres") -> str:
-        command = [self.programs / "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.url(database), "-c", text]
+        command = [str(self.programs / "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.url(database), "-c", text]
         environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
         return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.strip()
 
@@ -84,11 +84,11 @@ def postgres(scratch: Path) -> Iterator[Postgres]:
         shutil.chown(folder, "postgres", "postgres")
     run: dict[str, Any] = {"cwd": folder, "stdout": subprocess.DEVNULL, **account}
     data = folder / "data"
-    initdb = [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"]
+    initdb = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"]
     subprocess.run(initdb, check=True, **run)
     options = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={folder}", "-c", "fsync=off"]
     with (scratch / "postgres.log").open("w") as log:
-        server = subprocess.Popen([programs / "postgres", "-D", data, *options], stderr=log, **run)
+        server = subprocess.Popen([str(programs / "postgres"), "-D", str(data), *options], stderr=log, **run)
     try:
         made = Postgres(programs, folder)
         _wait("PostgreSQL", lambda: subprocess.run([programs / "pg_isready", "-q", "-h", folder]).returncode == 0)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,22 @@ class Enough(Exception):
     """Not one of the library's."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def large(postgres: Postgres) -> None:
-    postgres.create("large", 400_000)
+DATABASES = ["large", "waits"]
+
+
+@pytest.fixture(scope="module")
+def held(postgres: Postgres) -> Iterator[str]:
+    """A backup of DATABASES that writes much, and then waits for a lock until it is interrupted."""
+    postgres.create("large", 100_000)
+    postgres.create("waits", 1)
+    command = [str(postgres.programs / "psql"), "-XAtq", "-d", postgres.url("waits")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as session:
+        assert session.stdin is not None and session.stdout is not None
+        session.stdin.write("BEGIN; LOCK TABLE orders; SELECT 'locked';\n")
+        session.stdin.flush()
+        assert session.stdout.readline() == "locked\n"
+        yield postgres.url("large")
+        session.stdin.close()
 
 
 def _objects(place: Path) -> set[str]:
@@ -37,42 +51,48 @@ def _raise_midway(phase: str, done: int, total: int | None) -> None:
 
 
 def test_an_exception_of_a_callback_ends_a_backup(
-    postgres: Postgres, repository: erpgo_dr.Repository, tmp_path: Path
+    held: str, postgres: Postgres, repository: erpgo_dr.Repository, tmp_path: Path
 ) -> None:
     with pytest.raises(Enough):
-        repository.backup(postgres.url("large"), progress=_raise_midway)
+        repository.backup(held, databases=DATABASES, progress=_raise_midway)
     assert repository.list() == [] and _objects(tmp_path / "repository") == set()
     assert repository.backup(postgres.url("erp")).is_complete
 
 
-def test_callbacks_run_in_the_calling_thread_while_others_go_on(
-    postgres: Postgres, repository: erpgo_dr.Repository
-) -> None:
-    threads, counts, stop = set(), [0], threading.Event()
-
-    def count() -> None:
-        while not stop.is_set():
-            counts[0] += 1
+def test_callbacks_run_in_the_calling_thread(postgres: Postgres, repository: erpgo_dr.Repository) -> None:
+    threads = set()
 
     def progress(phase: str, done: int, total: int | None) -> None:
         threads.add(threading.current_thread())
 
-    counter = threading.Thread(target=count)
-    before = 0
+    repository.backup(postgres.url("erp"), progress=progress)
+    assert threads == {threading.main_thread()}
+
+
+def test_other_threads_go_on_meanwhile(postgres: Postgres, repository: erpgo_dr.Repository) -> None:
+    count, counting, stop = 0, threading.Event(), threading.Event()
+
+    def work() -> None:
+        nonlocal count
+        while not stop.is_set():
+            count += 1
+            counting.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
     try:
-        counter.start()
-        before = counts[0]
-        repository.backup(postgres.url("large"), verify=None, progress=progress)
-        during = counts[0] - before
+        counting.wait()
+        before = count
+        # Without a callback: only a call that lets go of the interpreter lets the other thread count.
+        repository.backup(postgres.url("erp"), verify=None)
+        during = count - before
     finally:
         stop.set()
-        counter.join()
-    assert threads == {threading.main_thread()}
-    # A call that held the interpreter would let the other thread count a few times between callbacks at most.
+        thread.join()
     assert during > 100_000
 
 
-def test_ctrl_c_ends_a_backup(postgres: Postgres, tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_backup(held: str, postgres: Postgres, tmp_path: Path) -> None:
     place = tmp_path / "repository"
     erpgo_dr.Repository.init(str(place), **QUICK)
     script = f"""
@@ -83,7 +103,7 @@ def progress(phase, done, total):
     if done > 1_000_000 and not said:
         said.append(print("midway", flush=True))
 try:
-    repository.backup({postgres.url("large")!r}, progress=progress)
+    repository.backup({held!r}, databases={DATABASES!r}, progress=progress)
 except KeyboardInterrupt:
     print("interrupted", flush=True)
     raise SystemExit(7)
@@ -99,7 +119,7 @@ except KeyboardInterrupt:
     assert repository.backup(postgres.url("erp")).is_complete
 
 
-def test_a_cancelled_task_cleans_up_before_it_ends(postgres: Postgres, tmp_path: Path) -> None:
+def test_a_cancelled_task_cleans_up_before_it_ends(held: str, postgres: Postgres, tmp_path: Path) -> None:
     place = tmp_path / "repository"
 
     async def main() -> None:
@@ -110,7 +130,7 @@ def test_a_cancelled_task_cleans_up_before_it_ends(postgres: Postgres, tmp_path:
             if done > 1_000_000:
                 midway.set()
 
-        task = asyncio.create_task(repository.backup(postgres.url("large"), progress=progress))
+        task = asyncio.create_task(repository.backup(held, databases=DATABASES, progress=progress))
         await midway.wait()
         assert _objects(place)
         task.cancel()
@@ -118,7 +138,7 @@ def test_a_cancelled_task_cleans_up_before_it_ends(postgres: Postgres, tmp_path:
             await task
         assert _objects(place) == set()
         with pytest.raises(Enough):
-            await repository.backup(postgres.url("large"), progress=_raise_midway)
+            await repository.backup(held, databases=DATABASES, progress=_raise_midway)
         assert await repository.list() == [] and _objects(place) == set()
 
     asyncio.run(main())

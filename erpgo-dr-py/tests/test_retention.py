@@ -13,10 +13,10 @@ from erpgo_dr import RetentionCandidate, RetentionPolicy
 NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 
 
-def _backups(count: int, **options: bool) -> list[RetentionCandidate]:
+def _backups(count: int, held: bool = False) -> list[RetentionCandidate]:
     times = [NOW - timedelta(hours=12 * number) for number in range(count)]
     return [
-        RetentionCandidate(id=f"{time:%Y%m%dT%H%M%SZ}-{number:08x}", created=time, **options)
+        RetentionCandidate(id=f"{time:%Y%m%dT%H%M%SZ}-{number:08x}", created=time, held=held)
         for number, time in enumerate(times)
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import subprocess
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -105,8 +106,6 @@ def test_asyncio_to_s3(postgres: Postgres, s3: S3) -> None:
 def test_a_legacy_file_is_restored_and_adopted(
     postgres: Postgres, repository: erpgo_dr.Repository, tmp_path: Path
 ) -> None:
-    import subprocess
-
     dump, file = tmp_path / "dump", tmp_path / "full_backup_20260102_030405.sql.enc"
     subprocess.run([postgres.programs / "pg_dump", "-Fc", "-d", postgres.url("erp"), "-f", dump], check=True)
     with dump.open("rb") as plain, file.open("wb") as sealed:

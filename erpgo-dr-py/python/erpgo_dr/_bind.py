@@ -93,11 +93,12 @@ def _wrap(
     async def call_async(*arguments: Any, **options: Any) -> Any:
         return await call(*arguments, **options)
 
-    wrapper: Any = call_async if inspect.iscoroutinefunction(runner) else call
+    wrapper: Callable[..., Any] = call_async if inspect.iscoroutinefunction(runner) else call
     wrapper.__name__ = wrapper.__qualname__ = operation.__name__
     wrapper.__doc__ = operation.__doc__
     wrapper.__module__ = module
-    wrapper.__signature__ = _signature(operation, "self" if method else "cls" if constructs else None)
+    signature = _signature(operation, "self" if method else "cls" if constructs else None)
+    wrapper.__signature__ = signature  # type: ignore[attr-defined]
     return wrapper
 
 
