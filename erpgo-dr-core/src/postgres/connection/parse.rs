@@ -19,13 +19,22 @@ impl FromStr for ConnectionSettings {
     type Err = PostgresError;
 
     fn from_str(text: &str) -> Result<Self, PostgresError> {
-        let mut settings = Self::default();
+        Self::default().overlaid(text)
+    }
+}
+
+impl ConnectionSettings {
+    /// Takes over what a connection string says; what it leaves open stays as it is.
+    ///
+    /// # Errors
+    /// As parsing one.
+    pub fn overlaid(mut self, text: &str) -> Result<Self, PostgresError> {
         match SCHEMES.iter().find_map(|scheme| text.strip_prefix(scheme)) {
-            Some(rest) => parse_uri(&mut settings, rest)?,
-            None => parse_keywords(&mut settings, text)?,
+            Some(rest) => parse_uri(&mut self, rest)?,
+            None => parse_keywords(&mut self, text)?,
         }
-        settings.validate()?;
-        Ok(settings)
+        self.validate()?;
+        Ok(self)
     }
 }
 
@@ -167,6 +176,13 @@ mod tests {
         assert_eq!(settings.password.as_ref().unwrap().expose_secret(), "p:w/");
         assert_eq!(settings.ssl_mode, Some(SslMode::Require));
         assert_eq!(settings.options.as_deref(), Some("-c a=b"));
+    }
+
+    #[test]
+    fn what_a_string_leaves_open_stays() {
+        let settings = parse("host=/run/pg user=u dbname=erp").overlaid("postgresql://db.example:6000").unwrap();
+        assert_eq!(settings.to_string(), "u@db.example:6000/erp");
+        assert_eq!(settings.overlaid("dbname=other").unwrap().to_string(), "u@db.example:6000/other");
     }
 
     #[test]
