@@ -1,4 +1,5 @@
-//! Placeholder.
+//! The command line tool `erpgo-dr`: see the library of the same package.
 
-#![forbid(unsafe_code)]
-fn main() {}
+fn main() -> std::process::ExitCode {
+    erpgo_dr_cli::run(std::env::args_os())
+}

@@ -1,0 +1,126 @@
+//! The commands, one file each: parse, call the library, and make a report of what it returns.
+
+mod backup;
+mod completions;
+mod decrypt;
+mod encrypt;
+mod hold;
+mod import;
+mod init;
+mod key;
+mod legacy;
+mod list;
+mod man;
+mod prune;
+mod repair;
+mod restore;
+mod show;
+mod status;
+mod thaw;
+mod verify;
+
+use std::path::Path;
+
+use clap::Subcommand;
+use erpgo_dr_core::postgres::Scope;
+
+use crate::context::Context;
+use crate::error::{self, CliError};
+use crate::output::Report;
+
+/// What the tool does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Init(init::InitArgs),
+    Backup(backup::BackupArgs),
+    List(list::ListArgs),
+    Show(show::ShowArgs),
+    Verify(verify::VerifyArgs),
+    Restore(Box<restore::RestoreArgs>),
+    Prune(prune::PruneArgs),
+    Status(status::StatusArgs),
+    Hold(hold::HoldArgs),
+    Key(key::KeyArgs),
+    Repair(repair::RepairArgs),
+    Thaw(thaw::ThawArgs),
+    Import(import::ImportArgs),
+    Decrypt(decrypt::DecryptArgs),
+    Encrypt(encrypt::EncryptArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
+}
+
+impl Command {
+    /// Returns the name of the command, as it appears in JSON.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Init(_) => "init",
+            Self::Backup(_) => "backup",
+            Self::List(_) => "list",
+            Self::Show(_) => "show",
+            Self::Verify(_) => "verify",
+            Self::Restore(_) => "restore",
+            Self::Prune(_) => "prune",
+            Self::Status(_) => "status",
+            Self::Hold(arguments) => arguments.name(),
+            Self::Key(arguments) => arguments.name(),
+            Self::Repair(_) => "repair",
+            Self::Thaw(_) => "thaw",
+            Self::Import(_) => "import",
+            Self::Decrypt(_) => "decrypt",
+            Self::Encrypt(_) => "encrypt",
+            Self::Completions(_) => "completions",
+            Self::Man(_) => "man",
+        }
+    }
+
+    /// Runs the command.
+    pub(crate) async fn run(self, context: &Context) -> Result<Report, CliError> {
+        match self {
+            Self::Init(arguments) => arguments.run(context).await,
+            Self::Backup(arguments) => arguments.run(context).await,
+            Self::List(arguments) => arguments.run(context).await,
+            Self::Show(arguments) => arguments.run(context).await,
+            Self::Verify(arguments) => arguments.run(context).await,
+            Self::Restore(arguments) => arguments.run(context).await,
+            Self::Prune(arguments) => arguments.run(context).await,
+            Self::Status(arguments) => arguments.run(context).await,
+            Self::Hold(arguments) => arguments.run(context).await,
+            Self::Key(arguments) => arguments.run(context).await,
+            Self::Repair(arguments) => arguments.run(context).await,
+            Self::Thaw(arguments) => arguments.run(context).await,
+            Self::Import(arguments) => arguments.run(context).await,
+            Self::Decrypt(arguments) => arguments.run(context).await,
+            Self::Encrypt(arguments) => arguments.run(context).await,
+            Self::Completions(arguments) => arguments.run(context),
+            Self::Man(arguments) => arguments.run(context),
+        }
+    }
+}
+
+/// Parses `full`, `schema` or `data`.
+fn scope_parser() -> impl clap::builder::TypedValueParser<Value = Scope> {
+    use clap::builder::TypedValueParser as _;
+    clap::builder::PossibleValuesParser::new(["full", "schema", "data"]).map(|text| match text.as_str() {
+        "schema" => Scope::Schema,
+        "data" => Scope::Data,
+        _ => Scope::Full,
+    })
+}
+
+/// Writes a file that only its owner can read, under its name only when it is whole.
+async fn write_new_file<F>(path: &Path, write: F) -> Result<u64, CliError>
+where
+    F: AsyncFnOnce(&mut tokio::fs::File) -> Result<u64, CliError>,
+{
+    let action = || format!("write {}", path.display());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Mode 0600, and removed when dropped.
+    let temporary = tempfile::NamedTempFile::new_in(folder).map_err(|source| error::io(action(), source))?;
+    let handle = temporary.reopen().map_err(|source| error::io(action(), source))?;
+    let mut file = tokio::fs::File::from_std(handle);
+    let written = write(&mut file).await?;
+    file.sync_all().await.map_err(|source| error::io(action(), source))?;
+    temporary.persist(path).map_err(|failure| error::io(action(), failure.error))?;
+    Ok(written)
+}

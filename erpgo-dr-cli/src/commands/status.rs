@@ -1,0 +1,86 @@
+//! `status`: could we restore right now?
+
+use chrono::TimeDelta;
+use clap::Args;
+use erpgo_dr_core::ops::{self, Status};
+use erpgo_dr_core::retention::RetentionSettings;
+use serde::Serialize;
+
+use super::list::problems;
+use crate::config::ConfigError;
+use crate::context::{Access, Context};
+use crate::error::CliError;
+use crate::output::{Report, bytes, moment, seconds};
+
+/// Say whether one could restore right now, to which moment, and how long it would take
+///
+/// Ends with exit code 1 when the repository is not healthy, for monitoring.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Unhealthy if the newest proven backup is older: 8h, 2d
+    #[arg(long, value_name = "SPAN")]
+    max_age: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Health {
+    healthy: bool,
+    max_age_seconds: Option<i64>,
+    too_old: bool,
+    #[serde(flatten)]
+    status: Status,
+}
+
+impl StatusArgs {
+    pub(super) async fn run(self, context: &Context) -> Result<Report, CliError> {
+        let max_age = self.max_age(context)?;
+        let repository = context.repository(Access::Unlocked).await?;
+        let status = ops::status(&repository).await?;
+        let limit = max_age.map(|age| age.num_seconds());
+        let too_old = match (limit, status.rpo_seconds) {
+            (Some(limit), Some(age)) => age > limit as f64,
+            _ => false,
+        };
+        let health = Health { healthy: status.is_healthy() && !too_old, max_age_seconds: limit, too_old, status };
+        Report::new(&health, render(&health), health.healthy)
+    }
+
+    fn max_age(&self, context: &Context) -> Result<Option<TimeDelta>, CliError> {
+        let text = self.max_age.as_ref().or(context.config.status.max_age.as_ref());
+        let parsed = text.map(|text| RetentionSettings::parse_duration(text)).transpose();
+        parsed.map_err(|error| ConfigError::Invalid { message: format!("max age: {error}") }.into())
+    }
+}
+
+fn render(health: &Health) -> String {
+    let status = &health.status;
+    let mut text = format!("{}\n", if health.healthy { "healthy" } else { "UNHEALTHY" });
+    text.push_str(&format!("repository {} at {}\n", status.repository, status.location));
+    text.push_str(&format!("backups {}, {} stored\n", status.backups, bytes(status.stored_bytes)));
+    match &status.latest {
+        Some(latest) => text.push_str(&format!("newest backup {}, begun {}\n", latest.id, moment(latest.created))),
+        None => text.push_str("no backup yet: `erpgo-dr backup` takes one\n"),
+    }
+    match (&status.latest_proven, status.rpo_seconds) {
+        (Some(proven), Some(rpo)) => {
+            let level = proven.proven.map(|level| level.to_string()).unwrap_or_default();
+            text.push_str(&format!("newest proven backup {} ({level})\n", proven.id));
+            text.push_str(&format!("RPO {}: what a restore now would lose\n", seconds(rpo)));
+        }
+        _ => text.push_str("NO PROVEN BACKUP: `erpgo-dr verify` proves one\n"),
+    }
+    match (status.rto_seconds, status.restore_tested) {
+        (Some(rto), Some(tested)) => {
+            text.push_str(&format!("RTO {}: what the restore test of {} took\n", seconds(rto), moment(tested)));
+        }
+        _ => text.push_str("RTO unknown: `erpgo-dr verify --restore` measures it\n"),
+    }
+    if let (true, Some(limit)) = (health.too_old, health.max_age_seconds) {
+        text.push_str(&format!("TOO OLD: the newest proven backup may be {} old\n", seconds(limit as f64)));
+    }
+    for id in &status.failed {
+        text.push_str(&format!("FAILED: the last verification of {id} (`erpgo-dr show {id}` says why)\n"));
+    }
+    text.push_str(&problems(&status.problems));
+    text
+}

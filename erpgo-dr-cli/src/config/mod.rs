@@ -1,0 +1,254 @@
+//! The configuration file `erpgo-dr.toml`, and the `.env.production` file of the old scripts.
+//!
+//! [`Config::parse`] is a pure function of the text. A key that is not known is an error with its line: a misspelt
+//! setting must not be one that silently does nothing.
+
+mod env_file;
+mod find;
+mod places;
+
+pub use env_file::EnvFile;
+pub use places::{
+    AzureConfig, GcsConfig, HttpConfig, ReplicaConfig, S3Config, S3CredentialsConfig, StorageConfig, WritePolicyConfig,
+};
+
+pub(crate) use find::load;
+
+use std::path::PathBuf;
+
+use erpgo_dr_core::Codec;
+use erpgo_dr_core::ops::SqlCheck;
+use erpgo_dr_core::postgres::Scope;
+use erpgo_dr_core::repository::VerifyLevel;
+use erpgo_dr_core::retention::RetentionSettings;
+use erpgo_dr_core::storage::StorageClass;
+use serde::{Deserialize, Deserializer};
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The text is no TOML, or has keys or values that mean nothing.
+    #[error("the configuration is wrong: {message}")]
+    Invalid {
+        /// Line, column and what is wrong there.
+        message: String,
+    },
+    /// A configuration file with its path.
+    #[error("{}: {message}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// A file that was asked for cannot be read.
+    #[error("{}: cannot be read", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A line of an environment file that is no assignment.
+    #[error("line {line}: expected NAME=value")]
+    EnvLine {
+        /// The line, counted from 1.
+        line: usize,
+    },
+}
+
+impl ConfigError {
+    pub(crate) fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Unreadable { .. } => "check the path, and that this user may read it".to_owned(),
+            Self::EnvLine { .. } => "comments start with #, and no line is executed".to_owned(),
+            Self::Invalid { .. } | Self::File { .. } => {
+                "docs/cli.md has a complete erpgo-dr.toml with every key".to_owned()
+            }
+        })
+    }
+
+    fn in_file(self, path: PathBuf) -> Self {
+        match self {
+            Self::Unreadable { .. } | Self::File { .. } => self,
+            Self::Invalid { message } => Self::File { path, message },
+            error @ Self::EnvLine { .. } => Self::File { path, message: error.to_string() },
+        }
+    }
+}
+
+/// What `erpgo-dr.toml` may say. Every key may be left out.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Config {
+    /// The address of the repository.
+    pub repository: Option<String>,
+    /// A file with the names of `.env.production`.
+    pub env_file: Option<PathBuf>,
+    /// Threads that compress and encrypt; 0 is one a core.
+    pub threads: Option<usize>,
+    /// What opens the repository, and for whom keys are wrapped.
+    pub keys: KeysConfig,
+    /// How the server is reached.
+    pub postgres: PostgresConfig,
+    /// How the repository's place is reached.
+    pub storage: StorageConfig,
+    /// Further places that get everything.
+    #[serde(rename = "replica")]
+    pub replicas: Vec<ReplicaConfig>,
+    /// What a backup takes.
+    pub backup: BackupConfig,
+    /// How backups are proven.
+    pub verify: VerifyConfig,
+    /// What must hold in a restored database.
+    #[serde(rename = "check")]
+    pub checks: Vec<SqlCheck>,
+    /// What is kept; the scripts' 7 daily, 4 weekly and 12 monthly where nothing is said.
+    pub retention: Option<RetentionSettings>,
+    /// When the repository is healthy.
+    pub status: StatusConfig,
+}
+
+/// The table `[keys]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct KeysConfig {
+    /// Files of age identities or SSH keys.
+    pub identities: Vec<PathBuf>,
+    /// A file whose first line is the passphrase.
+    pub passphrase_file: Option<PathBuf>,
+    /// Public keys.
+    pub recipients: Vec<String>,
+    /// A file of public keys.
+    pub recipients_file: Option<PathBuf>,
+    /// Commands that wrap and unwrap keys: a KMS.
+    pub command: Option<KeyCommandConfig>,
+}
+
+/// The table `[keys.command]`: programs and their arguments, without a shell.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct KeyCommandConfig {
+    /// Reads a key and writes what only its counterpart opens.
+    pub wrap: Vec<String>,
+    /// Reads what `wrap` wrote and writes the key.
+    pub unwrap: Vec<String>,
+    /// How long each may take, in seconds; 30 where nothing is said.
+    pub timeout: Option<u64>,
+}
+
+/// The table `[postgres]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct PostgresConfig {
+    /// A URL or keyword=value pairs, without a password.
+    pub connection: Option<String>,
+    /// Folders with client programs.
+    pub bin_dirs: Vec<PathBuf>,
+}
+
+/// The table `[backup]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct BackupConfig {
+    /// The databases; all where none is named.
+    pub databases: Vec<String>,
+    /// `full`, `schema` or `data`.
+    pub scope: Option<Scope>,
+    /// `zstd:3`, `gzip:6`, `none`.
+    #[serde(deserialize_with = "from_text")]
+    pub codec: Option<Codec>,
+    /// The provider's name of a storage class.
+    #[serde(deserialize_with = "from_text")]
+    pub storage_class: Option<StorageClass>,
+    /// How deep a new backup is verified: `mac`, `contents`, or `none`.
+    pub verify: Option<BackupVerify>,
+}
+
+/// How deep a new backup is verified at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum BackupVerify {
+    /// Not at all, now.
+    None,
+    /// Every MAC, and what `pg_restore --list` reads.
+    Mac,
+    /// Every row: counts and checksums of all tables.
+    Contents,
+}
+
+impl BackupVerify {
+    /// Returns the library's name of the level.
+    pub fn level(self) -> Option<VerifyLevel> {
+        match self {
+            Self::None => None,
+            Self::Mac => Some(VerifyLevel::Mac),
+            Self::Contents => Some(VerifyLevel::Contents),
+        }
+    }
+}
+
+/// The table `[verify]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct VerifyConfig {
+    /// Where the throwaway server of a restore test keeps its data, in the clear.
+    pub scratch: Option<PathBuf>,
+    /// The account that it runs as.
+    pub run_as: Option<String>,
+    /// Restore jobs at once.
+    pub jobs: Option<usize>,
+    /// Roles to make beforehand, for backups without roles.
+    pub roles: Vec<String>,
+}
+
+/// The table `[status]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct StatusConfig {
+    /// How old the newest proven backup may be: `8h`, `2d`.
+    pub max_age: Option<String>,
+}
+
+impl Config {
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] with the line and column, and the names that are known there.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let config: Self =
+            toml::from_str(text).map_err(|error| ConfigError::Invalid { message: describe(&error, text) })?;
+        if let Some(text) = &config.status.max_age {
+            let checked = RetentionSettings::parse_duration(text);
+            checked.map_err(|error| ConfigError::Invalid { message: format!("status.max_age: {error}") })?;
+        }
+        Ok(config)
+    }
+}
+
+/// Names the line, without quoting it: it may hold what should not be printed.
+fn describe(error: &toml::de::Error, text: &str) -> String {
+    let message = error.message().trim_end();
+    let Some(span) = error.span() else { return message.to_owned() };
+    let before = text.get(..span.start).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+    format!("line {line}, column {column}: {message}")
+}
+
+fn from_text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: std::str::FromStr<Err: std::fmt::Display>,
+{
+    String::deserialize(deserializer)?.parse().map(Some).map_err(serde::de::Error::custom)
+}

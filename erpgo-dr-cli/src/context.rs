@@ -1,0 +1,138 @@
+//! What a command works with: settings from all their sources, and what is made of them.
+
+mod connection;
+mod keys;
+mod places;
+mod prompt;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use erpgo_dr_core::Repository;
+use erpgo_dr_core::clock::SystemClock;
+use erpgo_dr_core::compute::ComputePool;
+use erpgo_dr_core::ops::{BackupSelector, select};
+use erpgo_dr_core::postgres::ClientPrograms;
+use erpgo_dr_core::progress::Progress;
+use erpgo_dr_core::repository::{Catalogue, CatalogueEntry, Cleanups, Environment};
+use erpgo_dr_core::types::BackupId;
+
+pub(crate) use keys::{NewKey, first_line};
+pub(crate) use places::Places;
+pub(crate) use prompt::Prompts;
+
+use crate::cli::GlobalOptions;
+use crate::config::{self, Config, EnvFile};
+use crate::error::{self, CliError};
+use crate::output::Output;
+use crate::progress::ProgressDisplay;
+
+/// How far a repository must be open for a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Keys are used where they are at hand, and nobody is asked for one.
+    KeysIfAtHand,
+    /// Everything must be readable.
+    Unlocked,
+    /// New backups must be possible: with a key, or with public keys alone.
+    Writing,
+}
+
+/// Settings from all their sources. A command takes from here what it needs.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// Where and how to print.
+    pub(crate) output: Output,
+    /// The options of the command line and the environment.
+    pub(crate) global: GlobalOptions,
+    /// The configuration file.
+    pub(crate) config: Config,
+    /// The `.env.production` file.
+    pub(crate) env_file: EnvFile,
+    /// Questions to the operator.
+    pub(crate) prompts: Prompts,
+    /// What cancelled operations leave to be done.
+    pub(crate) cleanups: Cleanups,
+    progress: ProgressDisplay,
+}
+
+impl Context {
+    /// Reads the configuration.
+    pub(crate) fn new(global: GlobalOptions, output: Output) -> Result<Self, CliError> {
+        let (config, env_file) = config::load(global.config.as_deref(), global.env_file.as_deref())?;
+        for warning in env_file.warnings() {
+            output.warn(&warning);
+        }
+        let progress = ProgressDisplay::new(output.clone());
+        let prompts = Prompts::new(output.clone());
+        Ok(Self { output, global, config, env_file, prompts, cleanups: Cleanups::default(), progress })
+    }
+
+    /// Returns what shows progress.
+    pub(crate) fn progress(&self) -> &dyn Progress {
+        &self.progress
+    }
+
+    /// Returns the threads, clock and clean-up list for a repository.
+    pub(crate) fn environment(&self) -> Result<Environment, CliError> {
+        let threads = self.global.threads.or(self.config.threads).unwrap_or(0);
+        let pool = ComputePool::new(threads).map_err(|source| error::io("start the compute threads", source))?;
+        let mut environment = Environment::new(pool, Arc::new(SystemClock));
+        environment.cleanups = self.cleanups.clone();
+        Ok(environment)
+    }
+
+    /// Opens the repository, as far as a command needs it.
+    pub(crate) async fn repository(&self, access: Access) -> Result<Repository, CliError> {
+        let places = self.places()?;
+        self.open_at(&places, access).await
+    }
+
+    /// Opens the repository at places that the caller also needs by themselves.
+    pub(crate) async fn open_at(&self, places: &Places, access: Access) -> Result<Repository, CliError> {
+        let mut repository = Repository::open(Arc::clone(&places.storage), self.environment()?).await?;
+        self.unlock(&mut repository, access).await?;
+        Ok(repository)
+    }
+
+    /// Returns where client programs are looked for.
+    pub(crate) fn programs(&self) -> ClientPrograms {
+        let given = if self.global.bin_dir.is_empty() { &self.config.postgres.bin_dirs } else { &self.global.bin_dir };
+        let mut programs = ClientPrograms::new();
+        for folder in given {
+            programs = programs.folder(folder);
+        }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        programs = programs.search_path(std::env::split_paths(&path).collect::<Vec<PathBuf>>());
+        match std::env::var_os("LD_LIBRARY_PATH") {
+            Some(libraries) => programs.library_path(libraries),
+            None => programs,
+        }
+    }
+}
+
+/// Reads `latest`, `latest-proven`, or an identifier or a beginning of one that only one backup has.
+pub(crate) fn find<'a>(catalogue: &'a Catalogue, text: &str) -> Result<&'a CatalogueEntry, CliError> {
+    let selector = match text {
+        "latest" => BackupSelector::Latest,
+        "latest-proven" => BackupSelector::LatestProven,
+        text => match text.parse::<BackupId>() {
+            Ok(id) => BackupSelector::Id(id),
+            Err(_) => return by_beginning(catalogue, text),
+        },
+    };
+    Ok(select(catalogue, &selector)?)
+}
+
+fn by_beginning<'a>(catalogue: &'a Catalogue, text: &str) -> Result<&'a CatalogueEntry, CliError> {
+    let named = |entry: &&CatalogueEntry| !text.is_empty() && entry.id().as_str().starts_with(text);
+    let mut found = catalogue.entries.iter().filter(named);
+    match (found.next(), found.next()) {
+        (Some(entry), None) => Ok(entry),
+        (Some(_), Some(_)) => Err(CliError::usage(
+            format!("several backups begin with {text}"),
+            "`erpgo-dr list` shows their whole identifiers",
+        )),
+        (None, _) => Err(erpgo_dr_core::repository::RepositoryError::NoSuchBackup(text.to_owned()).into()),
+    }
+}

@@ -1,0 +1,222 @@
+//! Who may open the repository: identities, passphrases and commands, and the public side of each.
+
+use std::path::Path;
+use std::time::Duration;
+
+use erpgo_dr_core::Repository;
+use erpgo_dr_core::crypto::CryptoError;
+use erpgo_dr_core::crypto::keys::{ExternalCommand, Identities, IdentityText, Recipient, SlotName, Unlocker, Wrapper};
+use erpgo_dr_core::repository::RepositoryError;
+use secrecy::SecretString;
+use zeroize::Zeroizing;
+
+use super::{Access, Context};
+use crate::error::{self, CliError};
+
+/// What a new slot is wrapped with, as far as options say.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct NewKey {
+    /// A file whose first line is the new passphrase (or set ERPGO_DR_NEW_PASSPHRASE; else you are asked)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) new_passphrase_file: Option<std::path::PathBuf>,
+    /// Wrap with the command of [keys.command]
+    #[arg(long)]
+    pub(crate) command: bool,
+}
+
+impl Context {
+    /// Opens what a command needs of a repository.
+    pub(super) async fn unlock(&self, repository: &mut Repository, access: Access) -> Result<(), CliError> {
+        let mut unlockers = self.unlockers_at_hand().await?;
+        let public_only = access == Access::Writing && unlockers.is_empty() && self.has_recipients();
+        if public_only {
+            let slots = [(slot("recipients")?, Wrapper::Recipients(self.recipients()?))];
+            return Ok(repository.begin_run_epoch(&slots).await?);
+        }
+        if access != Access::KeysIfAtHand && unlockers.is_empty() {
+            let asked = self.prompts.secret("Passphrase of the repository").await?;
+            unlockers.extend(asked.map(Unlocker::Passphrase));
+        }
+        let mut refused: Option<RepositoryError> = None;
+        let mut opened = false;
+        for unlocker in &unlockers {
+            match repository.unlock(unlocker).await {
+                Ok(()) => opened = true,
+                Err(error) => refused = Some(error),
+            }
+        }
+        match (opened, refused, access) {
+            (true, _, _) => Ok(()),
+            (false, Some(error), _) => Err(error.into()),
+            (false, None, Access::KeysIfAtHand) => Ok(()),
+            (false, None, _) => Err(RepositoryError::Locked { epoch: repository.settings().epoch.clone() }.into()),
+        }
+    }
+
+    /// Returns what opens slots, without asking for a repository's passphrase.
+    async fn unlockers_at_hand(&self) -> Result<Vec<Unlocker>, CliError> {
+        let mut unlockers = Vec::new();
+        if let Some(identities) = self.identities().await? {
+            unlockers.push(Unlocker::Identities(identities));
+        }
+        if let Some(command) = self.key_command(|config| &config.unwrap) {
+            unlockers.push(Unlocker::Command(command));
+        }
+        // Last: scrypt takes a second for each epoch.
+        if unlockers.is_empty() || self.global.passphrase_file.is_some() {
+            unlockers.extend(self.passphrase_at_hand()?.map(Unlocker::Passphrase));
+        }
+        Ok(unlockers)
+    }
+
+    async fn identities(&self) -> Result<Option<Identities>, CliError> {
+        let files = if self.global.identity.is_empty() { &self.config.keys.identities } else { &self.global.identity };
+        let mut all: Option<Identities> = None;
+        for path in files {
+            let found = self.identity(path).await?;
+            match &mut all {
+                Some(all) => all.append(found),
+                None => all = Some(found),
+            }
+        }
+        Ok(all)
+    }
+
+    async fn identity(&self, path: &Path) -> Result<Identities, CliError> {
+        let bytes = Zeroizing::new(std::fs::read(path).map_err(error::reading(path))?);
+        let text = || IdentityText::from(bytes.to_vec());
+        match Identities::parse(text(), None).await {
+            Err(CryptoError::IdentityNeedsPassphrase) => {}
+            outcome => return Ok(outcome?),
+        }
+        let passphrase = match self.passphrase_at_hand()? {
+            Some(passphrase) => Some(passphrase),
+            None => self.prompts.secret(&format!("Passphrase of {}", path.display())).await?,
+        };
+        Ok(Identities::parse(text(), passphrase).await?)
+    }
+
+    /// Returns the passphrase from a file, the environment, or the old scripts' names.
+    pub(crate) fn passphrase_at_hand(&self) -> Result<Option<SecretString>, CliError> {
+        if let Some(path) = &self.global.passphrase_file {
+            return first_line(path).map(Some);
+        }
+        if let Some(text) = secret_variable("ERPGO_DR_PASSPHRASE") {
+            return Ok(Some(text));
+        }
+        if let Some(path) = &self.config.keys.passphrase_file {
+            return first_line(path).map(Some);
+        }
+        Ok(self.env_file.passphrase())
+    }
+
+    /// Returns whether public keys were named.
+    pub(crate) fn has_recipients(&self) -> bool {
+        let keys = &self.config.keys;
+        !self.global.recipient.is_empty()
+            || self.global.recipients_file.is_some()
+            || !keys.recipients.is_empty()
+            || keys.recipients_file.is_some()
+    }
+
+    /// Returns the public keys that were named: those of options, or else of the configuration.
+    pub(crate) fn recipients(&self) -> Result<Vec<Recipient>, CliError> {
+        let by_options = !self.global.recipient.is_empty() || self.global.recipients_file.is_some();
+        let keys = &self.config.keys;
+        let (texts, file) = match by_options {
+            true => (&self.global.recipient, &self.global.recipients_file),
+            false => (&keys.recipients, &keys.recipients_file),
+        };
+        let mut recipients = texts.iter().map(|text| text.parse()).collect::<Result<Vec<Recipient>, _>>()?;
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path).map_err(error::reading(path))?;
+            recipients.extend(Recipient::parse_list(&text)?);
+        }
+        if recipients.is_empty() { Err(CryptoError::NoRecipients.into()) } else { Ok(recipients) }
+    }
+
+    /// Returns the slots of a new repository or epoch: one for each way of opening it that was named.
+    pub(crate) async fn new_slots(&self) -> Result<Vec<(SlotName, Wrapper)>, CliError> {
+        let mut slots = Vec::new();
+        if self.has_recipients() {
+            slots.push((slot("recipients")?, Wrapper::Recipients(self.recipients()?)));
+        }
+        if let Some(command) = self.key_command(|config| &config.wrap) {
+            slots.push((slot("command")?, Wrapper::Command(command)));
+        }
+        let mut passphrase = self.passphrase_at_hand()?;
+        if passphrase.is_none() && slots.is_empty() {
+            passphrase = self.prompts.new_secret("New passphrase for the repository").await?;
+        }
+        if let Some(passphrase) = passphrase {
+            slots.push((slot("passphrase")?, Wrapper::passphrase(passphrase)));
+        }
+        if slots.is_empty() {
+            return Err(CliError::usage(
+                "nothing was given that shall open the repository",
+                "give --recipient KEY (make one with `erpgo-dr key generate FILE`), --passphrase-file FILE or ERPGO_DR_PASSPHRASE",
+            ));
+        }
+        Ok(slots)
+    }
+
+    /// Returns what a slot is wrapped with: public keys, the command, or a new passphrase.
+    pub(crate) async fn new_wrapper(&self, options: &NewKey) -> Result<Wrapper, CliError> {
+        if options.command {
+            return self.key_command(|config| &config.wrap).map(Wrapper::Command).ok_or_else(|| {
+                CliError::usage(
+                    "no command is configured",
+                    "write `wrap` and `unwrap` into [keys.command] of erpgo-dr.toml",
+                )
+            });
+        }
+        if !self.global.recipient.is_empty() || self.global.recipients_file.is_some() {
+            return Ok(Wrapper::Recipients(self.recipients()?));
+        }
+        let passphrase = match &options.new_passphrase_file {
+            Some(path) => Some(first_line(path)?),
+            None => secret_variable("ERPGO_DR_NEW_PASSPHRASE"),
+        };
+        let passphrase = match passphrase {
+            Some(passphrase) => Some(passphrase),
+            None => self.prompts.new_secret("New passphrase").await?,
+        };
+        passphrase.map(Wrapper::passphrase).ok_or_else(|| {
+            CliError::usage(
+                "nothing was given to wrap the key with",
+                "give --recipient KEY, --new-passphrase-file FILE, ERPGO_DR_NEW_PASSPHRASE or --command",
+            )
+        })
+    }
+
+    fn key_command(&self, which: impl Fn(&crate::config::KeyCommandConfig) -> &Vec<String>) -> Option<ExternalCommand> {
+        let config = self.config.keys.command.as_ref()?;
+        let (program, arguments) = which(config).split_first()?;
+        let mut command = ExternalCommand::new(program, arguments);
+        if let Some(seconds) = config.timeout {
+            command.timeout = Duration::from_secs(seconds);
+        }
+        Some(command)
+    }
+}
+
+/// Returns the first line of a file, without its end.
+pub(crate) fn first_line(path: &Path) -> Result<SecretString, CliError> {
+    let text = Zeroizing::new(std::fs::read_to_string(path).map_err(error::reading(path))?);
+    let line = text.lines().next().unwrap_or_default();
+    if line.is_empty() {
+        return Err(CliError::usage(
+            format!("the first line of {} is empty", path.display()),
+            "write the passphrase into the first line",
+        ));
+    }
+    Ok(SecretString::from(line))
+}
+
+fn slot(name: &str) -> Result<SlotName, CliError> {
+    Ok(name.parse()?)
+}
+
+fn secret_variable(name: &str) -> Option<SecretString> {
+    std::env::var(name).ok().filter(|value| !value.is_empty()).map(SecretString::from)
+}

@@ -1,0 +1,188 @@
+//! What can go wrong at the command line: kinds, exit codes and the next step.
+//!
+//! The library says what failed; here it gets an exit code by its kind, and a hint that names what to do.
+
+mod hints;
+
+use std::path::Path;
+
+use erpgo_dr_core::codec::CodecError;
+use erpgo_dr_core::container::ContainerError;
+use erpgo_dr_core::crypto::CryptoError;
+use erpgo_dr_core::ops::legacy::LegacyError;
+use erpgo_dr_core::postgres::PostgresError;
+use erpgo_dr_core::repository::RepositoryError;
+use erpgo_dr_core::storage::StorageError;
+use erpgo_dr_core::{Error, ErrorKind};
+
+use crate::config::ConfigError;
+
+/// The exit code of work that was done and found something bad.
+pub(crate) const FINDING: u8 = 1;
+/// The exit code of a command line or configuration that is wrong.
+pub(crate) const USAGE: u8 = 2;
+
+/// The table of exit codes, at the end of the help and of the man page.
+pub(crate) const EXIT_CODES_HELP: &str = "\
+Exit codes:
+   0  done, and all is well
+   1  done, and something bad was found: a failed verification, a replica that missed a write, an unhealthy status
+   2  wrong usage or configuration
+   3  invalid         an option or setting that cannot be; nothing was done
+   4  not-found       no such repository, backup, database, program or file
+   5  already-exists  what was to be made is there already
+   6  locked          a key, passphrase or identity is missing or wrong
+   7  integrity       stored data is damaged, or somebody altered it
+   8  archived        stored data must be thawed first
+   9  permission      credentials or permissions do not allow it
+  10  no-space        a disk or storage place is full
+  11  unavailable     a server or storage place cannot be reached; try again
+  12  database        PostgreSQL or one of its programs said no
+  13  refused         a guard stopped what would have destroyed data
+  14  busy            another process is at it; try again
+  15  io              the operating system failed a read or write
+ 130  interrupted by Ctrl-C
+ 143  ended by SIGTERM";
+
+/// A signal that ended the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signal {
+    Interrupt,
+    Terminate,
+}
+
+/// A failure of a command.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// Of the library. Boxed: it is large, and every result carries its room.
+    #[error(transparent)]
+    Core(Box<Error>),
+    /// Of the configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The command line, or what it names, does not make sense.
+    #[error("{message}")]
+    Usage { message: String, hint: Option<String> },
+    /// A guard of the command line: what would destroy something was not confirmed.
+    #[error("{message}")]
+    Refused { message: String, hint: String },
+    /// The process was told to stop.
+    #[error("interrupted")]
+    Interrupted(Signal),
+}
+
+impl CliError {
+    /// Refuses a command line.
+    pub(crate) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), hint: Some(hint.into()) }
+    }
+
+    /// Returns the word for the kind of failure, as it appears in JSON.
+    pub(crate) fn kind_name(&self) -> &'static str {
+        match self {
+            Self::Core(error) => kind_name(error.kind()),
+            Self::Config(_) => "config",
+            Self::Usage { .. } => "usage",
+            Self::Refused { .. } => kind_name(ErrorKind::Refused),
+            Self::Interrupted(_) => "interrupted",
+        }
+    }
+
+    /// Returns the exit code.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Core(error) => exit_code(error.kind()),
+            Self::Config(_) | Self::Usage { .. } => USAGE,
+            Self::Refused { .. } => exit_code(ErrorKind::Refused),
+            Self::Interrupted(Signal::Interrupt) => 130,
+            Self::Interrupted(Signal::Terminate) => 143,
+        }
+    }
+
+    /// Names the next step.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Core(error) => hints::of(error),
+            Self::Config(error) => error.hint(),
+            Self::Usage { hint, .. } => hint.clone(),
+            Self::Refused { hint, .. } => Some(hint.clone()),
+            Self::Interrupted(_) => None,
+        }
+    }
+
+    /// Lists the causes, from the nearest to the innermost, without repetitions.
+    pub(crate) fn causes(&self) -> Vec<String> {
+        let mut causes: Vec<String> = Vec::new();
+        let mut last = self.to_string();
+        let mut next = std::error::Error::source(self);
+        while let Some(error) = next {
+            let text = error.to_string();
+            if text != last {
+                causes.push(text.clone());
+                last = text;
+            }
+            next = error.source();
+        }
+        causes
+    }
+}
+
+macro_rules! from_layers {
+    ($($error:ty),*) => {
+        $(impl From<$error> for CliError {
+            fn from(error: $error) -> Self {
+                Self::Core(Box::new(error.into()))
+            }
+        })*
+    };
+}
+
+from_layers!(Error, CodecError, ContainerError, CryptoError, LegacyError, PostgresError, RepositoryError, StorageError);
+
+/// Wraps a failure of the operating system.
+pub(crate) fn io(action: impl Into<String>, source: std::io::Error) -> CliError {
+    Error::Io { action: action.into(), source }.into()
+}
+
+/// Wraps a failure to read a file.
+pub(crate) fn reading(path: &Path) -> impl Fn(std::io::Error) -> CliError {
+    let action = format!("read {}", path.display());
+    move |source| io(action.clone(), source)
+}
+
+/// Returns the word for a kind, as it appears in JSON and in the table of exit codes.
+pub(crate) fn kind_name(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Invalid => "invalid",
+        ErrorKind::NotFound => "not-found",
+        ErrorKind::AlreadyExists => "already-exists",
+        ErrorKind::Locked => "locked",
+        ErrorKind::Integrity => "integrity",
+        ErrorKind::Archived => "archived",
+        ErrorKind::Permission => "permission",
+        ErrorKind::NoSpace => "no-space",
+        ErrorKind::Unavailable => "unavailable",
+        ErrorKind::Database => "database",
+        ErrorKind::Refused => "refused",
+        ErrorKind::Busy => "busy",
+        _ => "io",
+    }
+}
+
+fn exit_code(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Invalid => 3,
+        ErrorKind::NotFound => 4,
+        ErrorKind::AlreadyExists => 5,
+        ErrorKind::Locked => 6,
+        ErrorKind::Integrity => 7,
+        ErrorKind::Archived => 8,
+        ErrorKind::Permission => 9,
+        ErrorKind::NoSpace => 10,
+        ErrorKind::Unavailable => 11,
+        ErrorKind::Database => 12,
+        ErrorKind::Refused => 13,
+        ErrorKind::Busy => 14,
+        _ => 15,
+    }
+}

@@ -1,0 +1,175 @@
+//! The next step for each failure, as one would tell it to an operator at night.
+
+use std::error::Error as StdError;
+
+use erpgo_dr_core::crypto::CryptoError;
+use erpgo_dr_core::ops::legacy::LegacyError;
+use erpgo_dr_core::postgres::PostgresError;
+use erpgo_dr_core::repository::RepositoryError;
+use erpgo_dr_core::storage::StorageError;
+use erpgo_dr_core::{Error, ErrorKind};
+
+/// Finds the most specific hint: by the error itself, then by its kind.
+pub(super) fn of(error: &Error) -> Option<String> {
+    specific(error).or_else(|| by_kind(error.kind())).map(str::to_owned)
+}
+
+fn specific(error: &Error) -> Option<&'static str> {
+    match error {
+        Error::Repository(error) => repository(error),
+        Error::Crypto(error) => crypto(error),
+        Error::Postgres(error) => postgres(error),
+        Error::Storage(error) => storage(error),
+        Error::Legacy(error) => legacy(error),
+        _ => None,
+    }
+}
+
+fn repository(error: &RepositoryError) -> Option<&'static str> {
+    use RepositoryError as E;
+    match error {
+        E::NotARepository { .. } => Some("check the address (`--repository`), or make one there with `erpgo-dr init`"),
+        E::AlreadyInitialized { .. } => Some("it can be used as it is; `erpgo-dr status` shows what is in it"),
+        E::NoSuchBackup(_) => Some("`erpgo-dr list` shows the backups"),
+        E::NoBackup(what) if what.contains("verified") => {
+            Some("take `latest` instead of `latest-proven`, or prove one first: `erpgo-dr verify --restore --latest`")
+        }
+        E::NoBackup(_) => Some("`erpgo-dr list` shows the backups; `erpgo-dr backup` takes one"),
+        E::NoSlotOpened { .. } => {
+            Some("give the right key: --identity FILE, --passphrase-file FILE or ERPGO_DR_PASSPHRASE")
+        }
+        E::Locked { .. } => {
+            Some("give a key that opens it: --identity FILE, --passphrase-file FILE or ERPGO_DR_PASSPHRASE")
+        }
+        E::SlotExists { .. } | E::NoSuchSlot { .. } => Some("`erpgo-dr key list` shows the slots"),
+        E::LastSlot { .. } => Some("add another slot first: `erpgo-dr key add NAME`"),
+        E::Busy { .. } => Some("wait for it to end; the lease of a process that died lapses after ten minutes"),
+        E::Revoked { .. } => Some("take the backup again; this host was not heard of for ten minutes"),
+        E::OnHold { .. } => Some("`erpgo-dr hold remove BACKUP` gives it free"),
+        E::UnsupportedFormat { .. } => Some("use a newer version of erpgo-dr"),
+        E::Crypto(error) => crypto(error),
+        E::Storage(error) => storage(error),
+        _ => None,
+    }
+}
+
+fn crypto(error: &CryptoError) -> Option<&'static str> {
+    use CryptoError as E;
+    match error {
+        E::IdentityNeedsPassphrase => {
+            Some("give the identity's passphrase: --passphrase-file FILE or ERPGO_DR_PASSPHRASE")
+        }
+        E::SlotName(_) => Some("a name such as `alice` or `backup-host-2`"),
+        E::CommandNotRun { .. } | E::CommandFailed { .. } | E::CommandTimedOut { .. } | E::CommandOutput { .. } => {
+            Some("run the command of [keys.command] by hand: it reads standard input and writes standard output")
+        }
+        E::OpensslNoCandidate { .. } => {
+            Some("check the passphrase; for `openssl enc -pbkdf2 -iter N` give --iterations N")
+        }
+        _ => None,
+    }
+}
+
+fn postgres(error: &PostgresError) -> Option<&'static str> {
+    use PostgresError as E;
+    match error {
+        E::Connect { source, .. } => Some(connect(source.as_ref())),
+        E::NoClientProgram { .. } => {
+            Some("install the client programs of that version, or name their folder with --bin-dir")
+        }
+        E::TargetNotEmpty { .. } => Some(
+            "restore into a new database with --target-database NAME, replace what is there with --clean, or add to it with --allow-non-empty",
+        ),
+        E::NoSuchDatabase { .. } => Some("check the name, or let it be made with --create"),
+        E::NotInBackup(_) => Some("`erpgo-dr show BACKUP` lists what is in the backup"),
+        E::Throwaway(_) => Some(
+            "`verify --restore` needs initdb of the server's version, and an account that is not root: --run-as USER",
+        ),
+        E::Sink(source) | E::Source(source) => inner(source.as_ref()),
+        _ => None,
+    }
+}
+
+fn connect(source: &(dyn StdError + 'static)) -> &'static str {
+    let text = chain(source);
+    if text.contains("password") || text.contains("authentication") {
+        "set the password in a PGPASSFILE or in ERPGO_DR_PGPASSWORD, and check the user and pg_hba.conf"
+    } else if text.contains("certificate") || text.contains("TLS") {
+        "name the authority's certificate with sslrootcert=FILE in the connection; sslmode=require does without verification"
+    } else {
+        "check host and port (--connection), and that the server runs: `pg_isready`"
+    }
+}
+
+fn storage(error: &StorageError) -> Option<&'static str> {
+    use StorageError as E;
+    match error {
+        E::InvalidAddress { .. } => {
+            Some("an address is a path that starts with / or ./, s3://BUCKET/PREFIX, gs://... or az://...")
+        }
+        E::Archived { .. } => Some("`erpgo-dr thaw BACKUP` asks for it; repeat that to see when it can be read"),
+        E::PermissionDenied { .. } => {
+            Some("check the credentials and that they may list, read, write and delete there")
+        }
+        E::NoSpace { .. } => Some("free some space; `erpgo-dr prune --dry-run` shows what could go"),
+        E::Degraded { .. } => Some("bring the place back, then `erpgo-dr repair`"),
+        E::Unsupported { .. } => Some("the place cannot do this"),
+        _ => None,
+    }
+}
+
+fn legacy(error: &LegacyError) -> Option<&'static str> {
+    use LegacyError as E;
+    match error {
+        E::NeedsPassphrase | E::WrongPassphrase { .. } => {
+            Some("give the old key: --legacy-passphrase-file FILE, or BACKUP_ENCRYPTION_KEY in the --env-file")
+        }
+        E::NotAnArchive { .. } => Some("`erpgo-dr decrypt FILE --output -` writes the SQL: pipe it into psql"),
+        E::Truncated { .. } | E::Corrupt { .. } => {
+            Some("take another copy of the file: this one is damaged, and nothing was changed")
+        }
+        E::Openssl(error) => crypto(error),
+        _ => None,
+    }
+}
+
+/// Looks for one of our own errors behind a boxed one.
+fn inner(error: &(dyn StdError + 'static)) -> Option<&'static str> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let found = (error.downcast_ref().map(storage))
+            .or_else(|| error.downcast_ref().map(repository))
+            .or_else(|| error.downcast_ref().map(legacy));
+        if let Some(Some(hint)) = found {
+            return Some(hint);
+        }
+        next = error.source();
+    }
+    None
+}
+
+fn by_kind(kind: ErrorKind) -> Option<&'static str> {
+    match kind {
+        ErrorKind::Locked => Some("give a key: --identity FILE, --passphrase-file FILE or ERPGO_DR_PASSPHRASE"),
+        ErrorKind::Integrity => Some(
+            "do not restore from it; `erpgo-dr verify --all` shows what else is hit, `erpgo-dr repair` heals from a replica",
+        ),
+        ErrorKind::Archived => Some("`erpgo-dr thaw BACKUP` asks for it; repeat that to see when it can be read"),
+        ErrorKind::Permission => Some("check the credentials and the permissions of the place"),
+        ErrorKind::NoSpace => Some("free some space; `erpgo-dr prune --dry-run` shows what could go"),
+        ErrorKind::Unavailable => Some("check the network and that the service runs, then try again"),
+        ErrorKind::Database => Some("the server's message says why; its log has more"),
+        ErrorKind::Busy => Some("wait for the other process to end, then try again"),
+        _ => None,
+    }
+}
+
+fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}

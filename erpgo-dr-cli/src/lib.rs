@@ -1,0 +1,65 @@
+//! The command line tool `erpgo-dr` as a library: a thin layer that parses, calls `erpgo-dr-core` and prints.
+//!
+//! What decides something belongs into the core; what is here turns arguments, environment and a configuration
+//! file into its options, and its reports into text or JSON. `docs/cli.md` is the reference.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+mod commands;
+pub mod config;
+mod context;
+mod error;
+mod logging;
+mod output;
+mod progress;
+mod signals;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, FromArgMatches as _};
+
+use crate::cli::Cli;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::output::{Output, Report};
+
+/// Returns the definition of the whole command line: for completions, man pages and whoever documents it.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs the tool with these arguments, the program's name first, and returns its exit code.
+///
+/// Results go to standard output, everything else to standard error.
+pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
+    let parsed = Cli::command().try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    let output = Output::new(&cli.global, cli.command.name());
+    logging::install(&cli.global, &output);
+    let outcome = execute(cli, &output);
+    output.finish(outcome)
+}
+
+/// Prints what clap has to say: help and version are results, everything else is an error of usage.
+fn refuse(error: &clap::Error) -> ExitCode {
+    // Nobody is left to tell when even this cannot be printed.
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(error::USAGE) } else { ExitCode::SUCCESS }
+}
+
+fn execute(cli: Cli, output: &Output) -> Result<Report, CliError> {
+    let context = Context::new(cli.global, output.clone())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| error::io("start the runtime", source))?;
+    let outcome = runtime.block_on(signals::run(cli.command.run(&context), &context));
+    // A prompt may still wait for its answer on a thread of its own.
+    runtime.shutdown_background();
+    outcome
+}
