@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 
-use super::{RepositoryError, layout};
+use super::{Cleanups, RepositoryError, layout};
 use crate::storage::{ObjectMeta, PutOptions, Storage, StorageExt as _};
 use crate::types::ObjectKey;
 
@@ -84,6 +84,39 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.renewals.abort();
+    }
+}
+
+/// A lease that is given up in the background when it is dropped before its time: its operation was cancelled.
+#[derive(Debug)]
+pub(crate) struct OperationLease {
+    lease: Option<Lease>,
+    cleanups: Cleanups,
+}
+
+impl OperationLease {
+    pub(crate) fn new(lease: Lease, cleanups: Cleanups) -> Self {
+        Self { lease: Some(lease), cleanups }
+    }
+
+    /// Gives the lease up.
+    pub(crate) async fn release(mut self) -> Result<(), RepositoryError> {
+        match self.lease.take() {
+            Some(lease) => lease.release().await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for OperationLease {
+    fn drop(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            self.cleanups.spawn(async move {
+                if let Err(error) = lease.release().await {
+                    tracing::warn!(%error, "could not give up the lease of a cancelled operation; it will lapse by itself");
+                }
+            });
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use futures::TryStreamExt as _;
 
 use super::catalogue::{Catalogue, CatalogueEntry, EXPIRED_DOMAIN, ExpiredEntry};
-use super::lease::{self, Lease};
+use super::lease::{self, Lease, OperationLease};
 use super::summary::{DOMAIN, Entry};
 use super::verdict::{HOLD_DOMAIN, Hold, VERDICT_DOMAIN, Verdict};
 use super::{Repository, RepositoryError, layout, record, run};
@@ -33,9 +33,10 @@ impl Leftovers {
 
 impl Repository {
     /// Takes the lease that only one prune may hold.
-    pub(crate) async fn prune_lease(&self) -> Result<Lease, RepositoryError> {
+    pub(crate) async fn prune_lease(&self) -> Result<OperationLease, RepositoryError> {
         let holder = format!("{:016x}", rand::random::<u64>());
-        Lease::exclusive(&self.storage, "prune", &holder).await
+        let lease = Lease::exclusive(&self.storage, "prune", &holder).await?;
+        Ok(OperationLease::new(lease, self.environment.cleanups.clone()))
     }
 
     /// Finds the objects of runs that have neither a catalogue entry nor a live lease, and did nothing for `grace`.

@@ -1,10 +1,13 @@
 //! What a prune removes, what it must not, and who may be at work beside it.
 
+use std::sync::Arc;
+
 use chrono::TimeDelta;
 use erpgo_dr_core::ErrorKind;
 use erpgo_dr_core::ops::{self, BackupOptions, PruneOptions};
+use erpgo_dr_core::progress::{Progress, ProgressEvent};
 use erpgo_dr_core::retention::KeepLast;
-use erpgo_dr_core::storage::{PutOptions, StorageExt as _};
+use erpgo_dr_core::storage::{LocalStorage, PutOptions, StorageExt as _};
 use erpgo_dr_core::types::BackupId;
 
 use super::support::{Fixture, NO_PROGRESS, Script};
@@ -32,6 +35,32 @@ async fn a_dry_run_changes_nothing_and_says_what_would_be() {
     assert_eq!(report.removed.len(), 2);
     assert!(report.decisions.iter().all(|decision| !decision.reasons.is_empty()));
     assert_eq!(fixture.keys("").await, before);
+}
+
+/// Tells when a prune has begun.
+#[derive(Default)]
+struct Begun(tokio::sync::Notify);
+
+impl Progress for Begun {
+    fn report(&self, _: ProgressEvent<'_>) {
+        self.0.notify_one();
+    }
+}
+
+#[tokio::test]
+async fn a_cancelled_prune_gives_its_lease_up() {
+    let folder = tempfile::tempdir().unwrap();
+    // On disk, so that the prune waits for something and can be cancelled.
+    let fixture = Fixture::over(Arc::new(LocalStorage::open(folder.path()).unwrap())).await;
+    fixture.backup(1_000).await;
+    let (repository, begun, options) = (fixture.open().await, Begun::default(), immediately());
+    tokio::select! {
+        biased;
+        () = begun.0.notified() => {}
+        ended = ops::prune(&repository, &KeepLast(1), &options, &begun) => panic!("too early: {ended:?}"),
+    }
+    repository.environment().cleanups.settle().await;
+    ops::prune(&repository, &KeepLast(1), &immediately(), NO_PROGRESS).await.unwrap();
 }
 
 #[tokio::test]
