@@ -26,7 +26,7 @@ pub(crate) const USAGE: u8 = 2;
 pub(crate) const EXIT_CODES_HELP: &str = "\
 Exit codes:
    0  done, and all is well
-   1  done, and something bad was found: a failed verification, a replica that missed a write, an unhealthy status
+   1  done, and something bad was found (failed verification, missed replica, unhealthy status)
    2  wrong usage or configuration
    3  invalid         an option or setting that cannot be; nothing was done
    4  not-found       no such repository, backup, database, program or file

@@ -126,13 +126,13 @@ impl Output {
             Ok(report) => {
                 let code = if report.ok { 0 } else { FINDING };
                 let text = report.text.trim_end().to_owned();
-                (code, self.envelope(report.ok, "result", report.document), text)
+                (code, self.envelope(report.ok, "result", &report.document), text)
             }
             Err(error) => {
                 if !self.json {
                     self.print_error(&error);
                 }
-                (error.exit_code(), self.envelope(false, "error", error_document(&error)), String::new())
+                (error.exit_code(), self.envelope(false, "error", &error_document(&error)), String::new())
             }
         };
         let printed = match (self.json, text.is_empty()) {
@@ -152,7 +152,7 @@ impl Output {
         }
     }
 
-    fn envelope(&self, ok: bool, name: &str, document: Value) -> Value {
+    fn envelope(&self, ok: bool, name: &str, document: &Value) -> Value {
         json!({ "schema": SCHEMA, "command": self.command, "ok": ok, name: document })
     }
 

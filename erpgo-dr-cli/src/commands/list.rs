@@ -82,7 +82,7 @@ impl Listed {
     fn note(&self) -> String {
         let hold = self.hold.as_ref().map(|hold| format!("hold: {}", hold.reason));
         let scope =
-            self.scope.filter(|scope| *scope != Scope::Full).map(|scope| format!("{scope:?} only").to_lowercase());
+            self.scope.filter(|scope| *scope != Scope::Full).map(|scope| format!("{} only", super::scope_name(scope)));
         [hold, scope, self.label.clone()].into_iter().flatten().collect::<Vec<_>>().join("; ")
     }
 }
@@ -100,7 +100,7 @@ impl ListArgs {
             backups.drain(..backups.len().saturating_sub(last));
         }
         let now = repository.environment().clock.now();
-        let listing = Listing { backups, problems: catalogue.problems.clone() };
+        let listing = Listing { backups, problems: catalogue.problems };
         Report::new(&listing, render(&listing, now), listing.problems.is_empty())
     }
 }

@@ -108,6 +108,15 @@ fn scope_parser() -> impl clap::builder::TypedValueParser<Value = Scope> {
     })
 }
 
+/// Returns the word for a scope.
+fn scope_name(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Full => "full",
+        Scope::Schema => "schema",
+        Scope::Data => "data",
+    }
+}
+
 /// Writes a file that only its owner can read, under its name only when it is whole.
 async fn write_new_file<F>(path: &Path, write: F) -> Result<u64, CliError>
 where

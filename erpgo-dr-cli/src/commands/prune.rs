@@ -46,8 +46,8 @@ pub(crate) struct PruneArgs {
 
 impl PruneArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Report, CliError> {
-        let policy = self.settings(context)?.policy().map_err(wrong)?;
-        let grace = RetentionSettings::parse_duration(&self.grace).map_err(wrong)?;
+        let policy = self.settings(context)?.policy().map_err(|error| wrong(&error))?;
+        let grace = RetentionSettings::parse_duration(&self.grace).map_err(|error| wrong(&error))?;
         let repository = context.repository(Access::Unlocked).await?;
         let options = PruneOptions::default().with_dry_run(self.dry_run).with_grace(grace);
         let report = ops::prune(&repository, policy.as_ref(), &options, context.progress()).await?;
@@ -65,14 +65,14 @@ impl PruneArgs {
         settings.yearly = self.keep_yearly.unwrap_or(settings.yearly);
         settings.last = self.keep_last.or(settings.last);
         if let Some(span) = &self.keep_within {
-            settings.within = Some(RetentionSettings::parse_duration(span).map_err(wrong)?);
+            settings.within = Some(RetentionSettings::parse_duration(span).map_err(|error| wrong(&error))?);
         }
         settings.keep_all |= self.keep_all;
         Ok(settings)
     }
 }
 
-fn wrong(error: RetentionError) -> CliError {
+fn wrong(error: &RetentionError) -> CliError {
     ConfigError::Invalid { message: error.to_string() }.into()
 }
 

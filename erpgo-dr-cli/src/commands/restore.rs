@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use erpgo_dr_core::ops::{self, BackupSelector, RestoreReport};
-use erpgo_dr_core::postgres::{RestoreOptions, Scope, TableName};
+use erpgo_dr_core::postgres::{LogicalDriver, RestoreOptions, Scope, TableName};
 use erpgo_dr_core::types::BackupId;
 
 use self::plan::RestorePlan;
@@ -40,7 +40,7 @@ pub(crate) struct RestoreArgs {
     /// The name under which the one database comes back
     #[arg(long, value_name = "NAME")]
     target_database: Option<String>,
-    /// Make a database that is not there; without this or --no-create the same
+    /// Make a database that is not there (the default)
     #[arg(long, overrides_with = "no_create")]
     create: bool,
     /// Fail where the database is not there
@@ -93,9 +93,12 @@ pub(crate) struct RestoreArgs {
 impl RestoreArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Report, CliError> {
         let file = self.file(context);
-        let driver = context.driver()?.restore_options(self.options());
+        let settings = context.connection()?;
+        // User, host and port; each database is named by itself.
+        let server = settings.to_string().rsplit_once('/').map_or_else(String::new, |(server, _)| server.to_owned());
+        let driver = LogicalDriver::new(settings, context.programs()).restore_options(self.options());
         if let Some(path) = file {
-            let plan = RestorePlan::of_file(&path, &self, &driver).await?;
+            let plan = RestorePlan::of_file(&path, &self, &driver, server).await?;
             if self.is_dry_run(context) {
                 return plan.report();
             }
@@ -106,7 +109,7 @@ impl RestoreArgs {
         }
         let repository = context.repository(Access::Unlocked).await?;
         let id = self.select(&repository).await?;
-        let plan = RestorePlan::of_backup(&repository, &id, &self, &driver).await?;
+        let plan = RestorePlan::of_backup(&repository, &id, &self, &driver, server).await?;
         if self.is_dry_run(context) {
             return plan.report();
         }

@@ -52,10 +52,10 @@ fn head(manifest: &Manifest) -> String {
         objects.iter().map(|part| part.stored_bytes).sum::<u64>(),
     );
     let mut text = format!(
-        "backup {} ({}, {:?} scope)\nbegun {}\nserver PostgreSQL {}\n{} in {} objects, {} stored\n",
+        "backup {} ({}, {} scope)\nbegun {}\nserver PostgreSQL {}\n{} in {} objects, {} stored\n",
         manifest.id,
         manifest.kind,
-        contents.scope,
+        super::scope_name(contents.scope),
         moment(manifest.created),
         contents.server.version,
         bytes(plain),

@@ -42,7 +42,7 @@ pub(crate) struct VerifyArgs {
 #[derive(Debug, Args)]
 struct TestArgs {
     /// With --restore: where the throwaway server keeps its data, in the clear [default: the temporary folder]
-    #[arg(long, value_name = "FOLDER", env = "ERPGO_DR_SCRATCH")]
+    #[arg(long, value_name = "FOLDER", env = "ERPGO_DR_SCRATCH", hide_env_values = true)]
     scratch: Option<PathBuf>,
     /// With --restore: the account it runs as [default: postgres, for root]
     #[arg(long, value_name = "USER")]

@@ -21,6 +21,7 @@ fn specific(error: &Error) -> Option<&'static str> {
         Error::Postgres(error) => postgres(error),
         Error::Storage(error) => storage(error),
         Error::Legacy(error) => legacy(error),
+        Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Some("check the path"),
         _ => None,
     }
 }

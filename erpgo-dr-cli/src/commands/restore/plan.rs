@@ -58,11 +58,11 @@ impl RestorePlan {
         id: &BackupId,
         arguments: &RestoreArgs,
         driver: &LogicalDriver,
+        server: String,
     ) -> Result<Self, CliError> {
         let catalogue = repository.catalogue().await?;
         let entry = crate::context::find(&catalogue, id.as_str())?;
         let manifest = repository.manifest(&entry.summary).await?;
-        let info = driver.probe_server().await?;
         let wanted = |name: &String| arguments.database.is_empty() || arguments.database.contains(name);
         let mut databases = Vec::new();
         for found in manifest.contents.databases.iter().filter(|found| wanted(&found.database)) {
@@ -75,7 +75,7 @@ impl RestorePlan {
             moment(manifest.created),
             bytes(manifest.streams.iter().map(|stream| stream.info.bytes).sum())
         );
-        Ok(Self { dry_run: true, backup: Some(id.clone()), file: None, server: info, databases, source })
+        Ok(Self { dry_run: true, backup: Some(id.clone()), file: None, server, databases, source })
     }
 
     /// Looks at the database that a file would go to.
@@ -83,8 +83,8 @@ impl RestorePlan {
         path: &Path,
         arguments: &RestoreArgs,
         driver: &LogicalDriver,
+        server: String,
     ) -> Result<Self, CliError> {
-        let server = driver.probe_server().await?;
         let file = path.display().to_string();
         let target = match &arguments.target_database {
             Some(name) => look(arguments, driver, None, name.clone()).await?,
@@ -167,16 +167,4 @@ async fn look(
         rows: source.map(|(_, rows)| rows),
         action,
     })
-}
-
-/// Names a server as the plan shows it.
-trait ServerName {
-    async fn probe_server(&self) -> Result<String, CliError>;
-}
-
-impl ServerName for LogicalDriver {
-    async fn probe_server(&self) -> Result<String, CliError> {
-        let info = self.inspector().probe().await?;
-        Ok(format!("PostgreSQL {}", info.version))
-    }
 }

@@ -1,0 +1,131 @@
+//! What programs read: every JSON document has the keys of the reference, and completions and man pages come out.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::support::Desk;
+
+/// The keys that docs/cli.md names for a command, as paths: `missed[].key`. A path that ends in `.*` stands for all below.
+fn documented(command: &str) -> BTreeSet<String> {
+    let reference = include_str!("../../../docs/cli.md");
+    let prefix = format!("| `{command}` | ");
+    let (_, section) = reference.split_once("## JSON output").unwrap();
+    let row = section.lines().find_map(|line| line.strip_prefix(&prefix));
+    let row = row.unwrap_or_else(|| panic!("docs/cli.md has no row for `{command}`"));
+    row.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+fn paths(value: &Value, prefix: &str, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+                found.insert(path.clone());
+                paths(value, &path, found);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| paths(item, &format!("{prefix}[]"), found)),
+        _ => {}
+    }
+}
+
+fn check(command: &str, document: &Value) {
+    assert_eq!((&document["schema"], &document["command"]), (&Value::from(1), &Value::from(command)), "{document}");
+    let part = if document.get("error").is_some() { "error" } else { "result" };
+    let row = if part == "error" { "error" } else { command };
+    let (documented, mut found) = (documented(row), BTreeSet::new());
+    paths(&document[part], "", &mut found);
+    let covered = |path: &String| {
+        let below = |known: &String| {
+            known.strip_suffix(".*").is_some_and(|top| path.starts_with(&format!("{top}.")) || path == top)
+        };
+        documented.contains(path) || documented.iter().any(below)
+    };
+    let unknown: Vec<_> = found.iter().filter(|path| !covered(path)).collect();
+    assert!(unknown.is_empty(), "docs/cli.md does not name {unknown:?} of `{command}`");
+    let top = documented.iter().filter(|path| !path.contains(['.', '[']));
+    let missing: Vec<_> = top.filter(|path| !found.contains(*path)).collect();
+    assert!(missing.is_empty(), "`{command}` does not have {missing:?}");
+}
+
+#[test]
+fn every_document_is_as_the_reference_says() {
+    let (mut desk, server) = Desk::with_server(17);
+    let place = desk.path("second").display().to_string();
+    check("init", &desk.json(&["-r", &place, "init", "--recipient", &desk.recipient]));
+    check("backup", &desk.json(&["backup", "--database", "erp"]));
+    let taken = desk.json(&["backup", "--no-verify", "--label", "x"]);
+    check("backup", &taken);
+    check("hold add", &desk.json(&["hold", "add", "latest", "--reason", "audit"]));
+    check("list", &desk.json(&["list"]));
+    check("show", &desk.json(&["show"]));
+    check("verify", &desk.json(&["verify", "--all"]));
+    check("verify", &desk.json(&["verify", "--restore"]));
+    check("status", &desk.json(&["status", "--max-age", "1h"]));
+    check("restore", &desk.json(&["restore", "--database", "erp", "--target-database", "again"]));
+    check(
+        "restore --dry-run",
+        &with_command(
+            desk.json(&["restore", "--target-database", "third", "--database", "erp", "--dry-run"]),
+            "restore --dry-run",
+        ),
+    );
+    check("hold remove", &desk.json(&["hold", "remove", "latest"]));
+    check("key list", &desk.json(&["key", "list"]));
+    check("key generate", &desk.json(&["key", "generate", "other.txt"]));
+    let added = desk.json(&["key", "add", "other", "--recipient", &desk.recipient]);
+    check("key add", &added);
+    check("key rotate", &desk.json(&["key", "rotate", "other", "--recipient", &desk.recipient]));
+    check("key remove", &desk.json(&["key", "remove", "other"]));
+    check("key new-epoch", &desk.json(&["key", "new-epoch", "--recipient", &desk.recipient]));
+    desk.set("ERPGO_DR_LEGACY_PASSPHRASE", "old key");
+    let dump = server.client("pg_dump").args(["-Fc", "erp"]).output().unwrap().stdout;
+    std::fs::write(desk.path("full_backup_20240101_000000.sql"), dump).unwrap();
+    check(
+        "encrypt",
+        &desk.json(&["encrypt", "full_backup_20240101_000000.sql", "-o", "full_backup_20240102_000000.sql.enc"]),
+    );
+    check("decrypt", &desk.json(&["decrypt", "full_backup_20240102_000000.sql.enc", "-o", "plain"]));
+    check("import", &desk.json(&["import", "full_backup_20240102_000000.sql.enc"]));
+    check("prune", &desk.json(&["prune"]));
+    check("repair", &desk.json(&["repair", "--replica", &desk.path("copy").display().to_string()]));
+    check("completions", &desk.json(&["completions", "fish"]));
+    check("man", &desk.json(&["man", "pages"]));
+    let run = desk.run(&["show", "20200101T000000Z-00000000", "--json"]);
+    check("show", &serde_json::from_str(&run.stdout).unwrap());
+    let run = desk.run(&["thaw", "latest", "--json"]);
+    assert_eq!(run.code, 3, "a folder has nothing to thaw: {}", run.stdout);
+}
+
+/// The document of a dry run has other keys than that of a restore; both say `restore`.
+fn with_command(mut document: Value, name: &str) -> Value {
+    assert_eq!(document["command"], "restore");
+    document["command"] = name.into();
+    document
+}
+
+#[test]
+fn completions_and_man_pages_come_out() {
+    let desk = Desk::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = desk.ok(&["completions", shell]);
+        assert!(script.contains("verify") && script.contains("keep-daily"), "{shell}");
+    }
+    desk.ok(&["man", "pages"]);
+    let page = std::fs::read_to_string(desk.path("pages/erpgo-dr.1")).unwrap();
+    assert!(page.contains("130") && page.contains("integrity"), "the exit codes are in the page");
+    let page = std::fs::read_to_string(desk.path("pages/erpgo-dr-key-add.1")).unwrap();
+    assert!(page.contains("new") && page.contains("passphrase"), "{page}");
+    let help = desk.ok(&["--help"]);
+    assert!(help.contains("Exit codes:") && help.contains("ERPGO_DR_REPOSITORY"), "{help}");
+}
+
+#[test]
+fn nothing_is_colored_unless_asked_for() {
+    let desk = Desk::new();
+    assert!(!desk.run(&["list"]).stderr.contains('\u{1b}'));
+    assert!(desk.run(&["list", "--color", "always"]).stderr.contains('\u{1b}'));
+    let document = desk.run(&["list", "--color", "always", "--json"]);
+    assert!(!document.stdout.contains('\u{1b}') && document.stderr.is_empty(), "{}", document.stderr);
+}

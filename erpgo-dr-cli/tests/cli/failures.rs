@@ -1,0 +1,114 @@
+//! Each kind of failure has its exit code, its word in JSON, and the next step.
+
+use std::os::unix::fs::FileExt as _;
+
+use erpgo_dr_testkit::FullDisk;
+use erpgo_dr_testkit::postgres::PgServerOptions;
+
+use crate::support::{Desk, files};
+
+#[test]
+fn usage_and_configuration_are_two() {
+    let desk = Desk::new();
+    for arguments in [&["bakcup"][..], &["restore", "--jobs", "many"], &[], &["backup", "--codec", "lz4"]] {
+        let run = desk.run(arguments);
+        assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{arguments:?}: {}", run.stderr);
+    }
+    std::fs::write(desk.path("erpgo-dr.toml"), "repository = \"/x\"\n[retention]\ndayly = 7\n").unwrap();
+    let run = desk.fails(&["list"], 2, "config", "docs/cli.md");
+    assert!(run.stderr.contains("line 3") && run.stderr.contains("dayly"), "{}", run.stderr);
+    std::fs::remove_file(desk.path("erpgo-dr.toml")).unwrap();
+    desk.fails(&["list"], 2, "usage", "--repository");
+    desk.fails(&["list", "--config", "nowhere.toml"], 2, "config", "check the path");
+}
+
+#[test]
+fn what_is_not_there_or_is_there_already() {
+    let desk = Desk::new();
+    desk.fails(&["list"], 4, "not-found", "erpgo-dr init");
+    desk.fails(&["-r", "ftp://x", "list"], 3, "invalid", "s3://");
+    desk.ok(&["init", "--recipient", &desk.recipient]);
+    desk.fails(&["init", "--recipient", &desk.recipient], 5, "already-exists", "erpgo-dr status");
+    desk.fails(&["show", "20200101T000000Z-00000000"], 4, "not-found", "erpgo-dr list");
+    desk.fails(&["restore"], 4, "not-found", "verify");
+    desk.fails(&["list", "-i", "nowhere.txt"], 4, "not-found", "check the path");
+    let status = desk.run(&["status"]);
+    assert_eq!(status.code, 1, "no backup is not healthy: {}", status.stdout);
+    desk.fails(&["repair"], 2, "usage", "--replica");
+}
+
+#[test]
+fn a_wrong_passphrase_and_a_missing_one() {
+    let mut desk = Desk::new();
+    std::fs::write(desk.path("erpgo-dr.toml"), format!("repository = \"{}\"\n", desk.path("r").display())).unwrap();
+    std::fs::write(desk.path("right"), "correct horse\n").unwrap();
+    desk.ok(&["init", "--passphrase-file", "right"]);
+    desk.fails(&["status"], 6, "locked", "ERPGO_DR_PASSPHRASE");
+    desk.set("ERPGO_DR_PASSPHRASE", "wrong horse");
+    let run = desk.fails(&["status"], 6, "locked", "--passphrase-file");
+    assert!(!run.stderr.contains("wrong horse"), "{}", run.stderr);
+}
+
+#[test]
+fn servers_that_cannot_be_reached_or_say_no() {
+    let server = PgServerOptions::new(17).password("hunter2-secret").start();
+    let mut desk = Desk::new();
+    desk.set("ERPGO_DR_BIN_DIR", &server.bin().display().to_string());
+    desk.ok(&["init", "--recipient", &desk.recipient]);
+    desk.fails(&["backup", "-d", "host=127.0.0.1 port=1 connect_timeout=2"], 11, "unavailable", "pg_isready");
+    let url = server.url("postgres");
+    desk.set("ERPGO_DR_CONNECTION", &url);
+    desk.set("ERPGO_DR_PGPASSWORD", "another-secret");
+    let run = desk.fails(&["-vv", "backup"], 11, "unavailable", "PGPASSFILE");
+    assert!(!run.stderr.contains("another-secret"), "{}", run.stderr);
+    let with_password = url.replacen("://", "://postgres:hunter2-secret@", 1).replacen("@postgres@", "@", 1);
+    let run = desk.fails(&["backup", "-d", &with_password], 2, "usage", "PGPASSFILE");
+    assert!(!run.stderr.contains("hunter2"), "{}", run.stderr);
+    desk.set("ERPGO_DR_PGPASSWORD", "hunter2-secret");
+    desk.fails(&["backup", "--database", "nowhere"], 4, "not-found", "check the name");
+    let mut outputs = String::new();
+    for arguments in [&["-vv", "backup"][..], &["-vv", "verify", "--restore"], &["-vv", "restore", "--dry-run"]] {
+        let run = desk.run(arguments);
+        outputs.push_str(&run.stdout);
+        outputs.push_str(&run.stderr);
+    }
+    assert!(outputs.contains("INFO") && outputs.contains("(restore): ok"), "{outputs}");
+    let identity = std::fs::read_to_string(desk.path("key.txt")).unwrap();
+    let secret = identity.lines().last().unwrap();
+    assert!(!outputs.contains("hunter2") && !outputs.contains(secret), "{outputs}");
+}
+
+#[test]
+fn damage_is_found_and_nothing_is_restored_from_it() {
+    let (desk, server) = Desk::with_server(17);
+    desk.ok(&["backup", "--database", "erp"]);
+    let dumps = files(&desk.path("repository/dumps"));
+    let largest = dumps.iter().max_by_key(|path| path.metadata().unwrap().len()).unwrap();
+    let file = std::fs::File::options().read(true).write(true).open(largest).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 5000).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], 5000).unwrap();
+    let run = desk.run(&["verify"]);
+    assert_eq!(run.code, 1, "{}", run.stderr);
+    assert!(run.stdout.contains("FAILED") && run.stdout.contains("not authentic"), "{}", run.stdout);
+    let restore = ["restore", "latest", "--target-database", "damaged"];
+    desk.fails(&restore, 7, "integrity", "erpgo-dr repair");
+    assert_eq!(server.psql("postgres", "SELECT count(*) FROM pg_database WHERE datname = 'damaged'"), "0");
+    let status = desk.run(&["status"]);
+    assert_eq!(status.code, 1);
+    assert!(status.stdout.contains("UNHEALTHY") && status.stdout.contains("FAILED"), "{}", status.stdout);
+}
+
+#[test]
+fn a_full_disk_and_a_full_target() {
+    let disk = FullDisk::mount(1 << 20);
+    let (desk, _server) = Desk::with_server(15);
+    let place = disk.path().join("repository").display().to_string();
+    desk.ok(&["-r", &place, "init", "--recipient", &desk.recipient]);
+    disk.fill_but(64 << 10);
+    desk.fails(&["-r", &place, "backup", "--database", "erp", "--codec", "none"], 10, "no-space", "prune");
+    assert!(desk.ok(&["-r", &place, "list"]).contains("no backups"));
+    desk.ok(&["backup", "--database", "erp"]);
+    desk.fails(&["restore"], 13, "refused", "--target-database");
+    desk.fails(&["restore", "--table", "erp.nothing", "--allow-non-empty"], 4, "not-found", "erpgo-dr show");
+}

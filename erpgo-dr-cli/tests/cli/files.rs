@@ -1,0 +1,69 @@
+//! Files of the old scripts, and files for openssl.
+
+use std::process::Command;
+
+use crate::support::{Desk, content};
+
+#[test]
+fn old_files_are_decrypted_restored_and_imported() {
+    let (mut desk, server) = Desk::with_server(17);
+    let before = content(&server, "erp");
+    let dump = server.client("pg_dump").args(["-Fc", "--no-owner", "--no-privileges", "erp"]).output().unwrap();
+    assert!(dump.status.success());
+    std::fs::write(desk.path("dump"), &dump.stdout).unwrap();
+    let old = "automated_full_backup_20240215_120000_daily.sql.gz.enc";
+    let made = Command::new("sh")
+        .args(["-c", &format!("gzip -c dump | openssl enc -aes-256-cbc -salt -pass env:KEY -out {old}")])
+        .env("KEY", "old key")
+        .current_dir(desk.folder.path())
+        .status();
+    assert!(made.unwrap().success());
+
+    desk.fails(&["decrypt", old, "-o", "plain"], 6, "locked", "BACKUP_ENCRYPTION_KEY");
+    assert!(!desk.path("plain").exists());
+    desk.set("ERPGO_DR_LEGACY_PASSPHRASE", "old key");
+    let run = desk.run(&["decrypt", old, "-o", "plain"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(
+        run.stderr.contains("unauthenticated") && run.stdout.contains("pg_restore"),
+        "{}{}",
+        run.stdout,
+        run.stderr
+    );
+    assert_eq!(std::fs::read(desk.path("plain")).unwrap(), dump.stdout);
+    let piped = desk.command(&["decrypt", old, "-o", "-"]).output().unwrap();
+    assert_eq!(piped.stdout, dump.stdout);
+
+    desk.ok(&["restore", "--from-file", old, "--target-database", "from_file"]);
+    assert_eq!(content(&server, "from_file"), before);
+    let imported = desk.json(&["import", old]);
+    let id = imported["result"]["imported"][0]["id"].as_str().unwrap().to_owned();
+    assert!(id.starts_with("20240215T120000Z"), "{id}");
+    let shown = desk.ok(&["show", &id]);
+    assert!(shown.contains("imported from") && shown.contains("unauthenticated"), "{shown}");
+    desk.ok(&["restore", &id, "--target-database", "imported"]);
+    assert_eq!(content(&server, "imported"), before);
+
+    let cut = std::fs::read(desk.path(old)).unwrap();
+    std::fs::write(desk.path("cut.enc"), &cut[..cut.len() / 2]).unwrap();
+    desk.fails(&["decrypt", "cut.enc", "-o", "plain2"], 7, "integrity", "");
+    assert!(!desk.path("plain2").exists(), "half a dump is left under no name");
+}
+
+#[test]
+fn openssl_reads_what_encrypt_writes() {
+    let mut desk = Desk::new();
+    let plain: Vec<u8> = (0..300_000_u32).map(|i| (i * 7 % 251) as u8).collect();
+    std::fs::write(desk.path("plain"), &plain).unwrap();
+    desk.set("ERPGO_DR_LEGACY_PASSPHRASE", "by hand");
+    for (options, arguments) in
+        [(&[][..], &["-pbkdf2"][..]), (&["--kdf", "sha256"], &[]), (&["--kdf", "md5"], &["-md", "md5"])]
+    {
+        let written = desk.ok(&[&["encrypt", "plain", "-o", "sealed"], options].concat());
+        assert!(written.contains("unauthenticated"), "{written}");
+        let mut openssl = Command::new("openssl");
+        openssl.args(["enc", "-d", "-aes-256-cbc", "-pass", "env:KEY", "-in", "sealed"]).args(arguments);
+        let opened = openssl.env("KEY", "by hand").current_dir(desk.folder.path()).output().unwrap();
+        assert!(opened.stdout == plain, "{options:?}: {}", String::from_utf8_lossy(&opened.stderr));
+    }
+}

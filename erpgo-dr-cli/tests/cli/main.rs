@@ -1,0 +1,12 @@
+//! The tool as an operator runs it: the real binary, real servers, a story a file.
+
+#![allow(clippy::unwrap_used)] // in the helpers too, where clippy does not see a test
+
+mod configuration;
+mod documents;
+mod failures;
+mod files;
+mod keys;
+mod signals;
+mod story;
+mod support;
