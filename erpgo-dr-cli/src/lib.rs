@@ -33,11 +33,13 @@ pub fn command() -> clap::Command {
 /// Runs the tool with these arguments, the program's name first, and returns its exit code.
 ///
 /// Results go to standard output, everything else to standard error.
-pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
+pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+    let wants_json = arguments.iter().any(|argument| argument == "--json") || json_by_environment();
     let parsed = Cli::command().try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(error) => return refuse(&error),
+        Err(error) => return refuse(&error, wants_json),
     };
     let output = Output::new(&cli.global, cli.command.name());
     logging::install(&cli.global, &output);
@@ -45,8 +47,17 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
     output.finish(outcome)
 }
 
+/// Returns whether the environment asks for JSON, for when the command line cannot be read.
+fn json_by_environment() -> bool {
+    std::env::var("ERPGO_DR_JSON")
+        .is_ok_and(|value| !["", "0", "false", "no", "off", "n", "f"].contains(&value.as_str()))
+}
+
 /// Prints what clap has to say: help and version are results, everything else is an error of usage.
-fn refuse(error: &clap::Error) -> ExitCode {
+fn refuse(error: &clap::Error, wants_json: bool) -> ExitCode {
+    if wants_json && error.use_stderr() {
+        return output::refuse_as_json(&error.to_string());
+    }
     // Nobody is left to tell when even this cannot be printed.
     let _ = error.print();
     if error.use_stderr() { ExitCode::from(error::USAGE) } else { ExitCode::SUCCESS }

@@ -169,6 +169,16 @@ impl Output {
     }
 }
 
+/// Prints a command line that could not be read as an error of usage; which command was meant is not known.
+pub(crate) fn refuse_as_json(message: &str) -> ExitCode {
+    let message = message.strip_prefix("error: ").unwrap_or(message).trim_end();
+    let error = CliError::usage(message, "`erpgo-dr --help` and `erpgo-dr COMMAND --help` say how it is used");
+    let document = json!({ "schema": SCHEMA, "command": null, "ok": false, "error": error_document(&error) });
+    // The exit code tells the same when standard output is gone.
+    let _ = print(&document.to_string());
+    ExitCode::from(error.exit_code())
+}
+
 fn error_document(error: &CliError) -> Value {
     json!({
         "kind": error.kind_name(),

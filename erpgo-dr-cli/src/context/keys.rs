@@ -25,48 +25,37 @@ pub(crate) struct NewKey {
 }
 
 impl Context {
-    /// Opens what a command needs of a repository.
+    /// Opens what a command needs of a repository: with identities and the command, else with a passphrase.
     pub(super) async fn unlock(&self, repository: &mut Repository, access: Access) -> Result<(), CliError> {
-        let mut unlockers = self.unlockers_at_hand().await?;
-        let public_only = access == Access::Writing && unlockers.is_empty() && self.has_recipients();
-        if public_only {
+        let mut attempts = Attempts::default();
+        if let Some(identities) = self.identities().await? {
+            attempts.make(repository, Unlocker::Identities(identities)).await;
+        }
+        if let Some(command) = self.key_command(|config| &config.unwrap) {
+            attempts.make(repository, Unlocker::Command(command)).await;
+        }
+        // Last, and only where it may be needed: scrypt takes a second for each epoch.
+        if (!attempts.opened || self.global.passphrase_file.is_some())
+            && let Some(passphrase) = self.passphrase_at_hand()?
+        {
+            attempts.make(repository, Unlocker::Passphrase(passphrase)).await;
+        }
+        if attempts.is_untried() && access == Access::Writing && self.has_recipients() {
             let slots = [(slot("recipients")?, Wrapper::Recipients(self.recipients()?))];
             return Ok(repository.begin_run_epoch(&slots).await?);
         }
-        if access != Access::KeysIfAtHand && unlockers.is_empty() {
-            let asked = self.prompts.secret("Passphrase of the repository").await?;
-            unlockers.extend(asked.map(Unlocker::Passphrase));
+        if attempts.is_untried()
+            && access != Access::KeysIfAtHand
+            && let Some(asked) = self.prompts.secret("Passphrase of the repository").await?
+        {
+            attempts.make(repository, Unlocker::Passphrase(asked)).await;
         }
-        let mut refused: Option<RepositoryError> = None;
-        let mut opened = false;
-        for unlocker in &unlockers {
-            match repository.unlock(unlocker).await {
-                Ok(()) => opened = true,
-                Err(error) => refused = Some(error),
-            }
+        match (attempts.opened, attempts.refused) {
+            (true, _) => Ok(()),
+            (false, Some(error)) => Err(error.into()),
+            (false, None) if access == Access::KeysIfAtHand => Ok(()),
+            (false, None) => Err(RepositoryError::Locked { epoch: repository.settings().epoch.clone() }.into()),
         }
-        match (opened, refused, access) {
-            (true, _, _) => Ok(()),
-            (false, Some(error), _) => Err(error.into()),
-            (false, None, Access::KeysIfAtHand) => Ok(()),
-            (false, None, _) => Err(RepositoryError::Locked { epoch: repository.settings().epoch.clone() }.into()),
-        }
-    }
-
-    /// Returns what opens slots, without asking for a repository's passphrase.
-    async fn unlockers_at_hand(&self) -> Result<Vec<Unlocker>, CliError> {
-        let mut unlockers = Vec::new();
-        if let Some(identities) = self.identities().await? {
-            unlockers.push(Unlocker::Identities(identities));
-        }
-        if let Some(command) = self.key_command(|config| &config.unwrap) {
-            unlockers.push(Unlocker::Command(command));
-        }
-        // Last: scrypt takes a second for each epoch.
-        if unlockers.is_empty() || self.global.passphrase_file.is_some() {
-            unlockers.extend(self.passphrase_at_hand()?.map(Unlocker::Passphrase));
-        }
-        Ok(unlockers)
     }
 
     async fn identities(&self) -> Result<Option<Identities>, CliError> {
@@ -197,6 +186,26 @@ impl Context {
             command.timeout = Duration::from_secs(seconds);
         }
         Some(command)
+    }
+}
+
+/// What was tried with a repository, and how it went.
+#[derive(Debug, Default)]
+struct Attempts {
+    opened: bool,
+    refused: Option<RepositoryError>,
+}
+
+impl Attempts {
+    async fn make(&mut self, repository: &mut Repository, unlocker: Unlocker) {
+        match repository.unlock(&unlocker).await {
+            Ok(()) => self.opened = true,
+            Err(error) => self.refused = Some(error),
+        }
+    }
+
+    fn is_untried(&self) -> bool {
+        !self.opened && self.refused.is_none()
     }
 }
 

@@ -14,6 +14,8 @@ fn usage_and_configuration_are_two() {
         let run = desk.run(arguments);
         assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{arguments:?}: {}", run.stderr);
     }
+    let document: serde_json::Value = serde_json::from_str(&desk.run(&["bakcup", "--json"]).stdout).unwrap();
+    assert_eq!((&document["error"]["kind"], &document["command"]), (&"usage".into(), &serde_json::Value::Null));
     std::fs::write(desk.path("erpgo-dr.toml"), "repository = \"/x\"\n[retention]\ndayly = 7\n").unwrap();
     let run = desk.fails(&["list"], 2, "config", "docs/cli.md");
     assert!(run.stderr.contains("line 3") && run.stderr.contains("dayly"), "{}", run.stderr);

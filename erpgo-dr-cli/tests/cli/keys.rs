@@ -23,6 +23,9 @@ fn slots_come_change_and_go() {
     desk.set("ERPGO_DR_NEW_PASSPHRASE", "correct horse");
     desk.ok(&["key", "rotate", "second"]);
     desk.fails(&["status"], 6, "locked", "--passphrase-file");
+    desk.set("ERPGO_DR_PASSPHRASE", "correct horse");
+    desk.ok(&["key", "list"]);
+    desk.set("ERPGO_DR_PASSPHRASE", "");
     std::fs::write(desk.path("passphrase"), "correct horse\n").unwrap();
     let by_passphrase = ["--passphrase-file", "passphrase"];
     let begun = desk.json(&[&["key", "new-epoch", "--recipient", &second], &by_passphrase[..]].concat());

@@ -2,7 +2,7 @@
 
 use erpgo_dr_testkit::SeaweedFs;
 
-use crate::support::{Desk, content, files};
+use crate::support::{Desk, Run, content, files};
 
 #[test]
 fn a_database_comes_back_from_either_place() {
@@ -25,6 +25,15 @@ fn a_database_comes_back_from_either_place() {
     assert_eq!(taken["result"]["missed"].as_array().unwrap().len(), 0, "{taken}");
     let id = taken["result"]["id"].as_str().unwrap().to_owned();
 
+    let talk = desk.run(&["-vvv", "verify"]);
+    assert!(talk.code == 0 && !talk.stderr.contains(SeaweedFs::SECRET_KEY), "{}", talk.stderr);
+    let denied = desk
+        .command(&["-r", "s3://backups/erp", "list"])
+        .env("AWS_SECRET_ACCESS_KEY", "wrong")
+        .env("AWS_ENDPOINT_URL", &endpoint)
+        .output();
+    let denied = Run::of(&denied.unwrap());
+    assert!(denied.code == 9 && denied.stderr.contains("hint: check the credentials"), "{}", denied.stderr);
     let text = desk.ok(&["verify", "--restore"]);
     assert!(text.contains("(restore): ok") && text.contains("restored in"), "{text}");
     let text = desk.ok(&["status", "--max-age", "1h"]);
