@@ -1,6 +1,6 @@
 //! A night: backup to disk and S3, proof, loss of a table, restore; then a place is lost, and healed.
 
-use erpgo_dr_testkit::SeaweedFs;
+use erpgo_dr_testkit::{Ministack, SeaweedFs};
 
 use crate::support::{Desk, Run, content, files};
 
@@ -114,4 +114,33 @@ fn a_host_without_secrets_backs_up_what_it_cannot_read() {
     assert!(desk.ok(&["verify", "--level", "scrub", "--all"]).contains("(scrub): ok"));
     let shown = desk.ok(&["show", "--identity", "vault.txt"]);
     assert!(shown.contains("erp.customers"), "{shown}");
+}
+
+#[test]
+fn archived_data_is_thawed_before_it_is_read() {
+    let aws = Ministack::start();
+    aws.create_bucket("cold");
+    let (mut desk, _server) = Desk::with_server(17);
+    for (name, value) in [
+        ("AWS_ENDPOINT_URL", aws.endpoint().as_str()),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("ERPGO_DR_REPOSITORY", "s3://cold/erp"),
+    ] {
+        desk.set(name, value);
+    }
+    desk.ok(&["init", "--recipient", &desk.recipient]);
+    let backup = ["backup", "--database", "erp", "--scope", "schema", "--storage-class", "GLACIER", "--no-verify"];
+    desk.ok(&backup);
+    desk.fails(&["restore", "latest", "--target-database", "cold"], 8, "archived", "erpgo-dr thaw");
+    let asked = desk.json(&["thaw", "latest", "--days", "2"]);
+    let keys: Vec<&String> = asked["result"].as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["id", "ongoing", "readable"], "{asked}");
+    assert!(asked["result"]["ongoing"].as_u64().unwrap() > 0, "{asked}");
+    let started = std::time::Instant::now();
+    while !desk.ok(&["thaw", "latest"]).contains("can be read\n") {
+        assert!(started.elapsed().as_secs() < 30, "the thaw does not end");
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    }
+    desk.ok(&["restore", "latest", "--target-database", "cold"]);
 }
