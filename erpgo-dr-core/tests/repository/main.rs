@@ -3,6 +3,8 @@
 //! Storage is real (memory or local disk); the database is a script, because these stories are about what
 //! happens to bytes once they have left it. `tests/backup` runs the same operations on real servers.
 
+#![allow(clippy::unwrap_used)]
+
 mod commit;
 mod crash;
 mod epochs;
