@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 
@@ -106,7 +106,7 @@ pub(super) async fn begin(
     if slots.is_empty() {
         return Err(RepositoryError::NoSlots);
     }
-    let (id, key) = (EpochId::generate(now), EpochKey::generate());
+    let (id, key) = (EpochId::generate(in_order(now, previous.map(|(id, _)| id))), EpochKey::generate());
     for (name, wrapper) in slots {
         store_slot(storage, &id, &key, name, wrapper).await?;
     }
@@ -121,6 +121,12 @@ pub(super) async fn begin(
     let record = record::encode(&object, DOMAIN, &id, &key, &EpochRecord { created: now, role });
     storage.create(&object, record).await?;
     Ok((id, key))
+}
+
+/// Returns the time that an epoch's identifier says: later than the previous one's, so that their order is that of the chain
+/// even within a second, or where a clock was set back.
+fn in_order(now: DateTime<Utc>, previous: Option<&EpochId>) -> DateTime<Utc> {
+    previous.map_or(now, |previous| now.max(previous.time() + TimeDelta::seconds(1)))
 }
 
 pub(super) async fn store_slot(

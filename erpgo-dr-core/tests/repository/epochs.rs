@@ -142,3 +142,20 @@ async fn a_slot_of_another_epoch_is_told_from_a_damaged_one() {
         "{error:?}"
     );
 }
+
+#[tokio::test]
+async fn epochs_of_one_second_keep_their_order_and_the_last_one_seals_though_repo_json_does_not_say_so() {
+    let fixture = Fixture::new().await;
+    let place = "repo.json".parse().unwrap();
+    let before = fixture.storage.read(&place, 1 << 20).await.unwrap();
+    let mut begun = vec![fixture.open().await.settings().epoch.clone()];
+    for _ in 0..8 {
+        let owner = Wrapper::Recipients(vec![fixture.recipient.clone()]);
+        begun.push(fixture.open().await.begin_epoch(&[(slot("owner"), owner)]).await.unwrap());
+    }
+    assert!(begun.is_sorted(), "{begun:?}");
+    // As a crash before each rewriting of repo.json would have left it.
+    fixture.storage.write(&place, before, &PutOptions::default()).await.unwrap();
+    let epochs = fixture.open().await.epochs().await.unwrap();
+    assert_eq!(epochs.iter().filter(|epoch| epoch.active).map(|epoch| &epoch.id).collect::<Vec<_>>(), [&begun[8]]);
+}
