@@ -38,3 +38,8 @@ pub use postgres::DatabaseDriver;
 pub use repository::Repository;
 pub use retention::RetentionPolicy;
 pub use storage::Storage;
+
+// The example in the README is one that compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
