@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "it is the assertion of a test")]
 
 mod backends;
+mod faults;
 mod places;
 mod replicated;
