@@ -274,9 +274,10 @@ impl Storage for ReplicatedStorage {
                 Ok(ThawState::Readable) => return Ok(ThawState::Readable),
                 Ok(ThawState::Ongoing) => ongoing = true,
                 // A place without archive classes has the object at hand, or not at all.
-                Err(StorageError::Unsupported { .. }) if place.head(key).await.is_ok() && self.capabilities().thaw => {
-                    return Ok(ThawState::Readable);
-                }
+                Err(StorageError::Unsupported { .. }) if self.capabilities().thaw => match place.head(key).await {
+                    Ok(_) => return Ok(ThawState::Readable),
+                    Err(error) => first = first.or(Some(error)),
+                },
                 Err(error) => first = first.or(Some(error)),
             }
         }
