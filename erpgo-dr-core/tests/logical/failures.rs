@@ -1,5 +1,6 @@
 //! Servers and programs that die on the way.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -139,15 +140,42 @@ async fn a_locked_table_does_not_hold_a_backup_for_ever() {
     );
 }
 
+/// Drops a database while another is dumped. The server waits with it for every session, and the session of the dump
+/// for us, so the sink goes on at once; it holds the end of the stream back until the database is gone.
+struct DropMeanwhile {
+    server: Arc<PgServer>,
+    drop: Option<tokio::task::JoinHandle<String>>,
+}
+
+#[async_trait]
+impl BackupSink for DropMeanwhile {
+    async fn begin(&mut self, kind: &StreamKind) -> Result<(), BoxError> {
+        if matches!(kind, StreamKind::Database { database } if database == "large") {
+            let server = Arc::clone(&self.server);
+            self.drop = Some(tokio::task::spawn_blocking(move || server.psql("postgres", "DROP DATABASE zzz")));
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, _data: Bytes) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    async fn end(&mut self) -> Result<(), BoxError> {
+        if let Some(drop) = self.drop.take() {
+            drop.await?;
+        }
+        Ok(())
+    }
+}
+
 #[tokio::test]
 async fn a_database_that_vanishes_is_missed() {
-    let server = PgServer::start(15);
+    let server = Arc::new(PgServer::start(15));
     create_large(&server);
     server.create_database("zzz");
     // `large` comes first; while it is dumped, `zzz` goes.
-    let mut sink = Interrupt::new(|| {
-        server.psql("postgres", "DROP DATABASE zzz");
-    });
+    let mut sink = DropMeanwhile { server: Arc::clone(&server), drop: None };
     let outcome = driver(&server).back_up(&mut sink, &NoProgress).await;
     assert!(matches!(&outcome, Err(PostgresError::Connect { server, .. }) if server.contains("zzz")), "{outcome:?}");
 }
