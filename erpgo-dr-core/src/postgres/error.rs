@@ -75,7 +75,9 @@ pub enum PostgresError {
     #[error("not a complete pg_dump archive: {0}")]
     MalformedArchive(String),
     /// The target holds data that the restore would mix with.
-    #[error("database {database} on {server} is not empty: it holds {objects} objects (tables, sequences, types, functions, large objects...)")]
+    #[error(
+        "database {database} on {server} is not empty: it holds {objects} objects (tables, sequences, types, functions, large objects...)"
+    )]
     TargetNotEmpty {
         /// The server.
         server: String,
