@@ -66,6 +66,9 @@ pub(crate) enum CliError {
     /// A guard of the command line: what would destroy something was not confirmed.
     #[error("{message}")]
     Refused { message: String, hint: String },
+    /// A promise of the tool that did not hold when it was put to the test.
+    #[error("{0}")]
+    NotProven(String),
     /// The process was told to stop.
     #[error("interrupted")]
     Interrupted(Signal),
@@ -84,6 +87,7 @@ impl CliError {
             Self::Config(_) => "config",
             Self::Usage { .. } => "usage",
             Self::Refused { .. } => kind_name(ErrorKind::Refused),
+            Self::NotProven(_) => kind_name(ErrorKind::Integrity),
             Self::Interrupted(_) => "interrupted",
         }
     }
@@ -94,6 +98,7 @@ impl CliError {
             Self::Core(error) => exit_code(error.kind()),
             Self::Config(_) | Self::Usage { .. } => USAGE,
             Self::Refused { .. } => exit_code(ErrorKind::Refused),
+            Self::NotProven(_) => exit_code(ErrorKind::Integrity),
             Self::Interrupted(Signal::Interrupt) => 130,
             Self::Interrupted(Signal::Terminate) => 143,
         }
@@ -106,6 +111,7 @@ impl CliError {
             Self::Config(error) => error.hint(),
             Self::Usage { hint, .. } => hint.clone(),
             Self::Refused { hint, .. } => Some(hint.clone()),
+            Self::NotProven(_) => Some("this is a fault of erpgo-dr or of this machine: please report it".to_owned()),
             Self::Interrupted(_) => None,
         }
     }

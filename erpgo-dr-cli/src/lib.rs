@@ -9,6 +9,7 @@ mod cli;
 mod commands;
 pub mod config;
 mod context;
+mod demo;
 mod error;
 mod logging;
 mod output;

@@ -3,6 +3,7 @@
 mod backup;
 mod completions;
 mod decrypt;
+mod demo;
 mod encrypt;
 mod hold;
 mod import;
@@ -46,6 +47,7 @@ pub(crate) enum Command {
     Import(import::ImportArgs),
     Decrypt(decrypt::DecryptArgs),
     Encrypt(encrypt::EncryptArgs),
+    Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }
@@ -69,6 +71,7 @@ impl Command {
             Self::Import(_) => "import",
             Self::Decrypt(_) => "decrypt",
             Self::Encrypt(_) => "encrypt",
+            Self::Demo(_) => "demo",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
         }
@@ -92,6 +95,7 @@ impl Command {
             Self::Import(arguments) => arguments.run(context).await,
             Self::Decrypt(arguments) => arguments.run(context).await,
             Self::Encrypt(arguments) => arguments.run(context).await,
+            Self::Demo(arguments) => arguments.run(context).await,
             Self::Completions(arguments) => arguments.run(context),
             Self::Man(arguments) => arguments.run(context),
         }

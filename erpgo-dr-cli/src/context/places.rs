@@ -58,6 +58,11 @@ impl Context {
         given.iter().map(|replica| self.replica(replica)).collect()
     }
 
+    /// Opens a place by its address alone, with what the configuration and the environment say of its kind.
+    pub(crate) fn place(&self, address: &str) -> Result<Arc<dyn Storage>, CliError> {
+        self.replica(&ReplicaConfig::plain(address))
+    }
+
     fn replica(&self, replica: &ReplicaConfig) -> Result<Arc<dyn Storage>, CliError> {
         let address: StorageAddress = replica.address.parse()?;
         Ok(storage::open(&address, &self.storage_options(Some(replica))?)?)

@@ -25,7 +25,7 @@ impl Cleanups {
     }
 
     /// Begins work in the background; outside of a runtime it is left undone.
-    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let mut running = self.lock();
         running.retain(|task| !task.is_finished());
