@@ -39,6 +39,10 @@ pub(crate) struct Telling {
 
 /// Plays the demo and clears the stage, however it ends.
 pub(crate) async fn run(context: &Context, options: DemoOptions) -> Result<Telling, CliError> {
+    if options.second_place.is_none() {
+        // Better now than after a minute.
+        weed::find(options.weed.as_deref())?;
+    }
     let mut show = Show {
         context,
         options,

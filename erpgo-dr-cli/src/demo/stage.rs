@@ -32,8 +32,16 @@ struct Props {
     folder: TempDir,
     server: Option<ThrowawayServer>,
     weed: Option<Weed>,
-    guest: Option<Arc<dyn Storage>>,
+    guest: Option<Guest>,
     operations: Cleanups,
+}
+
+/// A place of somebody else, in which the demo has a folder.
+#[derive(Debug)]
+struct Guest {
+    place: Arc<dyn Storage>,
+    /// The folder, where the place is a disk: it stays when its last object goes.
+    folder: Option<PathBuf>,
 }
 
 impl Stage {
@@ -78,9 +86,9 @@ impl Stage {
     }
 
     /// Remembers a place that is not ours: what the demo writes there is removed at the end.
-    pub(super) fn keep_guest(&mut self, place: Arc<dyn Storage>) {
+    pub(super) fn keep_guest(&mut self, place: Arc<dyn Storage>, folder: Option<PathBuf>) {
         if let Some(props) = &mut self.props {
-            props.guest = Some(place);
+            props.guest = Some(Guest { place, folder });
         }
     }
 
@@ -114,7 +122,7 @@ impl Props {
         // A cancelled backup removes what it wrote, and needs the places for it.
         let _ = tokio::time::timeout(SETTLE, self.operations.settle()).await;
         let emptied = match &self.guest {
-            Some(place) => empty(place.as_ref()).await,
+            Some(guest) => guest.empty().await,
             None => Ok(()),
         };
         drop(self.weed);
@@ -130,10 +138,16 @@ impl Props {
     }
 }
 
-async fn empty(place: &dyn Storage) -> Result<(), CliError> {
-    let objects: Vec<_> = place.list("").try_collect().await?;
-    for object in objects {
-        place.delete(&object.key).await?;
+impl Guest {
+    async fn empty(&self) -> Result<(), CliError> {
+        let objects: Vec<_> = self.place.list("").try_collect().await?;
+        for object in objects {
+            self.place.delete(&object.key).await?;
+        }
+        match &self.folder {
+            Some(folder) if folder.exists() => std::fs::remove_dir_all(folder)
+                .map_err(|source| error::io(format!("remove {}", folder.display()), source)),
+            _ => Ok(()),
+        }
     }
-    Ok(())
 }

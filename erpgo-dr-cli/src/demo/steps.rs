@@ -98,13 +98,18 @@ pub(super) async fn fill(show: &mut Show<'_>, server: &Server) -> Result<Vec<Tab
 
 /// Opens a folder of this machine and a second place: an S3 server, or what was named.
 pub(super) async fn open_places(show: &mut Show<'_>) -> Result<Places, CliError> {
-    let step = show.timeline.begin("open two places: this disk and S3");
+    let step = show.timeline.begin("open two places: this disk and a second one");
     let folder = show.stage.path("repository");
     let local = storage::open(&StorageAddress::Local(folder.clone()), &StorageOptions::default())?;
     let second = match &show.options.second_place {
         Some(address) => {
-            let place = show.context.place(&format!("{}/{}", address.trim_end_matches('/'), show.stage.name()))?;
-            show.stage.keep_guest(Arc::clone(&place));
+            let address = format!("{}/{}", address.trim_end_matches('/'), show.stage.name());
+            let place = show.context.place(&address)?;
+            let folder = match address.parse()? {
+                StorageAddress::Local(folder) => Some(folder),
+                _ => None,
+            };
+            show.stage.keep_guest(Arc::clone(&place), folder);
             place
         }
         None => start_weed(show).await?,

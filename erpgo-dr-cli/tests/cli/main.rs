@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // in the helpers too, where clippy does not see a test
 
 mod configuration;
+mod demo;
 mod documents;
 mod failures;
 mod files;
