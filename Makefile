@@ -39,10 +39,12 @@ bench-crypto: ## Measures sealing and opening beside openssl's own
 
 bench-logical: ## Measures a logical backup beside pg_dump piped into openssl
 	scripts/setup
+	cargo build --release -q -p erpgo-dr-cli
 	cargo run --release -q -p erpgo-dr-benches --bin bench_logical
 
 bench-memory: ## Measures resident memory at 1, 4 and 8 GB
 	scripts/setup
+	cargo build --release -q -p erpgo-dr-cli
 	cargo run --release -q -p erpgo-dr-benches --bin bench_memory
 
 soak-crash: ## Kills N backups and prunes at random moments (N=200)

@@ -3,6 +3,8 @@
 //! Nothing here is part of the library. Criterion's benchmarks are in `benches/`, the programs that print a
 //! ratio beside a peer's own tool in `src/bin/`.
 
+pub mod children;
 pub mod measure;
 pub mod peers;
 pub mod segments;
+pub mod tool;

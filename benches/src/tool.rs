@@ -1,0 +1,123 @@
+//! The command line tool as a program: built for release, beside the benchmarks.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use erpgo_dr_testkit::PgServer;
+use erpgo_dr_testkit::postgres::SUPERUSER;
+
+use crate::children::{self, Usage};
+
+/// `erpgo-dr` with a key and a repository of its own in a folder, over a server.
+#[derive(Debug)]
+pub struct Tool {
+    program: PathBuf,
+    folder: PathBuf,
+    connection: String,
+    programs: PathBuf,
+    recipient: String,
+}
+
+impl Tool {
+    /// Makes a key in `folder`, for repositories in it.
+    ///
+    /// # Errors
+    /// If the tool was not built, or fails.
+    pub fn new(folder: &Path, server: &PgServer) -> io::Result<Self> {
+        let program = std::env::current_exe()?.with_file_name("erpgo-dr");
+        if !program.is_file() {
+            return Err(io::Error::other("build the tool first: cargo build --release -p erpgo-dr-cli"));
+        }
+        let connection = format!("host={} port={} user={SUPERUSER}", server.socket_dir().display(), server.port());
+        let (folder, programs) = (folder.to_owned(), server.bin().to_owned());
+        let mut tool = Self { program, folder, connection, programs, recipient: String::new() };
+        // Not the settings of whoever runs this.
+        File::create(tool.folder.join("erpgo-dr.toml"))?;
+        let output = tool.command().args(["key", "generate"]).arg(tool.identity()).stdout(Stdio::piped()).output()?;
+        tool.recipient = String::from_utf8_lossy(&output.stdout)
+            .split_whitespace()
+            .find(|word| word.starts_with("age1"))
+            .ok_or_else(|| io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()))?
+            .to_owned();
+        Ok(tool)
+    }
+
+    /// Makes a repository in place of the one that was there.
+    ///
+    /// # Errors
+    /// If the tool fails.
+    pub fn init(&self) -> io::Result<()> {
+        if self.repository().exists() {
+            fs::remove_dir_all(self.repository())?;
+        }
+        let mut command = self.command();
+        command.arg("-r").arg(self.repository()).args(["init", "--recipient", &self.recipient]);
+        children::run(vec![command]).map(drop)
+    }
+
+    /// Backs up one database, with the defaults: zstd 3, encrypted, each MAC verified afterwards.
+    ///
+    /// # Errors
+    /// If the tool fails.
+    pub fn backup(&self, database: &str) -> io::Result<Usage> {
+        let mut command = self.open();
+        command.args(["backup", "--database", database]);
+        children::run(vec![command])
+    }
+
+    /// Restores the latest backup into a database of another name.
+    ///
+    /// # Errors
+    /// If the tool fails.
+    pub fn restore(&self, target: &str) -> io::Result<Usage> {
+        let mut command = self.open();
+        command.args(["restore", "latest", "--target-database", target]);
+        children::run(vec![command])
+    }
+
+    /// Adds up the bytes of all files in the repository.
+    ///
+    /// # Errors
+    /// If they cannot be listed.
+    pub fn stored_bytes(&self) -> io::Result<u64> {
+        let (mut bytes, mut folders) = (0, vec![self.repository()]);
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder)? {
+                let entry = entry?;
+                match entry.file_type()?.is_dir() {
+                    true => folders.push(entry.path()),
+                    false => bytes += entry.metadata()?.len(),
+                }
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn open(&self) -> Command {
+        let mut command = self.command();
+        command.arg("-r").arg(self.repository()).arg("-i").arg(self.identity());
+        command.args(["-d", &self.connection]).arg("--bin-dir").arg(&self.programs);
+        command
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        let foreign = std::env::vars_os().map(|(name, _)| name);
+        foreign.filter(|name| name.to_string_lossy().starts_with("ERPGO_DR_")).for_each(|name| {
+            command.env_remove(name);
+        });
+        command.current_dir(&self.folder).stdin(Stdio::null()).stdout(Stdio::null());
+        command.args(["--quiet", "--config"]).arg(self.folder.join("erpgo-dr.toml"));
+        command
+    }
+
+    fn identity(&self) -> PathBuf {
+        self.folder.join("key.txt")
+    }
+
+    fn repository(&self) -> PathBuf {
+        self.folder.join("repository")
+    }
+}
