@@ -2,7 +2,7 @@
 
 use aes::Aes256;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use aws_lc_rs::cipher::{self, EncryptingKey, EncryptionContext, UnboundCipherKey};
+use aws_lc_rs::cipher::{self, DecryptingKey, DecryptionContext, EncryptingKey, EncryptionContext, UnboundCipherKey};
 use cbc::cipher::block_padding::NoPadding;
 use cbc::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit};
 use hmac::{Hmac, KeyInit, Mac};
@@ -41,6 +41,16 @@ pub fn evp_seal(buffer: &mut [u8]) -> usize {
     let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &KEY);
     std::hint::black_box(aws_lc_rs::hmac::sign(&key, buffer));
     buffer.len()
+}
+
+/// MACs `buffer` (whole blocks) by AWS-LC's HMAC, then decrypts it by its EVP AES-256-CBC; returns its bytes.
+pub fn evp_open(buffer: &mut [u8]) -> usize {
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &KEY);
+    std::hint::black_box(aws_lc_rs::hmac::sign(&key, buffer));
+    let key = UnboundCipherKey::new(&cipher::AES_256, &KEY).expect("the key is 32 bytes");
+    let key = DecryptingKey::cbc(key).expect("AES-256 has a CBC mode");
+    let done = key.decrypt(buffer, DecryptionContext::Iv128((&IV).into()));
+    done.expect("the buffer is whole blocks").len()
 }
 
 /// Encrypts `buffer` by AWS-LC's AES-256-GCM; returns its bytes.
