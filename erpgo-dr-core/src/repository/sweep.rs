@@ -114,6 +114,7 @@ impl Repository {
 
     /// Removes records that have served their time: of long-removed backups, revoked runs, lapsed leases.
     pub(crate) async fn forget_old_state(&self, catalogue: &Catalogue) -> Result<(), RepositoryError> {
+        self.forget_removed_backups(catalogue).await?;
         let forgettable = catalogue.forgettable();
         for (id, expired) in forgettable.anchors {
             let anchored = ExpiredEntry { previous: None, ..expired };
@@ -128,6 +129,16 @@ impl Repository {
         }
         for purpose in [run::PURPOSE, "prune", "clock"] {
             lease::remove_lapsed(self.storage.as_ref(), purpose).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes verdicts and holds of backups that prune removed: a crash can leave them when the backup is already gone.
+    async fn forget_removed_backups(&self, catalogue: &Catalogue) -> Result<(), RepositoryError> {
+        let removed: BTreeSet<&BackupId> = catalogue.removed().filter(|id| catalogue.find(id).is_none()).collect();
+        for root in [layout::VERDICTS, layout::HOLDS] {
+            let is_of_removed = |key: &ObjectKey| layout::backup_of(root, key).is_some_and(|id| removed.contains(&id));
+            remove_folder(self.storage.as_ref(), root, is_of_removed).await?;
         }
         Ok(())
     }

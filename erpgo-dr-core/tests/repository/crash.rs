@@ -83,7 +83,7 @@ async fn check_cleaned(fixture: &Fixture, before: &[BackupId]) {
     ops::prune(&repository, &KeepLast(2), &immediately(), NO_PROGRESS).await.unwrap();
     let ids = check_valid(fixture).await;
     assert!(before.ends_with(&ids) && !ids.is_empty());
-    for key in fixture.keys("dumps").await {
+    for key in [fixture.keys("dumps").await, fixture.keys("state/verdicts").await].concat() {
         assert!(ids.iter().any(|id| key.contains(id.as_str())), "{key} belongs to no backup");
     }
     assert_eq!(fixture.keys("state/leases").await, Vec::<String>::new());
