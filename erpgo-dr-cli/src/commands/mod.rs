@@ -1,9 +1,11 @@
 //! The commands, one file each: parse, call the library, and make a report of what it returns.
 
 mod backup;
+mod bench;
 mod completions;
 mod decrypt;
 mod demo;
+mod doctor;
 mod encrypt;
 mod hold;
 mod import;
@@ -47,6 +49,8 @@ pub(crate) enum Command {
     Import(import::ImportArgs),
     Decrypt(decrypt::DecryptArgs),
     Encrypt(encrypt::EncryptArgs),
+    Doctor(doctor::DoctorArgs),
+    Bench(bench::BenchArgs),
     Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -71,6 +75,8 @@ impl Command {
             Self::Import(_) => "import",
             Self::Decrypt(_) => "decrypt",
             Self::Encrypt(_) => "encrypt",
+            Self::Doctor(_) => "doctor",
+            Self::Bench(_) => "bench",
             Self::Demo(_) => "demo",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
@@ -95,6 +101,8 @@ impl Command {
             Self::Import(arguments) => arguments.run(context).await,
             Self::Decrypt(arguments) => arguments.run(context).await,
             Self::Encrypt(arguments) => arguments.run(context).await,
+            Self::Doctor(arguments) => arguments.run(context).await,
+            Self::Bench(arguments) => arguments.run(context).await,
             Self::Demo(arguments) => arguments.run(context).await,
             Self::Completions(arguments) => arguments.run(context),
             Self::Man(arguments) => arguments.run(context),

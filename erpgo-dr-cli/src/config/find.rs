@@ -4,17 +4,22 @@ use std::path::{Path, PathBuf};
 
 use super::{Config, ConfigError, EnvFile};
 
+/// Returns the configuration file that is named, or the first that is there.
+pub(crate) fn file(named: Option<&Path>) -> Option<PathBuf> {
+    match named {
+        Some(path) => Some(path.to_owned()),
+        None => candidates().into_iter().find(|path| path.is_file()),
+    }
+}
+
 /// Reads the configuration file that is named, or the first that is there, and the environment file.
 pub(crate) fn load(file: Option<&Path>, env_file: Option<&Path>) -> Result<(Config, EnvFile), ConfigError> {
-    let config = match file {
-        Some(path) => read_config(path)?,
-        None => match candidates().into_iter().find(|path| path.is_file()) {
-            Some(path) => {
-                tracing::debug!(file = %path.display(), "configuration file");
-                read_config(&path)?
-            }
-            None => Config::default(),
-        },
+    let config = match self::file(file) {
+        Some(path) => {
+            tracing::debug!(file = %path.display(), "configuration file");
+            read_config(&path)?
+        }
+        None => Config::default(),
     };
     let env_file = match env_file.or(config.env_file.as_deref()) {
         Some(path) => EnvFile::parse(&read(path)?).map_err(|error| error.in_file(path.to_owned()))?,

@@ -90,6 +90,10 @@ fn every_document_is_as_the_reference_says() {
     check("import", &desk.json(&["import", "full_backup_20240102_000000.sql.enc"]));
     check("prune", &desk.json(&["prune"]));
     check("repair", &desk.json(&["repair", "--replica", &desk.path("copy").display().to_string()]));
+    let run = desk.run(&["doctor", "--json"]);
+    check("doctor", &serde_json::from_str(&run.stdout).unwrap());
+    let quick = ["bench", "--seconds", "0.01", "--bytes", "1k", "--algorithm", "zstd", "--json"];
+    check("bench", &serde_json::from_str(&desk.ok(&quick)).unwrap());
     check("completions", &desk.json(&["completions", "fish"]));
     check("man", &desk.json(&["man", "pages"]));
     let run = desk.run(&["show", "20200101T000000Z-00000000", "--json"]);

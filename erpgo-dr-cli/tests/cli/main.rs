@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used)] // in the helpers too, where clippy does not see a test
 
+mod bench;
 mod configuration;
 mod demo;
+mod doctor;
 mod documents;
 mod failures;
 mod files;

@@ -1,0 +1,69 @@
+//! This host: its CPU and its disks.
+
+use std::path::Path;
+
+use erpgo_dr_core::crypto::Aes256CbcHmac;
+
+use super::checks::Checks;
+use crate::output::bytes;
+
+/// Says which instructions the ciphers find here.
+pub(super) fn check_cpu(checks: &mut Checks) {
+    let features = cpu_features();
+    let names: Vec<&str> = features.iter().filter(|(_, there)| *there).map(|(name, _)| *name).collect();
+    let kernel = Aes256CbcHmac::new().mac_backend();
+    let detail = format!(
+        "MAC kernel {kernel}; the CPU has {}",
+        if names.is_empty() { "none of AES-NI, VAES, AVX-512, SHA-NI".to_owned() } else { names.join(", ") }
+    );
+    match features.first() {
+        Some((_, false)) => {
+            checks.warn("cpu", detail, "encryption is slow without AES instructions: `erpgo-dr bench` says how slow");
+        }
+        _ => checks.ok("cpu", detail),
+    }
+}
+
+/// The first is the one that matters most.
+#[cfg(target_arch = "x86_64")]
+fn cpu_features() -> Vec<(&'static str, bool)> {
+    vec![
+        ("AES-NI", std::arch::is_x86_feature_detected!("aes")),
+        ("VAES", std::arch::is_x86_feature_detected!("vaes")),
+        ("AVX-512", std::arch::is_x86_feature_detected!("avx512f")),
+        ("SHA-NI", std::arch::is_x86_feature_detected!("sha")),
+    ]
+}
+
+#[cfg(target_arch = "aarch64")]
+fn cpu_features() -> Vec<(&'static str, bool)> {
+    vec![
+        ("AES", std::arch::is_aarch64_feature_detected!("aes")),
+        ("SHA-2", std::arch::is_aarch64_feature_detected!("sha2")),
+    ]
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn cpu_features() -> Vec<(&'static str, bool)> {
+    Vec::new()
+}
+
+/// Compares the free space of the disk under `path` with what will be needed.
+pub(super) fn check_space(checks: &mut Checks, name: &str, path: &Path, needed: u64, what: &str) {
+    // A folder that is still to be made lies on the disk of the nearest one above.
+    let there = path.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    let free = match rustix::fs::statvfs(there) {
+        Ok(disk) => disk.f_bavail.saturating_mul(disk.f_frsize),
+        Err(error) => {
+            let detail = format!("the free space of {} is not known: {error}", path.display());
+            return checks.warn(name, detail, "check the path, and that this user may enter it");
+        }
+    };
+    let detail = format!("{} free in {}; {what} needs about {}", bytes(free), path.display(), bytes(needed));
+    let next = "free some space, or take a larger disk; `erpgo-dr prune --dry-run` shows what could go";
+    match free {
+        _ if free < needed => checks.fail(name, detail, next),
+        _ if free < needed.saturating_mul(3) => checks.warn(name, detail, next),
+        _ => checks.ok(name, detail),
+    }
+}

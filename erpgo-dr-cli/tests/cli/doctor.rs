@@ -1,0 +1,130 @@
+//! The doctor: it calls the sound sound, and finds each fault that was made.
+
+use std::time::{Duration, SystemTime};
+
+use crate::support::{Desk, files};
+
+/// Returns the lines of a check, each `LEVEL detail`, without colors and columns.
+fn lines(text: &str, name: &str) -> Vec<String> {
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let named =
+        |line: &String| ["ok ", "warn ", "FAIL "].iter().any(|level| line.starts_with(&format!("{level}{name} ")));
+    text.lines().map(words).filter(named).collect()
+}
+
+/// Runs the doctor, which must find that the check failed, and say this of it.
+fn finds(desk: &Desk, arguments: &[&str], check: &str, detail: &str, next: &str) {
+    let run = desk.run(&[&["doctor"], arguments].concat());
+    assert_eq!(run.code, 1, "{}{}", run.stdout, run.stderr);
+    let found = lines(&run.stdout, check);
+    let failed = |line: &String| line.starts_with("FAIL") && line.contains(detail);
+    assert!(found.iter().any(failed), "{check}, {detail}: {}", run.stdout);
+    assert!(run.stdout.contains(next), "{next}: {}", run.stdout);
+}
+
+#[test]
+fn what_is_sound_is_called_sound() {
+    let (mut desk, _server) = Desk::with_server(17);
+    let replica = desk.path("second").display().to_string();
+    desk.set("ERPGO_DR_REPLICA", &replica);
+    desk.ok(&["repair"]);
+    desk.ok(&["key", "generate", "second.txt"]);
+    desk.ok(&["key", "add", "second", "--recipient", &desk.recipient.clone()]);
+    desk.ok(&["backup", "--database", "erp"]);
+    desk.ok(&["verify", "--restore"]);
+    let before = files(desk.folder.path()).len();
+    let text = desk.ok(&["doctor", "--write"]);
+    let sound = [
+        "configuration",
+        "repository",
+        "repository writes",
+        "repository clock",
+        "replica 1",
+        "replica 1 writes",
+        "keys",
+        "key slots",
+        "leases",
+        "catalogue",
+        "backups",
+        "server",
+        "client programs",
+        "privileges",
+        "roles",
+        "restore test",
+    ];
+    for check in sound {
+        assert!(lines(&text, check).first().is_some_and(|line| line.starts_with("ok")), "{check}: {text}");
+    }
+    for check in ["cpu", "repository space", "replica 1 space", "scratch space"] {
+        assert_eq!(lines(&text, check).len(), 1, "{check}: {text}");
+    }
+    assert_eq!(files(desk.folder.path()).len(), before, "nothing stays behind");
+}
+
+#[test]
+fn faults_of_the_repository_are_found() {
+    let (mut desk, _server) = Desk::with_server(17);
+    let text = desk.ok(&["doctor"]);
+    assert!(lines(&text, "key slots")[0].starts_with("warn") && text.contains("erpgo-dr key add"), "{text}");
+    assert!(lines(&text, "backups")[0].starts_with("warn backups there is none yet"), "{text}");
+    let nowhere = desk.path("nowhere").display().to_string();
+    finds(&desk, &["--repository", &nowhere], "repository", "holds no repository", "erpgo-dr init");
+    finds(&desk, &["--replica", &nowhere], "replica 1", "holds no repository", "erpgo-dr repair");
+    finds(&desk, &["--timeout", "1", "--repository", "s3://x/y"], "repository", "s3://x/y", "-> ");
+
+    desk.ok(&["backup", "--database", "erp", "--scope", "schema"]);
+    desk.configure("[status]\nmax_age = \"1h\"\n");
+    let text = desk.ok(&["doctor"]);
+    assert!(lines(&text, "backups")[0].contains("no restore was ever tested"), "{text}");
+    let lease = desk.path("repository/state/leases/backup-dead");
+    std::fs::create_dir_all(lease.parent().unwrap()).unwrap();
+    std::fs::write(&lease, "{}").unwrap();
+    let hour_ago = SystemTime::now() - Duration::from_secs(3600);
+    std::fs::File::options().write(true).open(&lease).unwrap().set_modified(hour_ago).unwrap();
+    let text = desk.ok(&["doctor"]);
+    assert!(lines(&text, "leases")[0].starts_with("warn leases 1 stale"), "{text}");
+
+    let found = files(&desk.path("repository/backups"));
+    let summary = found.iter().find(|path| path.ends_with("summary")).unwrap();
+    std::fs::write(summary, "rubbish").unwrap();
+    finds(&desk, &[], "catalogue", "", "erpgo-dr verify --all");
+    std::fs::remove_file(desk.path("key.txt")).unwrap();
+    desk.json(&["key", "generate", "key.txt", "-r", &nowhere]);
+    finds(&desk, &[], "keys", "", "give the right key");
+    std::fs::write(desk.path("erpgo-dr.toml"), format!("repository = \"{}\"", desk.path("repository").display()))
+        .unwrap();
+    desk.set("ERPGO_DR_PASSPHRASE", "wrong");
+    finds(&desk, &[], "keys", "", "give the right key");
+}
+
+#[test]
+fn faults_of_the_server_are_found() {
+    // No package of Debian 12 has client programs of this version: what the set-up installs is only where it is named.
+    let (mut desk, server) = Desk::with_server(18);
+    finds(&desk, &["-d", "host=127.0.0.1 port=1"], "server", "refused", "pg_isready");
+    server.psql("erp", "CREATE ROLE weak LOGIN");
+    let weak = format!("host=127.0.0.1 port={} user=weak dbname=erp", server.port());
+    finds(&desk, &["-d", &weak], "privileges", "of erp cannot be read", "pg_read_all_data");
+    finds(&desk, &["-d", &weak], "roles", "superuser", "--no-globals");
+    desk.set("ERPGO_DR_BIN_DIR", &desk.path("empty").display().to_string());
+    desk.set("PATH", "/usr/bin:/bin");
+    finds(&desk, &[], "client programs", "no pg_dump of version 18 or newer", "--bin-dir");
+    let text = desk.run(&["doctor"]).stdout;
+    assert!(lines(&text, "restore test")[0].starts_with("warn") && text.contains("no initdb of version 18"), "{text}");
+}
+
+#[test]
+fn programs_can_read_it() {
+    let desk = Desk::new();
+    let run = desk.run(&["doctor", "--json"]);
+    assert_eq!(run.code, 1, "{}", run.stdout);
+    let document: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let result = &document["result"];
+    assert_eq!((&document["ok"], result["failed"].as_u64().unwrap() > 0), (&false.into(), true), "{document}");
+    let checks = result["checks"].as_array().unwrap();
+    assert!(checks.iter().all(|check| ["ok", "warn", "fail"].contains(&check["level"].as_str().unwrap())));
+    assert!(
+        checks.iter().filter(|check| check["level"] == "fail").all(|check| check["next"].is_string()),
+        "{document}"
+    );
+}
