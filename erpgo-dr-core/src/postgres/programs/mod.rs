@@ -75,6 +75,10 @@ impl ClientPrograms {
             let path = folder.join(program);
             if let Some(major) = self.version(&path).await {
                 found.push(ClientProgram { path, major });
+                // None that follows is better, and to ask each costs a start.
+                if major == wanted {
+                    break;
+                }
             }
         }
         // The first of equals wins: the order of the folders is the order of preference.
@@ -181,6 +185,8 @@ mod tests {
             found.path.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned()
         };
         assert_eq!(folder(15).await, "b");
+        let asked = programs.versions.lock().unwrap().len();
+        assert_eq!(asked, 2, "none is asked behind the one that fits");
         assert_eq!(folder(16).await, "c");
         assert_eq!(folder(18).await, "a");
         let error = programs.find("pg_fake", 19).await.unwrap_err();
