@@ -84,17 +84,19 @@ fn faults_of_the_repository_are_found() {
     let text = desk.ok(&["doctor"]);
     assert!(lines(&text, "leases")[0].starts_with("warn leases 1 stale"), "{text}");
 
+    desk.set("ERPGO_DR_NEW_PASSPHRASE", "right");
+    desk.ok(&["key", "add", "spare"]);
     let found = files(&desk.path("repository/backups"));
     let summary = found.iter().find(|path| path.ends_with("summary")).unwrap();
     std::fs::write(summary, "rubbish").unwrap();
     finds(&desk, &[], "catalogue", "", "erpgo-dr verify --all");
     std::fs::remove_file(desk.path("key.txt")).unwrap();
     desk.json(&["key", "generate", "key.txt", "-r", &nowhere]);
-    finds(&desk, &[], "keys", "", "give the right key");
+    finds(&desk, &[], "keys", "none of the identities given opens", "--passphrase-file FILE");
     std::fs::write(desk.path("erpgo-dr.toml"), format!("repository = \"{}\"", desk.path("repository").display()))
         .unwrap();
     desk.set("ERPGO_DR_PASSPHRASE", "wrong");
-    finds(&desk, &[], "keys", "", "give the right key");
+    finds(&desk, &[], "keys", "passphrase", "--passphrase-file FILE");
 }
 
 #[test]
