@@ -165,7 +165,7 @@ async fn act(
     report.leftover_runs = revoked;
     let now = repository.environment().clock.now();
     report.unfinished_writes = repository.storage().sweep(now - options.grace).await?;
-    repository.forget_old_state(&repository.catalogue().await?).await?;
+    repository.forget_old_state().await?;
     report.missed = repository.storage().take_missed_writes();
     Ok(report)
 }

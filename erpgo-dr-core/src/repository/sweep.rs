@@ -113,8 +113,12 @@ impl Repository {
     }
 
     /// Removes records that have served their time: of long-removed backups, revoked runs, lapsed leases.
-    pub(crate) async fn forget_old_state(&self, catalogue: &Catalogue) -> Result<(), RepositoryError> {
-        self.forget_removed_backups(catalogue).await?;
+    pub(crate) async fn forget_old_state(&self) -> Result<(), RepositoryError> {
+        // Verdicts first, the catalogue after: whatever had a verdict then was committed before, and is in it unless removed.
+        let verdicts: Vec<ObjectKey> =
+            self.storage.list(layout::VERDICTS).map_ok(|meta| meta.key).try_collect().await?;
+        let catalogue = &self.catalogue().await?;
+        self.forget_removed_backups(catalogue, &verdicts).await?;
         let forgettable = catalogue.forgettable();
         for (id, expired) in forgettable.anchors {
             let anchored = ExpiredEntry { previous: None, ..expired };
@@ -134,13 +138,27 @@ impl Repository {
     }
 
     /// Removes verdicts and holds of backups that prune removed: a crash can leave them when the backup is already gone.
-    async fn forget_removed_backups(&self, catalogue: &Catalogue) -> Result<(), RepositoryError> {
-        let removed: BTreeSet<&BackupId> = catalogue.removed().filter(|id| catalogue.find(id).is_none()).collect();
-        for root in [layout::VERDICTS, layout::HOLDS] {
-            let is_of_removed = |key: &ObjectKey| layout::backup_of(root, key).is_some_and(|id| removed.contains(&id));
-            remove_folder(self.storage.as_ref(), root, is_of_removed).await?;
+    ///
+    /// A verdict can outlive prune's own record in one of several places, so the catalogue decides about it; a hold never goes
+    /// without prune's word. What a damaged catalogue may have lost stays.
+    async fn forget_removed_backups(
+        &self,
+        catalogue: &Catalogue,
+        verdicts: &[ObjectKey],
+    ) -> Result<(), RepositoryError> {
+        let is_known = |id: &BackupId| {
+            catalogue.find(id).is_some()
+                || catalogue.problems.iter().any(|problem| problem.subject.contains(id.as_str()))
+        };
+        for key in verdicts {
+            if layout::backup_of(layout::VERDICTS, key).is_some_and(|id| !is_known(&id)) {
+                self.storage.delete(key).await?;
+            }
         }
-        Ok(())
+        let removed: BTreeSet<&BackupId> = catalogue.removed().filter(|id| catalogue.find(id).is_none()).collect();
+        let is_of_removed =
+            |key: &ObjectKey| layout::backup_of(layout::HOLDS, key).is_some_and(|id| removed.contains(&id));
+        remove_folder(self.storage.as_ref(), layout::HOLDS, is_of_removed).await
     }
 
     /// Records what a verification found, and drops the oldest verdicts of the same backup.
