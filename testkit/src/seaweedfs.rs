@@ -1,5 +1,6 @@
 //! SeaweedFS: an S3 server that checks signatures and holds conditional writes, multipart, ranges and storage classes.
 
+use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::programs::program;
 pub struct SeaweedFs {
     process: Option<Process>,
     folder: TempDir,
-    ports: [Port; 4],
+    ports: [Port; 5],
 }
 
 impl SeaweedFs {
@@ -58,6 +59,23 @@ impl SeaweedFs {
     /// Kills the server as a power cut would. What was acknowledged is still there after [`Self::restart`].
     pub fn kill(&mut self) {
         self.process = None;
+        self.remove_sockets();
+    }
+
+    /// It makes sockets in this folder, whatever `TMPDIR` says, and leaves them there when it is killed.
+    fn remove_sockets(&self) {
+        let [master, volume, filer, s3, admin] = self.ports.each_ref().map(|port| port.number);
+        let plain = [("filer", filer), ("s3", s3)];
+        let twins = [
+            ("master-grpc", master),
+            ("volume-grpc", volume),
+            ("filer-grpc", filer),
+            ("s3-grpc", s3),
+            ("admin-grpc", admin),
+        ];
+        for (name, port) in plain.into_iter().chain(twins.map(|(name, port)| (name, port + 10_000))) {
+            let _ = fs::remove_file(format!("/tmp/seaweedfs-{name}-{port}.sock"));
+        }
     }
 
     /// Starts the server again over the same data, at the same ports.
@@ -67,7 +85,7 @@ impl SeaweedFs {
     }
 
     fn launch(&mut self) {
-        let [master, volume, filer, s3] = self.ports.each_ref().map(|port| port.number);
+        let [master, volume, filer, s3, admin] = self.ports.each_ref().map(|port| port.number);
         let mut command = Command::new(program("weed"));
         command
             .current_dir(self.folder.path())
@@ -79,7 +97,9 @@ impl SeaweedFs {
             .arg(format!("-master.port={master}"))
             .arg(format!("-volume.port={volume}"))
             .arg(format!("-filer.port={filer}"))
-            .arg(format!("-s3.port={s3}"));
+            .arg(format!("-s3.port={s3}"))
+            // Without its pages too it listens for commands.
+            .arg(format!("-admin.port={admin}"));
         // Healthy comes before writable: until a volume server has joined, every write fails.
         let ready = || {
             let healthy = http::request(s3, "GET", "/healthz", &[], "").is_ok_and(|(status, _)| status == 200);
@@ -88,5 +108,11 @@ impl SeaweedFs {
         // SIGTERM takes it up to 16 seconds, and after SIGKILL its data is whole.
         let process = Process::start("SeaweedFS", command, self.folder.path().join("weed.log"), ready);
         self.process = Some(process.stopped_by(Signal::KILL, Duration::from_secs(20)));
+    }
+}
+
+impl Drop for SeaweedFs {
+    fn drop(&mut self) {
+        self.kill();
     }
 }

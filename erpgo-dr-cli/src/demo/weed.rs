@@ -29,7 +29,7 @@ const PORTS: std::ops::Range<u16> = 11_000..22_000;
 #[derive(Debug)]
 pub(super) struct Weed {
     child: Child,
-    s3_port: u16,
+    ports: [u16; 5],
     secret: SecretString,
 }
 
@@ -59,22 +59,22 @@ impl Weed {
         let secret = generate_identity().secret;
         let log = folder.join("weed.log");
         let child = command(program, &folder, &ports, &secret).map_err(io)?.spawn().map_err(io)?;
-        let mut weed = Self { child, s3_port: ports[3], secret };
-        weed.wait_until_ready(ports[2], &log).await.map_err(io)?;
+        let mut weed = Self { child, ports, secret };
+        weed.wait_until_ready(&log).await.map_err(io)?;
         Ok(weed)
     }
 
     /// Returns how a client reaches it.
     pub(super) fn options(&self) -> S3Options {
         S3Options::new(S3Credentials::key_pair(ACCESS_KEY, self.secret.clone()))
-            .with_endpoint(Some(format!("http://127.0.0.1:{}", self.s3_port)))
+            .with_endpoint(Some(format!("http://127.0.0.1:{}", self.ports[3])))
             .with_region(Some("us-east-1".to_owned()))
     }
 
     /// Healthy comes before writable: until its volume server has joined, every write fails.
-    async fn wait_until_ready(&mut self, filer: u16, log: &Path) -> std::io::Result<()> {
+    async fn wait_until_ready(&mut self, log: &Path) -> std::io::Result<()> {
         let deadline = Instant::now() + START_TIMEOUT;
-        let s3 = self.s3_port;
+        let [_, _, filer, s3, _] = self.ports;
         loop {
             let ready = tokio::task::spawn_blocking(move || {
                 let is =
@@ -101,12 +101,23 @@ impl Drop for Weed {
         // SIGTERM takes it up to 16 seconds, and its data is thrown away.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        for socket in sockets(&self.ports) {
+            let _ = std::fs::remove_file(socket);
+        }
     }
 }
 
-fn command(program: &Path, folder: &Path, ports: &[u16; 4], secret: &SecretString) -> std::io::Result<Command> {
+/// The sockets that it makes beside its ports, in this folder whatever `TMPDIR` says, and leaves there when it is killed.
+fn sockets([master, volume, filer, s3, admin]: &[u16; 5]) -> Vec<PathBuf> {
+    let plain = [("filer", filer), ("s3", s3)].map(|(name, port)| format!("/tmp/seaweedfs-{name}-{port}.sock"));
+    let twins = [("master", master), ("volume", volume), ("filer", filer), ("s3", s3), ("admin", admin)];
+    let twins = twins.map(|(name, port)| format!("/tmp/seaweedfs-{name}-grpc-{}.sock", port + TWIN));
+    plain.into_iter().chain(twins).map(PathBuf::from).collect()
+}
+
+fn command(program: &Path, folder: &Path, ports: &[u16; 5], secret: &SecretString) -> std::io::Result<Command> {
     let log = File::create(folder.join("weed.log"))?;
-    let [master, volume, filer, s3] = ports;
+    let [master, volume, filer, s3, admin] = ports;
     let mut command = Command::new(program);
     command
         .current_dir(folder)
@@ -117,6 +128,8 @@ fn command(program: &Path, folder: &Path, ports: &[u16; 4], secret: &SecretStrin
         .arg(format!("-dir={}", folder.display()))
         .args([format!("-master.port={master}"), format!("-volume.port={volume}")])
         .args([format!("-filer.port={filer}"), format!("-s3.port={s3}")])
+        // Without its pages too it listens for commands.
+        .arg(format!("-admin.port={admin}"))
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
@@ -125,16 +138,16 @@ fn command(program: &Path, folder: &Path, ports: &[u16; 4], secret: &SecretStrin
     Ok(command)
 }
 
-/// Finds four ports that are free, and their twins too. Somebody else may take one before the server does; then it does
+/// Finds five ports that are free, and their twins too. Somebody else may take one before the server does; then it does
 /// not start, and says so.
-fn free_ports() -> std::io::Result<[u16; 4]> {
+fn free_ports() -> std::io::Result<[u16; 5]> {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.subsec_nanos());
     let count = PORTS.end - PORTS.start;
     let start = (clock ^ std::process::id().wrapping_mul(97)) % u32::from(count);
     let order = (0..count).map(|step| PORTS.start + ((start + u32::from(step)) % u32::from(count)) as u16);
     let free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-    let found: Vec<u16> = order.filter(|port| free(*port) && free(*port + TWIN)).take(4).collect();
-    found.try_into().map_err(|_| std::io::Error::other("no four free ports on 127.0.0.1"))
+    let found: Vec<u16> = order.filter(|port| free(*port) && free(*port + TWIN)).take(5).collect();
+    found.try_into().map_err(|_| std::io::Error::other("no five free ports on 127.0.0.1"))
 }
 
 /// Sends a request without a body, and returns the status.
@@ -154,4 +167,28 @@ fn tail(log: &Path) -> String {
     let text = String::from_utf8_lossy(&text).into_owned();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(5)..].join(" | ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_leaves_no_socket() {
+        let folder = tempfile::tempdir().unwrap();
+        let weed = Weed::start(&erpgo_dr_testkit::program("weed"), folder.path().join("s3")).await.unwrap();
+        let ports = weed.ports.map(|port| [port.to_string(), (port + TWIN).to_string()]).concat();
+        let of_ours = || -> Vec<PathBuf> {
+            let files = std::fs::read_dir("/tmp").unwrap().map(|entry| entry.unwrap().path());
+            let is_ours = |path: &PathBuf| {
+                let name = path.file_name().unwrap().to_string_lossy().into_owned();
+                let port = name.strip_suffix(".sock").and_then(|rest| rest.rsplit('-').next());
+                name.starts_with("seaweedfs-") && port.is_some_and(|port| ports.iter().any(|ours| ours == port))
+            };
+            files.filter(is_ours).collect()
+        };
+        assert!(!of_ours().is_empty(), "it makes some");
+        drop(weed);
+        assert_eq!(of_ours(), Vec::<PathBuf>::new());
+    }
 }
