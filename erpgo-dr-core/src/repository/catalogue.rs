@@ -142,6 +142,11 @@ impl Catalogue {
         self.expired.keys()
     }
 
+    /// Returns whether prune says that it removed a backup.
+    pub(super) fn is_removed(&self, id: &BackupId) -> bool {
+        self.expired.contains_key(id)
+    }
+
     async fn read_entries(&mut self, storage: &dyn Storage, keyring: &Keyring) -> Result<(), RepositoryError> {
         let wanted = |key: &ObjectKey| key.file_name() == "summary";
         for (key, found) in read_records::<Entry>(storage, layout::BACKUPS, wanted).await? {

@@ -64,7 +64,27 @@ impl Repository {
         });
         // An entry that could not be read is damaged, not absent.
         runs.retain(|id, _| !catalogue.problems.iter().any(|problem| problem.subject.contains(id.as_str())));
-        Ok(Leftovers { runs })
+        let mut leftovers = Leftovers::default();
+        for (id, objects) in runs {
+            if catalogue.is_removed(&id) || !self.is_committed_somewhere(&id).await {
+                leftovers.runs.insert(id, objects);
+            }
+        }
+        Ok(leftovers)
+    }
+
+    /// Returns whether a backup that the catalogue lacks may exist all the same: of several places the primary alone answers a
+    /// list, and it can have lost what the others have. A read asks them all; what cannot be read counts as existing.
+    async fn is_committed_somewhere(&self, id: &BackupId) -> bool {
+        let found = record::load::<Entry>(self.storage.as_ref(), &layout::summary(id)).await;
+        let exists = match &found {
+            Ok(entry) => matches!(entry.as_ref().map(|found| &found.value), Some(Entry::Committed(_))),
+            Err(_) => true,
+        };
+        if exists {
+            tracing::warn!(backup = %id, "left alone: its catalogue entry is missing at the primary place; repair heals it");
+        }
+        exists
     }
 
     async fn live_runs(&self) -> Result<BTreeSet<BackupId>, RepositoryError> {
@@ -146,19 +166,28 @@ impl Repository {
         catalogue: &Catalogue,
         verdicts: &[ObjectKey],
     ) -> Result<(), RepositoryError> {
-        let is_known = |id: &BackupId| {
-            catalogue.find(id).is_some()
-                || catalogue.problems.iter().any(|problem| problem.subject.contains(id.as_str()))
-        };
+        let mut gone: BTreeMap<BackupId, bool> = BTreeMap::new();
         for key in verdicts {
-            if layout::backup_of(layout::VERDICTS, key).is_some_and(|id| !is_known(&id)) {
+            let Some(id) = layout::backup_of(layout::VERDICTS, key) else { continue };
+            let is_gone = match gone.get(&id) {
+                Some(known) => *known,
+                None => self.is_gone(catalogue, &id).await,
+            };
+            if is_gone {
                 self.storage.delete(key).await?;
             }
+            gone.insert(id, is_gone);
         }
         let removed: BTreeSet<&BackupId> = catalogue.removed().filter(|id| catalogue.find(id).is_none()).collect();
         let is_of_removed =
             |key: &ObjectKey| layout::backup_of(layout::HOLDS, key).is_some_and(|id| removed.contains(&id));
         remove_folder(self.storage.as_ref(), layout::HOLDS, is_of_removed).await
+    }
+
+    async fn is_gone(&self, catalogue: &Catalogue, id: &BackupId) -> bool {
+        let is_problem = || catalogue.problems.iter().any(|problem| problem.subject.contains(id.as_str()));
+        catalogue.find(id).is_none()
+            && (catalogue.is_removed(id) || !is_problem() && !self.is_committed_somewhere(id).await)
     }
 
     /// Records what a verification found, and drops the oldest verdicts of the same backup.

@@ -201,3 +201,20 @@ impl erpgo_dr_core::DatabaseDriver for SlowScript<'_> {
         unreachable!("it never commits")
     }
 }
+
+#[tokio::test]
+async fn a_verdict_of_which_no_backup_is_left_goes_and_the_others_stay() {
+    let fixture = Fixture::new().await;
+    let kept = fixture.backup(1_000).await.id;
+    let gone = fixture.backup(1_000).await.id;
+    // As in the second of two places, where a prune was killed and a later one has forgotten that it removed the backup.
+    for folder in ["backups", "dumps"] {
+        for key in fixture.keys(&format!("{folder}/{gone}")).await {
+            fixture.storage.delete(&key.parse().unwrap()).await.unwrap();
+        }
+    }
+    assert_eq!(fixture.keys("state/verdicts").await.len(), 2);
+    ops::prune(&fixture.open().await, &KeepLast(1), &immediately(), NO_PROGRESS).await.unwrap();
+    let verdicts = fixture.keys("state/verdicts").await;
+    assert!(verdicts.len() == 1 && verdicts[0].contains(kept.as_str()), "{verdicts:?}");
+}

@@ -113,3 +113,25 @@ async fn what_was_pruned_is_not_brought_back() {
     assert_eq!(outcome.plan.strays, std::slice::from_ref(part));
     assert!(pair.places[0].head(part).await.is_err(), "it stays gone");
 }
+
+#[tokio::test]
+async fn a_prune_spares_a_backup_whose_catalogue_entry_only_the_primary_lost() {
+    let pair = Pair::new().await;
+    pair.fixture.backup(BYTES).await;
+    let newest = pair.fixture.backup(BYTES).await.id;
+    let repository = pair.fixture.open().await;
+    repository.hold(&newest, "evidence").await.unwrap();
+    // A damaged disk: the newest, which no later entry names, and so no problem of the catalogue tells.
+    pair.places[0].delete(&format!("backups/{newest}/summary").parse().unwrap()).await.unwrap();
+    pair.fixture.clock.advance(TimeDelta::days(1));
+    let options = PruneOptions::default().with_grace(TimeDelta::zero());
+    let report = ops::prune(&repository, &KeepLast(1), &options, NO_PROGRESS).await.unwrap();
+    assert!(report.leftover_runs.is_empty() && report.removed.is_empty(), "{report:?}");
+
+    assert!(pair.repair(true).await.is_healthy());
+    assert_eq!(pair.verifies_alone(0).await, 2);
+    assert_eq!(pair.verifies_alone(1).await, 2);
+    let catalogue = pair.fixture.open().await.catalogue().await.unwrap();
+    let entry = catalogue.find(&newest).unwrap();
+    assert!(entry.proven().is_some() && entry.hold.is_some(), "{entry:?}");
+}
