@@ -268,7 +268,12 @@ impl Storage for ReplicatedStorage {
 
     /// Asks every place that can thaw. `Readable` as soon as the object can be read in one place.
     async fn thaw(&self, key: &ObjectKey, options: &ThawOptions) -> Result<ThawState, StorageError> {
-        let (mut ongoing, mut first) = (false, None);
+        let (mut ongoing, mut failure) = (false, None);
+        // One place's word that there is no such object does not outweigh another's that it cannot be asked.
+        let mut fail = |error| match &failure {
+            None | Some(StorageError::NotFound { .. }) => failure = Some(error),
+            Some(_) => {}
+        };
         for place in &self.shared.places {
             match place.thaw(key, options).await {
                 Ok(ThawState::Readable) => return Ok(ThawState::Readable),
@@ -276,12 +281,12 @@ impl Storage for ReplicatedStorage {
                 // A place without archive classes has the object at hand, or not at all.
                 Err(StorageError::Unsupported { .. }) if self.capabilities().thaw => match place.head(key).await {
                     Ok(_) => return Ok(ThawState::Readable),
-                    Err(error) => first = first.or(Some(error)),
+                    Err(error) => fail(error),
                 },
-                Err(error) => first = first.or(Some(error)),
+                Err(error) => fail(error),
             }
         }
-        if ongoing { Ok(ThawState::Ongoing) } else { Err(first.unwrap_or_else(|| unreachable_place(&self.shared))) }
+        if ongoing { Ok(ThawState::Ongoing) } else { Err(failure.unwrap_or_else(|| unreachable_place(&self.shared))) }
     }
 
     async fn sweep(&self, older_than: DateTime<Utc>) -> Result<u64, StorageError> {
