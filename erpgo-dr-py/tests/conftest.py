@@ -129,12 +129,13 @@ class S3:
 def s3(scratch: Path) -> Iterator[S3]:
     weed = ENVIRONMENT["WEED"]
     assert weed, "SeaweedFS is missing: run scripts/setup"
-    master, volume, filer, port = _ports(4)
+    master, volume, filer, port, admin = _ports(5)
     folder = scratch / "weed"
     folder.mkdir()
     command = [weed, "-logtostderr", "mini", "-master.telemetry=false", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
     command += ["-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0", f"-dir={folder}"]
     command += [f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", f"-s3.port={port}"]
+    command += [f"-admin.port={admin}"]
     environment = {**os.environ, "AWS_ACCESS_KEY_ID": "AK", "AWS_SECRET_ACCESS_KEY": "SK"}
     with (scratch / "weed.log").open("w") as log:
         server = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
@@ -155,6 +156,11 @@ def s3(scratch: Path) -> Iterator[S3]:
         # After SIGTERM it takes up to 16 seconds, and nobody needs its data.
         server.kill()
         server.wait()
+        # It makes sockets there whatever TMPDIR says, and a kill leaves them.
+        for number in (master, volume, filer, port, admin):
+            for twin in (number, number + 10_000):
+                for left in Path("/tmp").glob(f"seaweedfs-*-{twin}.sock"):
+                    left.unlink(missing_ok=True)
 
 
 @pytest.fixture
