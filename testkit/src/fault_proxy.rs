@@ -180,15 +180,17 @@ impl Shared {
             if to.write_all(&chunk[..allowed]).is_err() {
                 return reset(&from);
             }
-            self.counter(direction).fetch_add(allowed as u64, Ordering::SeqCst);
         }
         let _ = to.shutdown(Shutdown::Write);
     }
 
-    /// Returns how many of `length` bytes may pass now; cuts where the fault says so.
+    /// Returns how many of `length` bytes may pass now, and counts them; cuts where the fault says so.
+    ///
+    /// Counted before they pass: whoever has seen what a byte or a cut brought about finds it counted.
     fn admit(&self, direction: Direction, length: usize) -> usize {
         let mut fault = self.fault();
-        match &mut *fault {
+        let mut cut = false;
+        let allowed = match &mut *fault {
             Fault::None => length,
             Fault::Refuse | Fault::Blackhole => 0,
             Fault::Delay(time) => {
@@ -200,22 +202,26 @@ impl Shared {
             Fault::CutAfter { direction: counted, bytes, then } if *counted == direction => {
                 if *bytes > length as u64 {
                     *bytes -= length as u64;
-                    return length;
+                    length
+                } else {
+                    let last = *bytes as usize;
+                    *fault = std::mem::take(&mut **then);
+                    cut = true;
+                    last
                 }
-                let last = *bytes as usize;
-                let next = std::mem::take(&mut **then);
-                *fault = next;
-                drop(fault);
-                self.cut();
-                last
             }
             Fault::CutAfter { .. } => length,
+        };
+        self.counter(direction).fetch_add(allowed as u64, Ordering::SeqCst);
+        if cut {
+            self.cut();
         }
+        allowed
     }
 
     fn cut(&self) {
-        self.generation.fetch_add(1, Ordering::SeqCst);
         self.cuts.fetch_add(1, Ordering::SeqCst);
+        self.generation.fetch_add(1, Ordering::SeqCst);
     }
 
     fn fault(&self) -> MutexGuard<'_, Fault> {
