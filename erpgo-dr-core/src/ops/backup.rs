@@ -141,6 +141,7 @@ pub async fn backup(
         streams: sink.into_streams(),
         label: options.label.clone(),
         origin: None,
+        physical: None,
     };
     let (summary, _) = run.commit(finished).await?;
     let mut report = BackupReport::new(

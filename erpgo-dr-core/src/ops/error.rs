@@ -7,6 +7,7 @@ use crate::codec::CodecError;
 use crate::container::ContainerError;
 use crate::crypto::CryptoError;
 use crate::postgres::PostgresError;
+use crate::postgres::wal::WalError;
 use crate::repository::RepositoryError;
 use crate::storage::StorageError;
 
@@ -32,6 +33,9 @@ pub enum Error {
     /// PostgreSQL or its client programs.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
+    /// A file of the write-ahead log is not what its name says.
+    #[error(transparent)]
+    Wal(#[from] WalError),
     /// A storage place.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -91,6 +95,7 @@ impl Error {
             Self::Codec(error) => codec_kind(error),
             Self::Postgres(error) => postgres_kind(error),
             Self::Storage(error) => storage_kind(error),
+            Self::Wal(_) => ErrorKind::Integrity,
             Self::Legacy(error) => legacy_kind(error),
             Self::Io { source, .. } => io_kind(source),
         }
@@ -111,6 +116,11 @@ fn repository_kind(error: &RepositoryError) -> ErrorKind {
         E::Damaged { .. } | E::NotAuthentic { .. } | E::EpochConflict { .. } => ErrorKind::Integrity,
         E::Locked { .. } | E::NoSlotOpened { .. } => ErrorKind::Locked,
         E::LastSlot { .. } | E::OnHold { .. } => ErrorKind::Refused,
+        E::WalConflict { .. } => ErrorKind::AlreadyExists,
+        E::WalDamaged { .. } => ErrorKind::Integrity,
+        E::WalUnreadable { source, .. } => io_kind(source),
+        E::WalSystemUnknown { .. } => ErrorKind::Invalid,
+        E::NoWalOfSystem { .. } => ErrorKind::NotFound,
         E::Busy { .. } | E::Revoked { .. } => ErrorKind::Busy,
         E::Container(error) => container_kind(error),
         E::Crypto(error) => crypto_kind(error),
@@ -186,8 +196,8 @@ fn postgres_kind(error: &PostgresError) -> ErrorKind {
         E::Connect { .. } | E::Pipe { .. } => ErrorKind::Unavailable,
         E::InvalidSettings(_) | E::InvalidOptions(_) => ErrorKind::Invalid,
         E::NoSuchDatabase { .. } | E::NotInBackup(_) | E::NoClientProgram { .. } => ErrorKind::NotFound,
-        E::MalformedArchive(_) | E::ContentsDiffer(_) => ErrorKind::Integrity,
-        E::TargetNotEmpty { .. } => ErrorKind::Refused,
+        E::MalformedArchive(_) | E::ContentsDiffer(_) | E::MalformedCluster(_) => ErrorKind::Integrity,
+        E::TargetNotEmpty { .. } | E::FolderNotEmpty { .. } => ErrorKind::Refused,
         E::Sink(source) | E::Source(source) => boxed_kind(source.as_ref()),
         E::File { .. } | E::Spawn { .. } => ErrorKind::Io,
         _ => ErrorKind::Database,

@@ -83,6 +83,7 @@ pub async fn import(
         contents: source.contents().clone(),
         streams: sink.into_streams(),
         label: options.label.clone().or_else(|| Some(file.clone())),
+        physical: None,
         origin: Some(ImportOrigin {
             file,
             layers: source.layers().iter().map(|layer| layer.kind.to_string()).collect(),

@@ -7,22 +7,27 @@ mod backup;
 mod error;
 mod import;
 pub mod legacy;
+pub mod physical;
+mod places;
 mod prune;
 mod repair;
 mod restore;
 mod restore_test;
 mod status;
+mod strays;
 mod thaw;
 mod verify;
+pub mod wal;
 
 pub use backup::{BackupOptions, BackupReport, backup};
 pub use error::{Error, ErrorKind, Result};
 pub use import::{ImportOptions, import};
+pub use places::catalogue_of_places;
 pub use prune::{PruneOptions, PruneReport, PrunedBackup, prune};
 pub use repair::{RepairOutcome, repair};
 pub use restore::{BackupSelector, RestoreReport, restore, restore_file, select};
 pub use restore_test::{RestoreTestOptions, SqlCheck, restore_test};
-pub use status::{Status, status};
+pub use status::{Status, status, status_of};
 pub use thaw::{ThawReport, thaw};
 pub use verify::{VerifyOptions, VerifyReport, verify};
 

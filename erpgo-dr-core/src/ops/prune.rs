@@ -163,6 +163,8 @@ async fn act(
         }
     }
     report.leftover_runs = revoked;
+    let packs = repository.remove_unneeded_packs().await?;
+    phase.advance(packs);
     let now = repository.environment().clock.now();
     report.unfinished_writes = repository.storage().sweep(now - options.grace).await?;
     repository.forget_old_state().await?;

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use futures::TryStreamExt as _;
 use serde::Serialize;
 
-use super::Result;
+use super::{Result, strays};
 use crate::progress::{Phase, PhaseGuard, Progress};
-use crate::repository::{LEASES, Repository, StoredObject, owner_of};
+use crate::repository::{LEASES, Repository, StoredObject, WAL, owner_of};
 use crate::storage::{
     RepairCopy, RepairJudge, RepairOptions, RepairPlan, RepairReport, ReplicatedStorage, StorageExt as _,
 };
@@ -40,9 +40,12 @@ impl RepairOutcome {
 
 /// Finds what the places of `storage` lack or have wrong, and copies it from a place that has it right.
 ///
-/// Right is, for an object of a backup, what has the recorded hash; for a record, what has a valid MAC. Backups
+/// Right is, for an object of a backup, what has the recorded hash; for a record, what has a valid MAC; for a file of the
+/// write-ahead log, what is authentic from its beginning to its end. Backups
 /// that prune removed are not brought back. With `deep`, every copy is read and hashed; without, only sizes
-/// are compared. `repository` must be unlocked, and opened at `storage` or at any one of its places that is sound.
+/// are compared. What a delete has missed of backups that prune removed is removed.
+///
+/// `repository` must be unlocked, and opened at `storage` or at any one of its places that is sound.
 ///
 /// # Errors
 /// When no place can be listed. A place that fails is named in the outcome.
@@ -58,7 +61,11 @@ pub async fn repair(
     let plan = storage.plan_repair(options, &judge).await?;
     let report = match dry_run {
         true => None,
-        false => Some(storage.repair(&plan).await),
+        false => {
+            let mut report = storage.repair(&plan).await;
+            strays::remove(repository, storage, &plan.strays, &mut report).await?;
+            Some(report)
+        }
     };
     phase.advance(report.as_ref().map_or(0, |report| report.bytes));
     phase.finish();
@@ -75,18 +82,19 @@ struct Judge<'a> {
 impl<'a> Judge<'a> {
     async fn read(repository: &'a Repository, storage: &ReplicatedStorage) -> Result<Self> {
         let mut judge = Self { repository, objects: BTreeMap::new(), backups: BTreeSet::new() };
-        let mut removed = BTreeSet::new();
+        let (mut removed, mut entries) = (BTreeSet::new(), BTreeMap::new());
         for place in storage.places() {
             // A place that cannot be read tells nothing; the plan will name it.
             let Ok(catalogue) = repository.catalogue_at(place.as_ref()).await else { continue };
             removed.extend(catalogue.removed().cloned());
-            for entry in catalogue.entries.iter().filter(|entry| entry.details.is_some()) {
-                judge.backups.insert(entry.id().clone());
-                let objects = std::iter::once(&entry.summary.manifest).chain(&entry.summary.objects);
-                judge.objects.extend(objects.map(|object| (object.key.clone(), object.clone())));
-            }
+            let open = catalogue.entries.into_iter().filter(|entry| entry.details.is_some());
+            entries.extend(open.map(|entry| (entry.id().clone(), entry.summary)));
         }
-        judge.backups.retain(|id| !removed.contains(id));
+        for (id, summary) in entries.into_iter().filter(|(id, _)| !removed.contains(id)) {
+            let objects = std::iter::once(summary.manifest).chain(summary.objects);
+            judge.objects.extend(objects.map(|object| (object.key.clone(), object)));
+            judge.backups.insert(id);
+        }
         Ok(judge)
     }
 
@@ -97,6 +105,7 @@ impl<'a> Judge<'a> {
                 Some(hash) => hash == object.hash,
                 None => hash_of(copy, key).await == Some(object.hash),
             },
+            None if key.is_under(WAL) => self.repository.is_authentic_wal(&copy.storage, key).await,
             None => match copy.storage.read(key, RECORD_LIMIT).await {
                 Ok(stored) => self.repository.is_authentic_record(key, stored),
                 Err(_) => false,
@@ -118,7 +127,8 @@ async fn hash_of(copy: &RepairCopy, key: &ObjectKey) -> Option<ContentHash> {
 impl RepairJudge for Judge<'_> {
     fn is_wanted(&self, key: &ObjectKey) -> bool {
         let advisory = key.is_under(LEASES);
-        !advisory && owner_of(key).is_none_or(|id| self.backups.contains(&id))
+        // A pack may outlive the backup that wrote it: others point into it.
+        !advisory && (self.objects.contains_key(key) || owner_of(key).is_none_or(|id| self.backups.contains(&id)))
     }
 
     async fn choose(&self, key: &ObjectKey, copies: &[RepairCopy]) -> Option<usize> {

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Result;
 use super::legacy::{LegacyOptions, LegacySource};
-use crate::postgres::{BackupSource as _, DatabaseDriver, RestoreOutcome};
+use crate::postgres::{BackupSource as _, DatabaseDriver, PostgresError, RestoreOutcome};
 use crate::progress::Progress;
 use crate::repository::{Catalogue, CatalogueEntry, Repository, RepositoryError};
 use crate::types::BackupId;
@@ -78,6 +78,10 @@ pub async fn restore(
     let catalogue = repository.catalogue().await?;
     let entry = select(&catalogue, &BackupSelector::Id(id.clone()))?;
     let manifest = repository.manifest(&entry.summary).await?;
+    if manifest.physical.is_some() {
+        let message = format!("{id} is a physical backup, the files of a whole cluster: it is restored into a folder");
+        return Err(PostgresError::InvalidOptions(message).into());
+    }
     let source = repository.dump_source(&manifest);
     let outcome = driver.restore(&source, &manifest.contents, progress).await?;
     let age = repository.environment().clock.now() - entry.summary.created;

@@ -1,18 +1,20 @@
 //! Proves a backup by restoring it into a throwaway server and comparing what came back.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use super::Result;
+use super::physical::{check_relations, start_restored};
 use crate::postgres::throwaway::{RunAs, ThrowawayOptions, ThrowawayServer};
 use crate::postgres::{
     CheckOutcome, ClientPrograms, ConnectionSettings, DatabaseDriver as _, LogicalDriver, PostgresError,
     RestoreOptions, StreamKind, compare_tables,
 };
-use crate::progress::{Phase, PhaseGuard, Progress};
-use crate::repository::{Manifest, Repository, Verdict, VerifyLevel};
+use crate::progress::{Phase, PhaseGuard, Progress, ProgressEvent};
+use crate::repository::{Manifest, PhysicalContents, Repository, Verdict, VerifyLevel};
 use crate::types::BackupId;
 
 /// How a restore is tested.
@@ -94,12 +96,14 @@ pub async fn restore_test(
     let catalogue = repository.catalogue().await?;
     let entry = super::select(&catalogue, &super::BackupSelector::Id(id.clone()))?;
     let manifest = repository.manifest(&entry.summary).await?;
-    let phase = PhaseGuard::start(progress, Phase::RestoreTest, id.as_str(), Some(entry.summary.plaintext_bytes));
-    let server = start_server(&manifest, options).await?;
-    let tested = test(repository, &manifest, &server, options, progress).await;
-    let stopped = server.stop().await;
-    let Tested { restore_seconds, findings } = tested?;
-    stopped?;
+    let total = entry.summary.plaintext_bytes;
+    let phase = PhaseGuard::start(progress, Phase::RestoreTest, id.as_str(), Some(total));
+    let counting = CountingProgress { progress, phase, left: AtomicU64::new(total) };
+    let throwaway = throwaway_options(&manifest, options).await?;
+    let Tested { restore_seconds, findings } = match &manifest.physical {
+        None => test_dump(repository, &manifest, throwaway, options, &counting).await?,
+        Some(physical) => test_cluster(repository, &manifest, physical, throwaway, options, &counting).await?,
+    };
     phase.finish();
     let now = repository.environment().clock.now();
     let seconds = started.elapsed().as_secs_f64();
@@ -109,18 +113,84 @@ pub async fn restore_test(
     Ok(verdict)
 }
 
+/// Passes on what the restore reports, and counts what it reads as the way of the whole test.
+struct CountingProgress<'a> {
+    progress: &'a dyn Progress,
+    phase: PhaseGuard<'a>,
+    /// Several jobs each read the head of the dump, which counts once.
+    left: AtomicU64,
+}
+
+impl Progress for CountingProgress<'_> {
+    fn report(&self, event: ProgressEvent<'_>) {
+        self.progress.report(event);
+        let ProgressEvent::Advanced { phase: Phase::Restore, bytes } = event else { return };
+        let before =
+            self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(bytes)));
+        let counted = before.unwrap_or(0).min(bytes);
+        if counted > 0 {
+            self.phase.advance(counted);
+        }
+    }
+}
+
 struct Tested {
     restore_seconds: Option<f64>,
     findings: Vec<String>,
 }
 
-async fn start_server(manifest: &Manifest, options: &RestoreTestOptions) -> Result<ThrowawayServer> {
+async fn throwaway_options(manifest: &Manifest, options: &RestoreTestOptions) -> Result<ThrowawayOptions> {
     let folder = server_programs(&options.programs, manifest.contents.server.major()).await?;
-    let mut throwaway = ThrowawayOptions::new(folder, &options.scratch);
-    if let Some(account) = options.run_as {
-        throwaway = throwaway.run_as(account);
+    let throwaway = ThrowawayOptions::new(folder, &options.scratch);
+    Ok(match options.run_as {
+        Some(account) => throwaway.run_as(account),
+        None => throwaway,
+    })
+}
+
+/// Restores a dump into a new cluster.
+async fn test_dump(
+    repository: &Repository,
+    manifest: &Manifest,
+    throwaway: ThrowawayOptions,
+    options: &RestoreTestOptions,
+    progress: &dyn Progress,
+) -> Result<Tested> {
+    let server = ThrowawayServer::start(throwaway).await?;
+    let tested = test(repository, manifest, &server, options, progress).await;
+    let stopped = server.stop().await;
+    let tested = tested?;
+    stopped?;
+    Ok(tested)
+}
+
+/// Restores a cluster's files, and starts a server on them.
+async fn test_cluster(
+    repository: &Repository,
+    manifest: &Manifest,
+    physical: &PhysicalContents,
+    throwaway: ThrowawayOptions,
+    options: &RestoreTestOptions,
+    progress: &dyn Progress,
+) -> Result<Tested> {
+    let started = Instant::now();
+    let server = match start_restored(repository, manifest, physical, throwaway, progress).await {
+        Ok(server) => server,
+        Err(super::Error::Postgres(error)) => return refused(error),
+        Err(error) => return Err(error),
+    };
+    let restore_seconds = Some(started.elapsed().as_secs_f64());
+    let settings = settings(&server);
+    let driver = LogicalDriver::new(settings.clone(), options.programs.clone());
+    let checked = check_relations(&settings, physical).await;
+    let mut findings = checked.as_ref().map_or_else(|_| Vec::new(), Clone::clone);
+    for check in &options.checks {
+        findings.extend(run_check(&driver, check).await);
     }
-    Ok(ThrowawayServer::start(throwaway).await?)
+    let stopped = server.stop().await;
+    checked?;
+    stopped?;
+    Ok(Tested { restore_seconds, findings })
 }
 
 /// Finds the server programs of exactly this major version: a newer server would prove something else.

@@ -59,11 +59,15 @@ impl Status {
 /// # Errors
 /// When the catalogue cannot be read.
 pub async fn status(repository: &Repository) -> Result<Status> {
-    let catalogue = repository.catalogue().await?;
+    Ok(status_of(repository, &repository.catalogue().await?))
+}
+
+/// Tells the state of a repository by its catalogue, which may be that of several places.
+pub fn status_of(repository: &Repository, catalogue: &Catalogue) -> Status {
     let now = repository.environment().clock.now();
     let proven = catalogue.latest_proven();
-    let newest_test = newest_restore_test(&catalogue);
-    Ok(Status {
+    let newest_test = newest_restore_test(catalogue);
+    Status {
         repository: repository.settings().id.clone(),
         location: repository.storage().location(),
         backups: catalogue.entries.len() as u64,
@@ -74,8 +78,8 @@ pub async fn status(repository: &Repository) -> Result<Status> {
         rto_seconds: newest_test.and_then(|(_, seconds)| seconds),
         restore_tested: newest_test.map(|(at, _)| at),
         failed: catalogue.entries.iter().filter(|entry| last_failed(entry)).map(|entry| entry.id().clone()).collect(),
-        problems: catalogue.problems,
-    })
+        problems: catalogue.problems.clone(),
+    }
 }
 
 fn backup_status(entry: &CatalogueEntry) -> BackupStatus {

@@ -7,10 +7,12 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 
 use super::{Error, ErrorKind, Result};
-use crate::container::{ContainerReader, ObjectIdentity, ObjectKind};
+use crate::container::ContainerReader;
 use crate::postgres::{CheckDepth, DatabaseDriver};
 use crate::progress::{Phase, PhaseGuard, Progress};
-use crate::repository::{CatalogueEntry, CatalogueProblem, Manifest, Repository, StoredObject, Verdict, VerifyLevel};
+use crate::repository::{
+    CatalogueEntry, CatalogueProblem, Manifest, Repository, StoredObject, Verdict, VerifyLevel, identity_of,
+};
 use crate::storage::StorageError;
 use crate::types::{BackupId, ContentHasher};
 
@@ -169,7 +171,7 @@ async fn check_backup(
             return Ok(());
         }
     };
-    let parts: Vec<StoredObject> = manifest.streams.iter().flat_map(|stream| stream.parts.clone()).collect();
+    let parts: Vec<StoredObject> = manifest.objects().cloned().collect();
     if parts != entry.summary.objects {
         findings.push("manifest and catalogue entry do not name the same objects".to_owned());
     }
@@ -186,7 +188,7 @@ async fn check_backup(
 
 async fn check_macs(repository: &Repository, part: &StoredObject, phase: &PhaseGuard<'_>) -> Result<Option<String>> {
     let stream = repository.storage().get(&part.key, None).await?;
-    let identity = ObjectIdentity::new(ObjectKind::Dump, part.key.as_str());
+    let identity = identity_of(&part.key);
     let pool = repository.environment().pool.clone();
     let reader = ContainerReader::open(stream, &identity, repository.keyring(), pool).await?;
     let summary = reader.check_seals_to_end().await?;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::BoxError;
+use super::physical::PhysicalError;
 
 /// A failure of a server, of a client program, or of what they were given.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +87,12 @@ pub enum PostgresError {
         /// What it holds.
         objects: u64,
     },
+    /// A folder that is to take a cluster holds something already.
+    #[error("{} is not empty, and a cluster is restored into an empty folder only: name another, or empty it", path.display())]
+    FolderNotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The target database does not exist.
     #[error("database {database} does not exist on {server}")]
     NoSuchDatabase {
@@ -103,6 +110,20 @@ pub enum PostgresError {
     /// A backup's contents are not what its manifest says.
     #[error("contents differ: {0}")]
     ContentsDiffer(String),
+    /// A cluster's files are not what they should be.
+    #[error("the cluster's files are damaged or unexpected: {0}")]
+    MalformedCluster(String),
+    /// WAL that a backup needs is not on the server any more.
+    #[error(
+        "WAL segment {name} was removed from the server before the backup could take it: raise wal_keep_size, or spare a replication slot"
+    )]
+    MissingWal {
+        /// The segment.
+        name: crate::types::WalSegmentName,
+    },
+    /// A data directory cannot be backed up, or a backup of one came to nothing.
+    #[error(transparent)]
+    Physical(#[from] PhysicalError),
     /// A throwaway server could not be made.
     #[error("cannot run a throwaway server: {0}")]
     Throwaway(String),
@@ -128,6 +149,10 @@ pub enum PostgresError {
 impl PostgresError {
     /// Returns whether the same call may succeed later without anything being changed by hand.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Connect { .. } | Self::Pipe { .. })
+        match self {
+            Self::Connect { .. } | Self::Pipe { .. } => true,
+            Self::Physical(error) => error.is_retryable(),
+            _ => false,
+        }
     }
 }

@@ -5,15 +5,19 @@ mod connection;
 mod contents;
 mod error;
 mod inspect;
+mod integrity;
 mod logical;
+pub mod physical;
 mod programs;
 mod quoting;
 pub mod throwaway;
+pub mod wal;
 
 pub use connection::{Client, ConnectionSettings, SslMode};
 pub use contents::{DatabaseGrant, DatabaseProperties, DatabaseSetting, Extension, compare_tables};
 pub use error::PostgresError;
 pub use inspect::{CheckOutcome, ServerInspector};
+pub(crate) use integrity::check_relations;
 pub use logical::{DatabaseSelection, DumpOptions, LogicalDriver, RestoreOptions, TableName};
 pub use programs::{ClientProgram, ClientPrograms};
 

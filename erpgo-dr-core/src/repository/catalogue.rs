@@ -20,6 +20,8 @@ use crate::types::{BackupId, ContentHash, ObjectKey};
 
 /// Small reads that are under way at once.
 const CONCURRENCY: usize = 16;
+/// The kind of backups that are made of a cluster's files.
+pub(crate) const PHYSICAL: &str = "physical";
 pub(super) const EXPIRED_DOMAIN: &str = "expired";
 
 /// A backup as the catalogue knows it.
@@ -62,8 +64,10 @@ impl CatalogueEntry {
 
     /// Returns what a retention policy may know of it.
     pub fn candidate(&self) -> RetentionCandidate {
-        let group =
-            self.details.as_ref().map_or_else(String::new, |d| format!("{:?} {}", d.scope, d.databases.join(" ")));
+        let group = self.details.as_ref().map_or_else(String::new, |details| match details.system_identifier {
+            Some(cluster) if self.summary.kind == PHYSICAL => format!("{PHYSICAL} {cluster}"),
+            _ => format!("{:?} {}", details.scope, details.databases.join(" ")),
+        });
         let mut candidate = RetentionCandidate::new(self.id().clone(), self.summary.created, group);
         candidate.verified = self.proven().map(|(_, at)| at);
         candidate.held = self.hold.is_some();

@@ -3,7 +3,7 @@
 use crate::container::ContainerError;
 use crate::crypto::CryptoError;
 use crate::storage::StorageError;
-use crate::types::{BackupId, EpochId};
+use crate::types::{BackupId, EpochId, ObjectKey, WalFileName};
 
 /// A failure of the catalogue, the keys or the leases.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +117,48 @@ pub enum RepositoryError {
         id: BackupId,
         /// Why.
         reason: String,
+    },
+    /// A file of this name is archived, and it is another one.
+    #[error(
+        "{key} is archived already with other contents: find out which server wrote each before the other is archived under another name or place"
+    )]
+    WalConflict {
+        /// The archived object.
+        key: ObjectKey,
+    },
+    /// The archived file cannot be compared with one that was pushed again.
+    #[error("{key} is archived, but damaged, so that nothing can be compared with it")]
+    WalDamaged {
+        /// The archived object.
+        key: ObjectKey,
+        /// What is wrong with it.
+        #[source]
+        source: Box<ContainerError>,
+    },
+    /// A file that is to be archived could not be read to its end.
+    #[error("the file for {key} cannot be read")]
+    WalUnreadable {
+        /// What it would have become.
+        key: ObjectKey,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Nothing says of which cluster a file is.
+    #[error("cannot tell of which cluster {name} is: {reason}")]
+    WalSystemUnknown {
+        /// The file.
+        name: WalFileName,
+        /// What was looked at.
+        reason: String,
+    },
+    /// The archive holds nothing at all of a cluster, which is no word about one of its files.
+    #[error("the archive at {location} holds nothing of the cluster with system identifier {system_identifier}")]
+    NoWalOfSystem {
+        /// The place.
+        location: String,
+        /// The cluster.
+        system_identifier: u64,
     },
     /// A sealed object.
     #[error(transparent)]

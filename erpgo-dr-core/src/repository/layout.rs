@@ -1,11 +1,16 @@
 //! Where everything lies: the one place that spells object keys.
 
-use crate::types::{BackupId, EpochId, ObjectKey};
+use crate::container::{ObjectIdentity, ObjectKind};
+use crate::types::{BackupId, EpochId, ObjectKey, WalFileName};
 
 /// The folder of catalogue entries and manifests.
 pub(crate) const BACKUPS: &str = "backups";
 /// The folder of logical dump streams.
 pub(crate) const DUMPS: &str = "dumps";
+/// The folder of the packs of physical backups.
+pub(crate) const PACKS: &str = "packs";
+/// The folder of the archive of the write-ahead log.
+pub(crate) const WAL: &str = "wal";
 /// The folder of epochs and their slots.
 pub(crate) const KEYS: &str = "keys";
 /// The folder of leases.
@@ -41,6 +46,33 @@ pub(crate) fn manifest(id: &BackupId) -> ObjectKey {
 /// `dumps/<id>/<stream>-<part>`
 pub(crate) fn dump_part(id: &BackupId, stream: u32, part: u32) -> ObjectKey {
     key(format!("{DUMPS}/{id}/{stream:04}-{part:04}"))
+}
+
+/// `backups/<id>/files`: the map of a physical backup.
+pub(crate) fn file_map(id: &BackupId) -> ObjectKey {
+    key(format!("{BACKUPS}/{id}/files"))
+}
+
+/// `packs/<id>/<number>`, of the backup that wrote it; others may point into it.
+pub(crate) fn pack(id: &BackupId, number: u32) -> ObjectKey {
+    key(format!("{PACKS}/{id}/{number:06}"))
+}
+
+/// `wal/<system identifier>`: what is archived of a cluster.
+pub(crate) fn wal_system(system_identifier: u64) -> String {
+    format!("{WAL}/{system_identifier}")
+}
+
+/// `wal/<system identifier>/<timeline>/<file>`
+pub(crate) fn wal_file(system_identifier: u64, name: WalFileName) -> ObjectKey {
+    key(format!("{}/{:08X}/{name}", wal_system(system_identifier), name.timeline().get()))
+}
+
+/// Returns the cluster and the file that an object of the archive is; `None` for any other key.
+pub(crate) fn parse_wal_file(object: &ObjectKey) -> Option<(u64, WalFileName)> {
+    let mut parts = object.as_str().strip_prefix(WAL)?.strip_prefix('/')?.split('/');
+    let found = (parts.next()?.parse().ok()?, parts.nth(1)?.parse().ok()?);
+    (wal_file(found.0, found.1) == *object).then_some(found)
 }
 
 /// `keys/<epoch>/epoch.json`
@@ -90,9 +122,19 @@ pub(crate) fn record_domain(key: &ObjectKey) -> Option<&'static str> {
     }
 }
 
+/// Returns what an object of a backup says that it is.
+pub(crate) fn identity_of(key: &ObjectKey) -> ObjectIdentity {
+    let kind = match () {
+        () if key.is_under(PACKS) => ObjectKind::Pack,
+        () if key.is_under(BACKUPS) => ObjectKind::Manifest,
+        () => ObjectKind::Dump,
+    };
+    ObjectIdentity::new(kind, key.as_str())
+}
+
 /// Returns the backup that an object belongs to, wherever it lies.
 pub(crate) fn owner_of(key: &ObjectKey) -> Option<BackupId> {
-    [BACKUPS, DUMPS, VERDICTS, HOLDS].into_iter().find_map(|root| backup_of(root, key))
+    [BACKUPS, DUMPS, PACKS, VERDICTS, HOLDS].into_iter().find_map(|root| backup_of(root, key))
 }
 
 /// Returns the backup whose folder under `root` an object lies in.

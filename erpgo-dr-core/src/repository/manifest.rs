@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::physical::PhysicalContents;
 use crate::postgres::{BackupContents, StreamInfo};
 use crate::types::{BackupId, ContentHash, ObjectKey};
 
@@ -17,7 +18,7 @@ pub struct Manifest {
     pub format: u32,
     /// The backup.
     pub id: BackupId,
-    /// How it was made: `logical`, or `import` for a file of other tools.
+    /// How it was made: `logical`, `physical`, or `import` for a file of other tools.
     pub kind: String,
     /// When it began.
     pub created: DateTime<Utc>,
@@ -27,9 +28,28 @@ pub struct Manifest {
     pub contents: BackupContents,
     /// Its streams, by number.
     pub streams: Vec<StoredStream>,
+    /// The files of a physical backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub physical: Option<PhysicalContents>,
     /// Where an imported file came from, and what its layers were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<ImportOrigin>,
+}
+
+impl Manifest {
+    /// Returns the names of the databases in it.
+    pub fn databases(&self) -> Vec<String> {
+        match &self.physical {
+            Some(physical) => physical.databases.clone(),
+            None => self.contents.databases.iter().map(|found| found.database.clone()).collect(),
+        }
+    }
+
+    /// Returns the objects that the backup needs beside the manifest, as its catalogue entry lists them.
+    pub fn objects(&self) -> impl Iterator<Item = &StoredObject> {
+        let parts = self.streams.iter().flat_map(|stream| &stream.parts);
+        parts.chain(self.physical.iter().flat_map(PhysicalContents::objects))
+    }
 }
 
 /// Where an adopted file came from.

@@ -13,6 +13,8 @@ mod keyring;
 mod layout;
 mod lease;
 mod manifest;
+mod packs;
+mod physical;
 mod record;
 mod run;
 mod settings;
@@ -20,6 +22,7 @@ mod slots;
 mod summary;
 mod sweep;
 mod verdict;
+mod wal;
 
 pub use catalogue::{Catalogue, CatalogueEntry, CatalogueProblem};
 pub use cleanup::Cleanups;
@@ -28,14 +31,20 @@ pub use error::RepositoryError;
 pub use keyring::Keyring;
 pub use lease::LEASE_TTL;
 pub use manifest::{ImportOrigin, MANIFEST_FORMAT, Manifest, StoredObject, StoredStream};
+pub use physical::{DamagedPage, Extent, FileKind, FileRecord, PhysicalContents, Tablespace};
 pub use settings::{InitOptions, REPOSITORY_FORMAT, RepositorySettings};
 pub use summary::{PreviousEntry, Summary, SummaryDetails};
 pub use verdict::{Hold, Verdict, VerifyLevel};
+pub use wal::{SegmentGap, SegmentRange, WalObject, segment_ranges};
 
+pub(crate) use catalogue::PHYSICAL;
 pub(crate) use dump::{DumpSink, DumpSource};
-pub(crate) use layout::{LEASES, owner_of};
+pub(crate) use layout::{BACKUPS, DUMPS, HOLDS, VERDICTS, summary as summary_key};
+pub(crate) use layout::{LEASES, WAL, identity_of, owner_of};
+pub(crate) use physical::{FileMapReader, FileMapWriter, OpenPackReader, PackReader, PackWriter, push_extent};
 pub(crate) use run::{BackupRun, Finished};
 pub(crate) use sweep::Leftovers;
+pub(crate) use wal::{WAL_IN_MEMORY, WalContent, WalOutcome, WalSource};
 
 use std::sync::Arc;
 
@@ -222,6 +231,17 @@ impl Repository {
             return Err(RepositoryError::UnsupportedFormat { format: manifest.format });
         }
         Ok(manifest)
+    }
+
+    /// Reads the map of a physical backup's files.
+    pub(crate) async fn file_map(&self, id: &BackupId) -> Result<FileMapReader, RepositoryError> {
+        FileMapReader::open(self.storage.as_ref(), self.environment.pool.clone(), &self.keyring, id).await
+    }
+
+    /// Opens the packs that a physical backup points into.
+    pub(crate) fn pack_reader(&self, contents: &PhysicalContents) -> PackReader {
+        let keys = Arc::new(self.keyring.clone());
+        PackReader::new(Arc::clone(&self.storage), self.environment.pool.clone(), keys, contents.packs.clone())
     }
 
     /// Opens the streams of a backup for reading.

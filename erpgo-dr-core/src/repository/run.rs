@@ -6,8 +6,9 @@ use chrono::{DateTime, Utc};
 
 use super::lease::Lease;
 use super::manifest::{MANIFEST_FORMAT, Manifest, StoredObject, StoredStream};
+use super::physical::{FileMapWriter, PackOptions, PackWriter, PhysicalContents};
 use super::summary::{Summary, SummaryDetails, seal_details};
-use super::{DumpSink, Repository, RepositoryError, catalogue, dump, layout, manifest_identity, sweep};
+use super::{DumpSink, Repository, RepositoryError, catalogue, dump, layout, manifest_identity, packs, sweep};
 use crate::codec::Codec;
 use crate::container::{SealingKey, seal_bytes};
 use crate::postgres::BackupContents;
@@ -16,6 +17,9 @@ use crate::types::{BackupId, ContentHash};
 
 /// The purpose of the lease that a running backup holds.
 pub(super) const PURPOSE: &str = "backup";
+
+/// Plaintext bytes of a frame in packs: what is read to get at one page.
+const PACK_FRAME: usize = 256 << 10;
 
 /// A backup that has begun and does not exist yet.
 #[derive(Debug)]
@@ -37,6 +41,7 @@ pub(crate) struct Finished {
     pub(crate) streams: Vec<StoredStream>,
     pub(crate) label: Option<String>,
     pub(crate) origin: Option<super::ImportOrigin>,
+    pub(crate) physical: Option<PhysicalContents>,
 }
 
 impl<'a> BackupRun<'a> {
@@ -55,6 +60,11 @@ impl<'a> BackupRun<'a> {
         Ok(Self { repository, key, id, created, codec, lease: Some(lease) })
     }
 
+    /// Returns the identifier of the backup.
+    pub(crate) fn id(&self) -> &BackupId {
+        &self.id
+    }
+
     /// Returns the sink that seals this backup's streams.
     pub(crate) fn sink(&self, class: Option<StorageClass>) -> DumpSink {
         let settings = &self.repository.settings;
@@ -65,6 +75,22 @@ impl<'a> BackupRun<'a> {
         };
         let storage = Arc::clone(&self.repository.storage);
         DumpSink::new(storage, self.repository.environment.pool.clone(), self.key.clone(), self.id.clone(), options)
+    }
+
+    /// Returns a writer for the packs of this backup.
+    pub(crate) fn pack_writer(&self, class: Option<StorageClass>) -> PackWriter {
+        let mut container = self.repository.settings.container_options(self.codec);
+        container.frame_len = container.frame_len.min(PACK_FRAME);
+        let options = PackOptions { container, put: PutOptions::default().with_storage_class(class) };
+        let (storage, pool) = (Arc::clone(&self.repository.storage), self.repository.environment.pool.clone());
+        PackWriter::new(storage, pool, self.key.clone(), options, self.id.clone(), 0)
+    }
+
+    /// Begins the map of this backup's files.
+    pub(crate) async fn file_map(&self) -> Result<FileMapWriter, RepositoryError> {
+        let options = self.repository.settings.container_options(None);
+        let pool = self.repository.environment.pool.clone();
+        FileMapWriter::begin(self.repository.storage.as_ref(), pool, &self.key, &options, &self.id).await
     }
 
     /// Writes the manifest and then the catalogue entry, with whose creation the backup exists.
@@ -81,6 +107,7 @@ impl<'a> BackupRun<'a> {
             contents: finished.contents,
             streams: finished.streams,
             origin: finished.origin,
+            physical: finished.physical,
         };
         let stored_manifest = self.store_manifest(&manifest).await?;
         let summary = self.summarize(&manifest, stored_manifest, finished.label).await?;
@@ -119,11 +146,11 @@ impl<'a> BackupRun<'a> {
         stored_manifest: StoredObject,
         label: Option<String>,
     ) -> Result<Summary, RepositoryError> {
-        let objects: Vec<StoredObject> = manifest.streams.iter().flat_map(|stream| stream.parts.clone()).collect();
+        let objects: Vec<StoredObject> = manifest.objects().cloned().collect();
         let server = &manifest.contents.server;
         let details = SummaryDetails {
             scope: manifest.contents.scope,
-            databases: manifest.contents.databases.iter().map(|found| found.database.clone()).collect(),
+            databases: manifest.databases(),
             server_version: server.version.clone(),
             server_major: server.major(),
             system_identifier: server.system_identifier,
@@ -155,7 +182,11 @@ impl Drop for BackupRun<'_> {
 }
 
 async fn clean_up(storage: Arc<dyn Storage>, id: BackupId, lease: Lease) {
-    if let Err(error) = sweep::remove_leftovers(storage.as_ref(), &id).await {
+    let removed = async {
+        sweep::remove_leftovers(storage.as_ref(), &id).await?;
+        packs::remove_of_run(storage.as_ref(), &id).await
+    };
+    if let Err(error) = removed.await {
         tracing::warn!(backup = %id, %error, "could not remove what a failed backup left; prune will");
     }
     release(lease, &id).await;

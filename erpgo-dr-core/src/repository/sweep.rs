@@ -9,7 +9,7 @@ use super::catalogue::{Catalogue, CatalogueEntry, EXPIRED_DOMAIN, ExpiredEntry};
 use super::lease::{self, Lease, OperationLease};
 use super::summary::{DOMAIN, Entry};
 use super::verdict::{HOLD_DOMAIN, Hold, VERDICT_DOMAIN, Verdict};
-use super::{Repository, RepositoryError, layout, record, run};
+use super::{Repository, RepositoryError, layout, packs, record, run};
 use crate::storage::{ObjectMeta, PutOptions, Storage, StorageError, StorageExt as _};
 use crate::types::{BackupId, ObjectKey};
 
@@ -47,10 +47,12 @@ impl Repository {
     ) -> Result<Leftovers, RepositoryError> {
         // Objects first, leases after: a run that begins in between is seen with its lease.
         let mut runs: BTreeMap<BackupId, Vec<ObjectMeta>> = BTreeMap::new();
-        for root in [layout::BACKUPS, layout::DUMPS] {
+        let shared = packs::referenced(catalogue);
+        for root in [layout::BACKUPS, layout::DUMPS, layout::PACKS] {
             let mut objects = self.storage.list(root);
             while let Some(meta) = objects.try_next().await? {
-                if let Some(id) = layout::backup_of(root, &meta.key) {
+                let id = layout::backup_of(root, &meta.key).filter(|_| !shared.contains(&meta.key));
+                if let Some(id) = id {
                     runs.entry(id).or_default().push(meta);
                 }
             }
@@ -87,7 +89,7 @@ impl Repository {
         exists
     }
 
-    async fn live_runs(&self) -> Result<BTreeSet<BackupId>, RepositoryError> {
+    pub(super) async fn live_runs(&self) -> Result<BTreeSet<BackupId>, RepositoryError> {
         let leases = lease::live_leases(self.storage.as_ref(), run::PURPOSE).await?;
         let holder = |meta: ObjectMeta| meta.key.file_name().split_once('-')?.1.parse().ok();
         Ok(leases.into_iter().filter_map(holder).collect())
@@ -238,7 +240,8 @@ impl Repository {
     }
 }
 
-/// Removes the objects of a run but for what lies in the place of its catalogue entry.
+/// Removes the objects of a run but for what lies in the place of its catalogue entry, and for its packs, into which other
+/// backups may point.
 pub(super) async fn remove_leftovers(storage: &dyn Storage, id: &BackupId) -> Result<(), RepositoryError> {
     let keep = layout::summary(id);
     for folder in [format!("{}/{id}", layout::DUMPS), format!("{}/{id}", layout::BACKUPS)] {

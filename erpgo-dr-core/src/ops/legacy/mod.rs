@@ -18,16 +18,39 @@ mod tests;
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::path::Path;
 
 use secrecy::SecretString;
 
 use crate::crypto::openssl_enc::OpensslKdf;
+use crate::postgres::BackupContents;
 
 pub use error::LegacyError;
 pub use file_name::{LegacyFileName, LegacyPeriod, LegacyScope};
 pub use reader::LegacyReader;
 pub use sniff::{Sniffed, sniff};
 pub(crate) use source::LegacySource;
+
+/// Reads the dump in a file to its end, whatever layers are around it, and tells what is in it.
+///
+/// Rows are counted only in an archive that pg_dump did not compress itself.
+///
+/// # Errors
+/// [`LegacyError`] for what cannot be read, is not whole, or is no archive of `pg_restore`.
+pub async fn examine(path: &Path, options: &LegacyOptions) -> super::Result<ExaminedFile> {
+    let source = LegacySource::examine(path, options).await?;
+    Ok(ExaminedFile { contents: source.contents().clone(), rows_counted: source.is_fingerprinted() })
+}
+
+/// A file whose dump was read to its end and found whole.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ExaminedFile {
+    /// What is in it, as the manifest of a backup has it: one database.
+    pub contents: BackupContents,
+    /// Whether the rows of its tables were counted.
+    pub rows_counted: bool,
+}
 
 /// What is needed to read a file.
 #[derive(Debug, Clone, Default)]

@@ -12,7 +12,7 @@ use super::super::{
 };
 use super::options::DatabaseSelection;
 use super::snapshot::Snapshot;
-use super::{LogicalDriver, properties, pump};
+use super::{LogicalDriver, estimate, properties, pump};
 use crate::progress::{NoProgress, Phase, PhaseGuard, Progress};
 
 /// Both make the text of values the same on every server, so that fingerprints can be compared.
@@ -125,7 +125,11 @@ async fn dump_database(
     let settings = driver.settings.clone().database(database);
     let snapshot = Snapshot::take(&settings, server, driver.dump.deferrable).await?;
     let properties = properties::read(snapshot.client(), server.major()).await?;
-    let guard = PhaseGuard::start(progress, Phase::Backup, database, Some(properties.size));
+    let estimate = match driver.dump.is_whole() {
+        true => estimate::dump_bytes(snapshot.client()).await,
+        false => None,
+    };
+    let guard = PhaseGuard::start(progress, Phase::Backup, database, estimate);
     let running =
         pg_dump(driver, program, &settings, snapshot.id()).arguments(scope(driver.dump.scope)).spawn(false)?;
     let kind = StreamKind::Database { database: database.to_owned() };

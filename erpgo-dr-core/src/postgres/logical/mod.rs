@@ -7,6 +7,7 @@
 
 mod check;
 mod dump;
+mod estimate;
 mod options;
 mod properties;
 mod pump;

@@ -126,6 +126,11 @@ impl DumpOptions {
         !self.include_tables.is_empty() || !self.include_schemas.is_empty()
     }
 
+    /// Returns whether all data of a database is taken.
+    pub(super) fn is_whole(&self) -> bool {
+        self.scope != Scope::Schema && self.filter_arguments().is_empty()
+    }
+
     /// Returns pg_dump's arguments for the filters.
     pub(super) fn filter_arguments(&self) -> Vec<String> {
         let filters = [
@@ -181,6 +186,7 @@ pub struct RestoreOptions {
     pub(super) no_privileges: bool,
     pub(super) no_tablespaces: bool,
     pub(super) restore_globals: bool,
+    pub(super) overwrite_globals: bool,
     pub(super) jobs: usize,
     pub(super) tables: Vec<TableName>,
     pub(super) schemas: Vec<String>,
@@ -211,6 +217,7 @@ impl RestoreOptions {
             no_privileges: false,
             no_tablespaces: false,
             restore_globals: false,
+            overwrite_globals: false,
             jobs: 1,
             tables: Vec::new(),
             schemas: Vec::new(),
@@ -284,10 +291,17 @@ impl RestoreOptions {
         self
     }
 
-    /// Sets whether roles and tablespaces are restored first. Those that exist get the backup's attributes,
-    /// except for the role that restores.
+    /// Sets whether roles and tablespaces are restored first. Those that exist stay as they are, unless
+    /// [`overwrite_globals`](Self::overwrite_globals) says otherwise.
     pub fn restore_globals(mut self, restore: bool) -> Self {
         self.restore_globals = restore;
+        self
+    }
+
+    /// Sets whether roles and tablespaces that exist take on what the backup says of them: attributes, passwords, settings and
+    /// memberships. The role that restores never does: with another password or fewer rights it could not go on.
+    pub fn overwrite_globals(mut self, overwrite: bool) -> Self {
+        self.overwrite_globals = overwrite;
         self
     }
 

@@ -9,10 +9,12 @@
 mod folder;
 mod options;
 mod process;
+mod restored;
 mod server;
 
 pub use folder::{SweepReport, sweep};
 pub use options::{RunAs, ThrowawayOptions};
+pub use restored::ThrowawayFolder;
 pub use server::{ThrowawayConnection, ThrowawayServer};
 
 use super::PostgresError;

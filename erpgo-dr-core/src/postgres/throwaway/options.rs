@@ -124,6 +124,16 @@ impl RunAs {
         Self { uid, gid }
     }
 
+    /// Returns the number of the account.
+    pub fn uid(self) -> u32 {
+        self.uid
+    }
+
+    /// Returns the number of its group.
+    pub fn gid(self) -> u32 {
+        self.gid
+    }
+
     /// Looks `name` up in `/etc/passwd`. Accounts of a directory service are not there: use [`RunAs::new`].
     ///
     /// # Errors

@@ -18,7 +18,7 @@ use super::process::Process;
 use super::{PostgresError, blocking, file_error};
 
 /// The port in the socket's name when the server does not listen on TCP.
-const SOCKET_PORT: u16 = 5432;
+pub(super) const SOCKET_PORT: u16 = 5432;
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 /// A free port may be taken by somebody else before the server binds to it.
@@ -31,9 +31,9 @@ const PORT_ATTEMPTS: usize = 5;
 #[derive(Debug)]
 pub struct ThrowawayServer {
     // Dropped in this order: the process must be gone before its folder is.
-    process: Process,
-    connection: ThrowawayConnection,
-    folder: RunFolder,
+    pub(super) process: Process,
+    pub(super) connection: ThrowawayConnection,
+    pub(super) folder: RunFolder,
 }
 
 /// How to reach a throwaway server.
@@ -128,7 +128,7 @@ async fn shut_down(process: &mut Process) -> Result<(), PostgresError> {
 }
 
 /// `initdb` itself refuses names with these characters, but only at its end.
-fn check_superuser(name: &str) -> Result<(), PostgresError> {
+pub(super) fn check_superuser(name: &str) -> Result<(), PostgresError> {
     let unfit = |c: char| c.is_control() || matches!(c, '"' | '\'' | '$' | '\\');
     if name.is_empty() || name.len() > 63 || name.contains(unfit) || name.starts_with("pg_") {
         return Err(PostgresError::InvalidOptions(format!("{name:?} cannot name a superuser")));
@@ -198,7 +198,7 @@ async fn initialize(
 }
 
 /// The socket lies in a folder of mode 0700, and asks nobody who gets there.
-fn access_rules(tcp: bool) -> &'static str {
+pub(super) fn access_rules(tcp: bool) -> &'static str {
     if tcp { "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n" } else { "local all all trust\n" }
 }
 
@@ -225,7 +225,7 @@ async fn launch(
 }
 
 /// What keeps the server private, besides its addresses: nothing is loaded, archived or logged elsewhere.
-const PRIVATE: [(&str, &str); 9] = [
+pub(super) const PRIVATE: [(&str, &str); 9] = [
     ("archive_mode", "off"),
     ("local_preload_libraries", ""),
     ("log_destination", "stderr"),
@@ -238,7 +238,7 @@ const PRIVATE: [(&str, &str); 9] = [
 ];
 const ADDRESSES: [&str; 3] = ["listen_addresses", "port", "unix_socket_directories"];
 
-fn check_settings(settings: &BTreeMap<String, String>) -> Result<(), PostgresError> {
+pub(super) fn check_settings(settings: &BTreeMap<String, String>) -> Result<(), PostgresError> {
     for (name, value) in settings {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
         if name.is_empty() || !name.chars().all(plain) || value.contains(['\n', '\r', '\0']) {
@@ -253,7 +253,10 @@ fn check_settings(settings: &BTreeMap<String, String>) -> Result<(), PostgresErr
 }
 
 /// Writes the parameters as lines of a configuration file.
-fn server_settings(options: &ThrowawayOptions, connection: &ThrowawayConnection) -> Result<String, PostgresError> {
+pub(super) fn server_settings(
+    options: &ThrowawayOptions,
+    connection: &ThrowawayConnection,
+) -> Result<String, PostgresError> {
     let socket_folder = path_text(&connection.socket_folder)?;
     let mut text = String::new();
     for (name, value) in &options.settings {
@@ -292,7 +295,7 @@ fn include_settings(data: &Path, settings: &Path) -> Result<(), PostgresError> {
     file.write_all(line.as_bytes()).map_err(file_error(&path, "write"))
 }
 
-fn write_private(path: &Path, text: &str, account: Option<RunAs>) -> Result<(), PostgresError> {
+pub(super) fn write_private(path: &Path, text: &str, account: Option<RunAs>) -> Result<(), PostgresError> {
     let mut open = File::options();
     open.write(true).create(true).truncate(true).mode(0o600);
     let mut file = open.open(path).map_err(file_error(path, "create"))?;
@@ -305,7 +308,7 @@ fn write_private(path: &Path, text: &str, account: Option<RunAs>) -> Result<(), 
     }
 }
 
-async fn wait_until_ready(
+pub(super) async fn wait_until_ready(
     process: &mut Process,
     connection: &ThrowawayConnection,
     timeout: Duration,
@@ -315,7 +318,7 @@ async fn wait_until_ready(
         .host_path(&connection.socket_folder)
         .port(connection.port)
         .user(&connection.user)
-        .dbname("postgres")
+        .dbname("template1")
         .connect_timeout(Duration::from_secs(5));
     let deadline = Instant::now() + timeout;
     loop {

@@ -4,6 +4,7 @@ use futures::StreamExt;
 use tokio_postgres::error::SqlState;
 
 use super::super::super::{PostgresError, StreamKind, quoting};
+use super::existing::Existing;
 use super::{Restore, statements};
 use crate::progress::PhaseGuard;
 
@@ -11,15 +12,19 @@ use crate::progress::PhaseGuard;
 const LIMIT: usize = 256 << 20;
 
 impl Restore<'_> {
-    /// Runs the statements of the backup's globals. What exists already is kept and takes on the attributes.
-    ///
-    /// The role that restores stays as it is: with another password or fewer rights it could not go on.
+    /// Runs the statements of the backup's globals. What exists already stays as it is, or takes on the backup's attributes
+    /// where the options say so.
     pub(super) async fn globals(&mut self, guard: &PhaseGuard<'_>) -> Result<(), PostgresError> {
         let sql = self.read_globals(guard).await?;
         let own = self.own_role().await?;
+        let existing = match self.driver.restore.overwrite_globals {
+            true => Existing::default(),
+            false => self.existing().await?,
+        };
         for statement in statements::split(&sql) {
-            let skipped =
-                alters_role(statement, &own) || (self.driver.restore.no_tablespaces && concerns_tablespace(statement));
+            let skipped = alters_role(statement, &own)
+                || existing.is_changed_by(statement)
+                || (self.driver.restore.no_tablespaces && concerns_tablespace(statement));
             if !skipped {
                 self.run_global(statement).await?;
             }
@@ -51,6 +56,16 @@ impl Restore<'_> {
     async fn own_role(&self) -> Result<String, PostgresError> {
         let row = self.session.query_one("SELECT current_user::text", &[]).await;
         Ok(row.map_err(self.session.query_error("ask for the own role"))?.get(0))
+    }
+
+    async fn existing(&self) -> Result<Existing, PostgresError> {
+        let sql = "SELECT true, rolname::text FROM pg_catalog.pg_roles
+            UNION ALL SELECT false, spcname::text FROM pg_catalog.pg_tablespace";
+        let rows =
+            self.session.query(sql, &[]).await.map_err(self.session.query_error("list roles and tablespaces"))?;
+        let (roles, tablespaces) = rows.iter().partition::<Vec<_>, _>(|row| row.get(0));
+        let names = |rows: Vec<&tokio_postgres::Row>| rows.iter().map(|row| row.get(1)).collect();
+        Ok(Existing { roles: names(roles), tablespaces: names(tablespaces) })
     }
 
     async fn run_global(&mut self, statement: &str) -> Result<(), PostgresError> {

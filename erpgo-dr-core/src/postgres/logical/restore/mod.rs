@@ -6,6 +6,7 @@
 //! by their ranges; and one with as many jobs builds indexes and constraints. No plaintext reaches a disk.
 
 mod clean;
+mod existing;
 mod globals;
 mod load;
 mod memory_file;

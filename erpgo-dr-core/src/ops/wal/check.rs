@@ -1,0 +1,263 @@
+//! What is archived of the write-ahead log, what is missing, and how far behind the server the archive is.
+
+mod findings;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use futures::StreamExt as _;
+use serde::Serialize;
+
+use crate::ops::Result;
+use crate::ops::verify::chain;
+use crate::postgres::ConnectionSettings;
+use crate::postgres::wal::{ArchivingStatus, SegmentHeader, TimelineHistory, archiving_status};
+use crate::repository::{Repository, SegmentGap, SegmentRange, WalObject, segment_ranges};
+use crate::types::{Lsn, TimelineId, WalFileName, WalSegmentName, WalSegmentSize};
+
+/// History files are small.
+const HISTORY_LIMIT: u64 = 1 << 20;
+
+/// Files that are read at once when all are.
+const AT_ONCE: usize = 4;
+
+/// What is looked at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WalCheckOptions {
+    /// Only this cluster.
+    pub system_identifier: Option<u64>,
+    /// Whether every MAC of every file is checked.
+    pub verify: bool,
+}
+
+impl WalCheckOptions {
+    /// Looks at one cluster only.
+    pub fn with_system_identifier(mut self, identifier: Option<u64>) -> Self {
+        self.system_identifier = identifier;
+        self
+    }
+
+    /// Sets whether every MAC of every file is checked.
+    pub fn with_verify(mut self, verify: bool) -> Self {
+        self.verify = verify;
+        self
+    }
+}
+
+/// What is archived of a timeline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct WalTimelineReport {
+    /// The timeline.
+    pub timeline: TimelineId,
+    /// The timeline that it began from, by its history file.
+    pub parent: Option<TimelineId>,
+    /// Where it began.
+    pub began: Option<Lsn>,
+    /// Segments that follow one another.
+    pub ranges: Vec<SegmentRange>,
+    /// Segments that are missing between, before or behind them.
+    pub gaps: Vec<SegmentGap>,
+    /// The newest segment.
+    pub newest: Option<WalSegmentName>,
+    /// When it was archived.
+    pub newest_archived: Option<DateTime<Utc>>,
+    /// How many segments there are.
+    pub segments: u64,
+    /// Bytes that everything of the timeline takes up.
+    pub stored_bytes: u64,
+    /// Files that are no segments: histories, partial segments, notes on base backups.
+    pub other_files: Vec<WalFileName>,
+}
+
+/// What is archived of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct WalClusterReport {
+    /// The cluster.
+    pub system_identifier: u64,
+    /// The size of its segments, in bytes; `None` while no segment is archived.
+    pub segment_bytes: Option<u64>,
+    /// Its timelines.
+    pub timelines: Vec<WalTimelineReport>,
+}
+
+/// What a check of the archive found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct WalCheckReport {
+    /// What is archived.
+    pub clusters: Vec<WalClusterReport>,
+    /// What the server says; `None` when none was asked.
+    pub server: Option<ArchivingStatus>,
+    /// Bytes of the log that the server has written and that are not archived.
+    pub lag_bytes: Option<u64>,
+    /// Files whose MACs were checked.
+    pub verified: u64,
+    /// What is wrong, in words. Empty: all is well.
+    pub findings: Vec<String>,
+}
+
+impl WalCheckReport {
+    /// Returns whether nothing was wrong.
+    pub fn is_healthy(&self) -> bool {
+        self.findings.is_empty()
+    }
+}
+
+/// Lists what is archived, by cluster and timeline. Reads the header of one segment of each cluster, and all histories.
+///
+/// # Errors
+/// When the archive cannot be listed, or what it needs to read cannot be trusted.
+pub async fn wal_list(repository: &Repository, system_identifier: Option<u64>) -> Result<Vec<WalClusterReport>> {
+    let objects = repository.wal_objects(system_identifier).await?;
+    let mut reports = Vec::new();
+    for cluster in objects.chunk_by(|one, next| one.system_identifier == next.system_identifier) {
+        reports.push(cluster_report(repository, cluster).await?);
+    }
+    Ok(reports)
+}
+
+/// Looks for gaps in the archive, and asks the server, if one is given, whether it archives and how far it is ahead.
+///
+/// What is wrong is a finding in the report; what hinders the work is an error.
+///
+/// # Errors
+/// As [`wal_list`], and [`PostgresError`](crate::postgres::PostgresError) of the server.
+pub async fn wal_check(
+    repository: &Repository,
+    server: Option<&ConnectionSettings>,
+    options: &WalCheckOptions,
+) -> Result<WalCheckReport> {
+    let server = match server {
+        Some(settings) => Some(archiving_status(settings).await?),
+        None => None,
+    };
+    // The server first: what it says that it archived must be in a list that is made later.
+    let system = options.system_identifier.or_else(|| server.as_ref()?.system_identifier);
+    let clusters = wal_list(repository, system).await?;
+    let mut findings = findings::of_archive(&clusters);
+    let mut lag_bytes = None;
+    if let Some(server) = &server {
+        let cluster = clusters.iter().find(|cluster| Some(cluster.system_identifier) == server.system_identifier);
+        lag_bytes = findings::lag(server, cluster);
+        findings.extend(findings::of_server(server, cluster));
+    }
+    let mut verified = 0;
+    if options.verify {
+        let (good, bad) = verify_all(repository, system).await?;
+        verified = good + bad.len() as u64;
+        findings.extend(bad);
+    }
+    Ok(WalCheckReport { clusters, server, lag_bytes, verified, findings })
+}
+
+async fn cluster_report(repository: &Repository, objects: &[WalObject]) -> Result<WalClusterReport> {
+    let system_identifier = objects.first().map_or(0, |object| object.system_identifier);
+    let size = segment_size(repository, objects).await?;
+    let mut timelines: BTreeMap<TimelineId, Vec<&WalObject>> = BTreeMap::new();
+    for object in objects {
+        timelines.entry(object.name.timeline()).or_default().push(object);
+    }
+    let mut reports = Vec::new();
+    for (timeline, objects) in timelines {
+        let mut report = timeline_report(timeline, &objects, size.unwrap_or(WalSegmentSize::DEFAULT));
+        let history = WalFileName::History(timeline);
+        if objects.iter().any(|object| object.name == history) {
+            let bytes = repository.wal_bytes(system_identifier, history, 0..HISTORY_LIMIT).await?;
+            let parent = TimelineHistory::parse(timeline, &bytes)?.parent();
+            report.parent = parent.map(|parent| parent.timeline);
+            report.began = parent.map(|parent| parent.position);
+        }
+        reports.push(report);
+    }
+    if let Some(size) = size {
+        add_gaps_between(&mut reports, size);
+    }
+    let segment_bytes = size.map(WalSegmentSize::bytes);
+    Ok(WalClusterReport { system_identifier, segment_bytes, timelines: reports })
+}
+
+async fn segment_size(repository: &Repository, objects: &[WalObject]) -> Result<Option<WalSegmentSize>> {
+    let is_segment = |object: &&WalObject| matches!(object.name, WalFileName::Segment(_) | WalFileName::Partial(_));
+    let Some(newest) = objects.iter().rev().find(is_segment) else { return Ok(None) };
+    let begin = 0..SegmentHeader::LEN as u64;
+    let begin = repository.wal_bytes(newest.system_identifier, newest.name, begin).await?;
+    Ok(Some(SegmentHeader::parse(&newest.name.to_string(), &begin)?.segment_size))
+}
+
+fn timeline_report(timeline: TimelineId, objects: &[&WalObject], size: WalSegmentSize) -> WalTimelineReport {
+    let segment = |object: &&WalObject| match object.name {
+        WalFileName::Segment(name) => Some((name, object.archived)),
+        _ => None,
+    };
+    let segments: Vec<_> = objects.iter().filter_map(segment).collect();
+    let (ranges, gaps) = segment_ranges(timeline, segments.iter().map(|(name, _)| *name), size);
+    let newest = segments.last();
+    WalTimelineReport {
+        timeline,
+        parent: None,
+        began: None,
+        ranges,
+        gaps,
+        newest: newest.map(|(name, _)| *name),
+        newest_archived: newest.map(|(_, archived)| *archived),
+        segments: segments.len() as u64,
+        stored_bytes: objects.iter().map(|object| object.stored_bytes).sum(),
+        other_files: objects.iter().filter(|object| segment(object).is_none()).map(|object| object.name).collect(),
+    }
+}
+
+/// A timeline goes on where its parent was left: finds what is missing on both sides of the switch.
+///
+/// The segment of the switch is the first one of the later timeline; of the earlier one it may never have been archived.
+fn add_gaps_between(timelines: &mut [WalTimelineReport], size: WalSegmentSize) {
+    let switches: Vec<_> = timelines.iter().filter_map(|one| Some((one.timeline, one.parent?, one.began?))).collect();
+    for (timeline, parent, position) in switches {
+        let switch = position.0 / size.bytes();
+        let find = |timelines: &[WalTimelineReport], wanted| timelines.iter().position(|one| one.timeline == wanted);
+        let number = |name: Option<WalSegmentName>| name.and_then(|name| name.number(size));
+        if let Some(later) = find(timelines, timeline)
+            && let Some(first) = number(timelines[later].ranges.first().map(|range| range.first))
+            && let Some(gap) = SegmentGap::between(timeline, switch, first, size)
+        {
+            timelines[later].gaps.insert(0, gap);
+        }
+        if let Some(earlier) = find(timelines, parent)
+            && let Some(last) = number(timelines[earlier].ranges.last().map(|range| range.last))
+            && let Some(gap) = SegmentGap::between(parent, last + 1, switch, size)
+            && !timelines[earlier].gaps.contains(&gap)
+        {
+            timelines[earlier].gaps.push(gap);
+        }
+    }
+}
+
+async fn verify_all(repository: &Repository, system_identifier: Option<u64>) -> Result<(u64, Vec<String>)> {
+    let objects = repository.wal_objects(system_identifier).await?;
+    let checks = futures::stream::iter(objects).map(|object| async move {
+        let reader = repository.open_wal(repository.storage().as_ref(), object.system_identifier, object.name).await;
+        let outcome = match reader {
+            Ok(Some(reader)) => reader.check_seals_to_end().await.map(drop).map_err(crate::ops::Error::from),
+            Ok(None) => return Ok(Some(format!("{} is listed and cannot be read", object.name))),
+            Err(error) => Err(error.into()),
+        };
+        match outcome {
+            Ok(()) => Ok(None),
+            Err(error) if error.kind() == crate::ops::ErrorKind::Integrity => {
+                Ok(Some(format!("{} is damaged: {}", object.name, chain(&error))))
+            }
+            Err(error) => Err(error),
+        }
+    });
+    let (mut good, mut bad) = (0, Vec::new());
+    let mut checks = checks.buffered(AT_ONCE).boxed();
+    while let Some(outcome) = checks.next().await {
+        match outcome? {
+            None => good += 1,
+            Some(finding) => bad.push(finding),
+        }
+    }
+    Ok((good, bad))
+}

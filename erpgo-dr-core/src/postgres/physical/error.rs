@@ -1,0 +1,88 @@
+//! What can be wrong with a data directory, or go wrong while it is backed up.
+
+use std::path::PathBuf;
+
+use super::super::BoxError;
+use crate::types::TimelineId;
+
+/// A data directory that cannot be backed up, or a backup of one that came to nothing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PhysicalError {
+    /// The control file is not what a server of version 13 to 18 writes, or stays damaged.
+    #[error("{}: {reason}", path.display())]
+    ControlFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+    /// A directory that is to be read is not that of the server in backup mode.
+    #[error("{} is not the data directory of the server, which has it at {served}: {reason}", path.display())]
+    ForeignDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// Where the server says that its own is.
+        served: String,
+        /// How that shows.
+        reason: String,
+    },
+    /// A tablespace that is not where its link says, or a link that PostgreSQL does not make.
+    #[error("tablespace {}: {reason}", path.display())]
+    Tablespace {
+        /// The link below `pg_tblspc`.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+    /// The server's WAL is not enough to make a copy consistent.
+    #[error(
+        "the wal_level of {server} is minimal, so that no copy of it can be made consistent: set it to replica and restart it"
+    )]
+    WalLevel {
+        /// The server.
+        server: String,
+    },
+    /// The server's label or tablespace map is not what a server writes.
+    #[error("the backup label or tablespace map of {server} cannot be stored: {reason}")]
+    Label {
+        /// The server.
+        server: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The session that held the server in backup mode ended early. What was copied cannot be made consistent.
+    #[error("the session of the backup on {server} ended before the backup did, so that it is lost: take another")]
+    SessionLost {
+        /// The server.
+        server: String,
+        /// How it ended.
+        #[source]
+        source: BoxError,
+    },
+    /// The standby that was being copied became a primary. What was copied cannot be made consistent.
+    #[error("the standby {server} was promoted during the backup, so that it is lost: take another")]
+    Promoted {
+        /// The server.
+        server: String,
+    },
+    /// The standby that is copied follows another timeline than its last checkpoint is on.
+    #[error(
+        "the standby {server} went from timeline {from} to {to}: take the backup again once it has a checkpoint of the new one"
+    )]
+    TimelineChanged {
+        /// The server.
+        server: String,
+        /// The timeline on which replay of the copy would begin.
+        from: TimelineId,
+        /// The timeline that the server follows now.
+        to: TimelineId,
+    },
+}
+
+impl PhysicalError {
+    /// Returns whether the same call may succeed later without anything being changed by hand.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::SessionLost { .. } | Self::Promoted { .. } | Self::TimelineChanged { .. })
+    }
+}

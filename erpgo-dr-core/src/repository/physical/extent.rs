@@ -1,0 +1,108 @@
+//! Where a piece of a file lies.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The next piece of a file's contents. A file is its extents, one after the other.
+///
+/// In JSON: `[pack, offset, length]`, or `[length]` for zeros.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Bytes of a pack.
+    Stored {
+        /// Number of the pack in the manifest's table.
+        pack: u32,
+        /// Where it begins in the pack's plaintext.
+        offset: u32,
+        /// How many bytes.
+        length: u32,
+    },
+    /// Zero bytes, which are stored nowhere.
+    Zeros {
+        /// How many.
+        length: u64,
+    },
+}
+
+impl Extent {
+    /// Returns how many bytes of the file it is.
+    pub fn length(self) -> u64 {
+        match self {
+            Self::Stored { length, .. } => u64::from(length),
+            Self::Zeros { length } => length,
+        }
+    }
+
+    /// Returns both as one, where `next` goes on where this ends.
+    pub(crate) fn joined(self, next: Self) -> Option<Self> {
+        match (self, next) {
+            (Self::Zeros { length }, Self::Zeros { length: more }) => Some(Self::Zeros { length: length + more }),
+            (
+                Self::Stored { pack, offset, length },
+                Self::Stored { pack: next_pack, offset: next_offset, length: more },
+            ) if pack == next_pack && offset.checked_add(length) == Some(next_offset) => {
+                length.checked_add(more).map(|length| Self::Stored { pack, offset, length })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Appends an extent, or lengthens the last one.
+pub(crate) fn push_extent(extents: &mut Vec<Extent>, next: Extent) {
+    match extents.last_mut() {
+        Some(last) => match last.joined(next) {
+            Some(joined) => *last = joined,
+            None => extents.push(next),
+        },
+        None => extents.push(next),
+    }
+}
+
+impl Serialize for Extent {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match *self {
+            Self::Stored { pack, offset, length } => (pack, offset, length).serialize(serializer),
+            Self::Zeros { length } => (length,).serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Extent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let narrow = |number: u64| u32::try_from(number).map_err(serde::de::Error::custom);
+        match Vec::<u64>::deserialize(deserializer)?[..] {
+            [pack, offset, length] => {
+                Ok(Self::Stored { pack: narrow(pack)?, offset: narrow(offset)?, length: narrow(length)? })
+            }
+            [length] => Ok(Self::Zeros { length }),
+            _ => Err(serde::de::Error::custom("an extent has one number or three")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_become_one_and_json_is_short() {
+        let stored = |pack, offset, length| Extent::Stored { pack, offset, length };
+        let mut extents = Vec::new();
+        for next in [
+            stored(0, 0, 8),
+            stored(0, 8, 8),
+            stored(1, 16, 8),
+            Extent::Zeros { length: 5 },
+            Extent::Zeros { length: 6 },
+            stored(1, 24, u32::MAX - 24),
+            stored(1, u32::MAX, 1),
+        ] {
+            push_extent(&mut extents, next);
+        }
+        let json = serde_json::to_string(&extents).unwrap();
+        assert_eq!(json, format!("[[0,0,16],[1,16,8],[11],[1,24,{0}]]", u32::MAX - 23));
+        assert_eq!(serde_json::from_str::<Vec<Extent>>(&json).unwrap(), extents);
+        assert!(serde_json::from_str::<Extent>("[1,2]").is_err());
+        assert!(serde_json::from_str::<Extent>("[4294967296,0,1]").is_err());
+    }
+}

@@ -1,0 +1,87 @@
+//! Physical backups as objects: packs of file contents, and the map that says where each file's bytes lie.
+//!
+//! The map of every backup is complete. It may point into packs that earlier backups wrote, so that a backup stores only
+//! what changed and a restore still reads one map, and no chain.
+
+mod extent;
+mod file_map;
+mod pack_reader;
+mod pack_writer;
+
+pub use extent::Extent;
+pub(crate) use extent::push_extent;
+pub use file_map::{FileKind, FileRecord};
+
+pub(crate) use file_map::{FileMapReader, FileMapWriter};
+pub(crate) use pack_reader::{OpenPackReader, PackReader};
+pub(crate) use pack_writer::{PackOptions, PackWriter};
+
+use serde::{Deserialize, Serialize};
+
+use super::manifest::StoredObject;
+use crate::types::{Lsn, TimelineId};
+
+/// What a physical backup contains, beside what every manifest says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PhysicalContents {
+    /// The file `backup_label`, byte for byte.
+    pub backup_label: String,
+    /// The file `tablespace_map`, byte for byte, if the cluster has tablespaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tablespace_map: Option<String>,
+    /// Where replay begins.
+    pub start_lsn: Lsn,
+    /// Where the cluster is consistent.
+    pub stop_lsn: Lsn,
+    /// The timeline that it was taken on.
+    pub timeline: TimelineId,
+    /// Bytes of a WAL segment.
+    pub wal_segment_bytes: u64,
+    /// Whether it was taken from a standby.
+    pub from_standby: bool,
+    /// Whether pages carry checksums, and these were verified on the way.
+    pub data_checksums: bool,
+    /// Tablespaces beside `pg_default` and `pg_global`.
+    pub tablespaces: Vec<Tablespace>,
+    /// The bootstrap superuser's name, which every cluster has.
+    pub superuser: String,
+    /// Names of the databases that could be connected to.
+    pub databases: Vec<String>,
+    /// Pages that failed their checksum twice, alike: the cluster was damaged when it was backed up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged_pages: Vec<DamagedPage>,
+    /// Files in the map.
+    pub files: u64,
+    /// Bytes of these files.
+    pub bytes: u64,
+    /// The object that holds the map: a [`FileRecord`] in JSON on each line, in order of their paths.
+    pub map: StoredObject,
+    /// Packs that the map points into, by number.
+    pub packs: Vec<StoredObject>,
+}
+
+impl PhysicalContents {
+    /// Returns the objects that the backup needs beside its manifest.
+    pub fn objects(&self) -> impl Iterator<Item = &StoredObject> {
+        std::iter::once(&self.map).chain(&self.packs)
+    }
+}
+
+/// A tablespace of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tablespace {
+    /// Its object identifier, which names the link in `pg_tblspc`.
+    pub oid: u32,
+    /// Where it lay.
+    pub location: String,
+}
+
+/// A page whose checksum was wrong when it was read, and when it was read again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DamagedPage {
+    /// The file, relative to the data directory.
+    pub path: String,
+    /// Number of the page in its relation, counted from 0.
+    pub block: u32,
+}
