@@ -60,7 +60,8 @@ pub enum ProgressEvent<'a> {
         phase: Phase,
         /// What it works on.
         subject: &'a str,
-        /// Bytes to go, where they are known beforehand.
+        /// Bytes to go, where they are known beforehand. Of a [`Phase::Backup`] they are an estimate by the size of the
+        /// tables, which the dump may exceed or not reach.
         total_bytes: Option<u64>,
     },
     /// `bytes` more of uncompressed data went through.

@@ -383,6 +383,8 @@ class RepairResult(Report):
 
     copied: int
     bytes: int
+    removed: int
+    """Objects that a delete had missed, of backups that prune removed."""
     failures: tuple[RepairFailure, ...]
 
 

@@ -127,7 +127,9 @@ pub struct RepairReport {
     pub copied: u64,
     /// How many bytes that were.
     pub bytes: u64,
-    /// What could not be copied.
+    /// How many strays were removed, by whoever knows what they are: a plan alone removes nothing.
+    pub removed: u64,
+    /// What could not be copied or removed.
     pub failures: Vec<RepairFailure>,
 }
 
