@@ -26,5 +26,5 @@ pub use full_disk::FullDisk;
 pub use gcs::GcsServer;
 pub use ministack::Ministack;
 pub use postgres::{PgServer, postgres_bins};
-pub use programs::{program, python};
+pub use programs::{is_root, program, python, unprivileged};
 pub use seaweedfs::SeaweedFs;

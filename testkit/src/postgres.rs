@@ -71,13 +71,14 @@ pub struct PgServerOptions {
     password: Option<String>,
     tls: bool,
     durable: bool,
+    wal_segment_mib: u32,
     settings: Vec<(String, String)>,
 }
 
 impl PgServerOptions {
     /// A server of `major` that trusts every connection, without TLS, without fsync.
     pub fn new(major: u32) -> Self {
-        Self { major, password: None, tls: false, durable: false, settings: Vec::new() }
+        Self { major, password: None, tls: false, durable: false, wal_segment_mib: 16, settings: Vec::new() }
     }
 
     /// Asks everyone for this password (SCRAM), on the socket too.
@@ -95,6 +96,12 @@ impl PgServerOptions {
     /// Leaves fsync on.
     pub fn durable(mut self) -> Self {
         self.durable = true;
+        self
+    }
+
+    /// Makes segments of the write-ahead log of this size, a power of two of MiB.
+    pub fn wal_segment_mib(mut self, mebibytes: u32) -> Self {
+        self.wal_segment_mib = mebibytes;
         self
     }
 
@@ -269,6 +276,7 @@ impl PgServer {
     fn make_cluster(&self) {
         let mut command = unprivileged(&self.bin.join("initdb"));
         command.args(["--no-sync", "--encoding=UTF8", "--locale=C.UTF-8", "-U", SUPERUSER, "-D"]).arg(self.data_dir());
+        command.arg(format!("--wal-segsize={}", self.options.wal_segment_mib));
         command.arg(if self.options.password.is_some() { "--auth=scram-sha-256" } else { "--auth=trust" });
         if let Some(password) = &self.options.password {
             let file = self.folder.path().join("password");

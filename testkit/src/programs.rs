@@ -45,7 +45,7 @@ pub(crate) fn missing(name: &str) -> ! {
 }
 
 /// Builds a command that runs `program` as the user `postgres` if we are root (PostgreSQL refuses to run as root).
-pub(crate) fn unprivileged(program: &Path) -> Command {
+pub fn unprivileged(program: &Path) -> Command {
     if !is_root() {
         return Command::new(program);
     }
@@ -56,6 +56,6 @@ pub(crate) fn unprivileged(program: &Path) -> Command {
 }
 
 /// Returns whether we are root.
-pub(crate) fn is_root() -> bool {
+pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }

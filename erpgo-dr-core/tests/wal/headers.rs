@@ -1,0 +1,60 @@
+//! Headers and histories of every version, as its server writes them.
+
+use erpgo_dr_core::postgres::wal::{SegmentHeader, TimelineHistory, system_identifier_of_control};
+use erpgo_dr_core::types::{TimelineId, WalFileName, WalSegmentName};
+use erpgo_dr_testkit::postgres::{MAJORS, PgServer};
+
+use super::support::{name_of, segments};
+
+#[test]
+fn a_segment_says_what_the_server_says() {
+    for major in MAJORS {
+        let server = PgServer::start(major);
+        let folder = tempfile::tempdir().unwrap();
+        let identifier: u64 =
+            server.psql("postgres", "SELECT system_identifier FROM pg_control_system()").parse().unwrap();
+        for path in segments(&server, folder.path(), 2) {
+            let bytes = std::fs::read(&path).unwrap();
+            let name: WalSegmentName = name_of(&path).parse().unwrap();
+            let header = SegmentHeader::parse("it", &bytes).unwrap();
+            assert_eq!((header.major, header.system_identifier), (major, identifier));
+            assert_eq!(header.segment_size.bytes(), bytes.len() as u64);
+            header.check(name, Some(identifier)).unwrap();
+            header.check_length(name, bytes.len() as u64).unwrap();
+            assert!(header.check(name.next(header.segment_size).unwrap(), None).is_err());
+        }
+        let control = std::fs::read(folder.path().join("global/pg_control")).unwrap();
+        assert_eq!(system_identifier_of_control("it", &control), Ok(identifier));
+    }
+}
+
+#[test]
+fn a_promotion_writes_a_history_that_is_read() {
+    for major in MAJORS {
+        let mut server = PgServer::start(major);
+        server.psql("postgres", "CREATE TABLE t (n int)");
+        server.stop();
+        // Recovery without an archive ends at once, on a timeline of its own.
+        let conf = server.data_dir().join("postgresql.auto.conf");
+        std::fs::write(&conf, "restore_command = 'false'\n").unwrap();
+        std::fs::write(server.data_dir().join("recovery.signal"), "").unwrap();
+        erpgo_dr_testkit::postgres::give_to_postgres(&server.data_dir().join("recovery.signal"));
+        server.restart();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while server.psql("postgres", "SELECT pg_is_in_recovery()") == "t" {
+            assert!(std::time::Instant::now() < deadline, "{}", server.log());
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        let history = std::fs::read(server.data_dir().join("pg_wal/00000002.history")).unwrap();
+        let WalFileName::History(timeline) = "00000002.history".parse().unwrap() else { unreachable!() };
+        let history = TimelineHistory::parse(timeline, &history).unwrap();
+        let parent = history.parent().unwrap();
+        assert_eq!(parent.timeline, TimelineId::FIRST);
+        // The segment with which the timeline begins is a copy, and says so.
+        let first = server.psql("postgres", "SELECT pg_walfile_name(pg_current_wal_lsn())");
+        let bytes = std::fs::read(server.data_dir().join("pg_wal").join(&first)).unwrap();
+        let header = SegmentHeader::parse("it", &bytes).unwrap();
+        header.check(first.parse().unwrap(), None).unwrap();
+        assert!(first.starts_with("00000002"), "{first}");
+    }
+}
