@@ -11,7 +11,7 @@ use std::sync::Arc;
 use erpgo_dr_core::Repository;
 use erpgo_dr_core::clock::SystemClock;
 use erpgo_dr_core::compute::ComputePool;
-use erpgo_dr_core::ops::{BackupSelector, select};
+use erpgo_dr_core::ops::{self, BackupSelector, select};
 use erpgo_dr_core::postgres::ClientPrograms;
 use erpgo_dr_core::progress::Progress;
 use erpgo_dr_core::repository::{Catalogue, CatalogueEntry, Cleanups, Environment};
@@ -22,7 +22,7 @@ pub(crate) use places::Places;
 pub(crate) use prompt::Prompts;
 
 use crate::cli::GlobalOptions;
-use crate::config::{self, Config, EnvFile};
+use crate::config::{self, Config, ConfigError, EnvFile};
 use crate::error::{self, CliError};
 use crate::output::Output;
 use crate::progress::ProgressDisplay;
@@ -49,6 +49,8 @@ pub(crate) struct Context {
     pub(crate) config: Config,
     /// The `.env.production` file.
     pub(crate) env_file: EnvFile,
+    /// What is wrong with these two files. Only what looks for faults may go on without what they say.
+    pub(crate) faults: Vec<ConfigError>,
     /// Questions to the operator.
     pub(crate) prompts: Prompts,
     /// What cancelled operations leave to be done.
@@ -58,14 +60,17 @@ pub(crate) struct Context {
 
 impl Context {
     /// Reads the configuration.
-    pub(crate) fn new(global: GlobalOptions, output: Output) -> Result<Self, CliError> {
-        let (config, env_file) = config::load(global.config.as_deref(), global.env_file.as_deref())?;
+    pub(crate) fn new(global: GlobalOptions, output: Output) -> Self {
+        let mut faults = Vec::new();
+        let config = or_default(config::load(global.config.as_deref()), &mut faults);
+        let named = global.env_file.as_deref().or(config.env_file.as_deref());
+        let env_file = or_default(config::load_env_file(named), &mut faults);
         for warning in env_file.warnings() {
             output.warn(&warning);
         }
         let progress = ProgressDisplay::new(output.clone());
         let prompts = Prompts::new(output.clone());
-        Ok(Self { output, global, config, env_file, prompts, cleanups: Cleanups::default(), progress })
+        Self { output, global, config, env_file, faults, prompts, cleanups: Cleanups::default(), progress }
     }
 
     /// Returns what shows progress.
@@ -95,6 +100,14 @@ impl Context {
         Ok(repository)
     }
 
+    /// Reads the catalogue, and asks every place what it has of it.
+    pub(crate) async fn catalogue_at(&self, places: &Places, repository: &Repository) -> Result<Catalogue, CliError> {
+        match &places.replicated {
+            Some(replicated) => Ok(ops::catalogue_of_places(repository, replicated).await?),
+            None => Ok(repository.catalogue().await?),
+        }
+    }
+
     /// Returns where client programs are looked for.
     pub(crate) fn programs(&self) -> ClientPrograms {
         let given = if self.global.bin_dir.is_empty() { &self.config.postgres.bin_dirs } else { &self.global.bin_dir };
@@ -109,6 +122,13 @@ impl Context {
             None => programs,
         }
     }
+}
+
+fn or_default<T: Default>(read: Result<T, ConfigError>, faults: &mut Vec<ConfigError>) -> T {
+    read.unwrap_or_else(|fault| {
+        faults.push(fault);
+        T::default()
+    })
 }
 
 /// Reads `latest`, `latest-proven`, or an identifier or a beginning of one that only one backup has.

@@ -65,7 +65,12 @@ fn refuse(error: &clap::Error, wants_json: bool) -> ExitCode {
 }
 
 fn execute(cli: Cli, output: &Output) -> Result<Report, CliError> {
-    let context = Context::new(cli.global, output.clone())?;
+    let mut context = Context::new(cli.global, output.clone());
+    if !cli.command.looks_for_faults()
+        && let Some(fault) = context.faults.pop()
+    {
+        return Err(fault.into());
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -9,6 +9,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::output::{Output, ProgressMode, bytes, seconds};
 
+/// A bar that knows its end, and one that does not.
+const MEASURED: &str =
+    "{spinner} {prefix:12} {msg}  {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}";
+const ESTIMATED: &str =
+    "{spinner} {prefix:12} {msg}  {wide_bar} {binary_bytes}/~{binary_total_bytes} {binary_bytes_per_sec}";
+const OPEN: &str = "{spinner} {prefix:12} {msg}  {binary_bytes} {binary_bytes_per_sec} {elapsed}";
+
 /// How often a line is printed.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
@@ -51,18 +58,12 @@ impl ProgressDisplay {
 
     fn bar(&self, phase: Phase, subject: &str, total: Option<u64>) -> ProgressBar {
         let (bar, template) = match total {
-            Some(total) => (
-                ProgressBar::new(total),
-                "{spinner} {prefix:12} {msg}  {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}",
-            ),
-            None => (
-                ProgressBar::no_length(),
-                "{spinner} {prefix:12} {msg}  {binary_bytes} {binary_bytes_per_sec} {elapsed}",
-            ),
+            Some(total) if is_estimate(phase) => (ProgressBar::new(total), ESTIMATED),
+            Some(total) => (ProgressBar::new(total), MEASURED),
+            None => (ProgressBar::no_length(), OPEN),
         };
-        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar =
-            self.output.bars.add(bar.with_style(style).with_prefix(phase.name()).with_message(subject.to_owned()));
+        let bar = bar.with_style(style(template)).with_prefix(phase.name()).with_message(subject.to_owned());
+        let bar = self.output.bars.add(bar);
         bar.enable_steady_tick(Duration::from_millis(200));
         bar
     }
@@ -71,6 +72,7 @@ impl ProgressDisplay {
         let mut phases = self.lock();
         let Some(running) = phases.get_mut(&phase) else { return };
         running.done += more;
+        running.give_up_estimate(phase);
         match &running.bar {
             Some(bar) => bar.inc(more),
             None if running.printed.elapsed() >= LINE_EVERY => {
@@ -108,20 +110,41 @@ impl Running {
         }
     }
 
+    /// From where there is more than was estimated, nobody knows how much.
+    fn give_up_estimate(&mut self, phase: Phase) {
+        if is_estimate(phase) && self.total.is_some_and(|total| self.done > total) {
+            self.total = None;
+            if let Some(bar) = &self.bar {
+                bar.unset_length();
+                bar.set_style(style(OPEN));
+            }
+        }
+    }
+
     fn rate(&self) -> String {
         let elapsed = self.started.elapsed().as_secs_f64().max(0.001);
         format!("{}/s", bytes((self.done as f64 / elapsed) as u64))
     }
 
     fn line(&self, phase: Phase) -> String {
+        let about = if is_estimate(phase) { "about " } else { "" };
         let share = match self.total {
             Some(total) if total > 0 => {
-                format!(" of {} ({:.0} %)", bytes(total), 100.0 * self.done as f64 / total as f64)
+                format!(" of {about}{} ({:.0} %)", bytes(total), 100.0 * self.done as f64 / total as f64)
             }
             _ => String::new(),
         };
         format!("{phase}: {}{share}, {}", bytes(self.done), self.rate())
     }
+}
+
+/// How much pg_dump will write nobody knows; what the library says of it is taken from the size of the tables.
+fn is_estimate(phase: Phase) -> bool {
+    phase == Phase::Backup
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 impl Progress for ProgressDisplay {
@@ -143,5 +166,36 @@ impl Drop for ProgressDisplay {
         for running in self.lock().values() {
             running.clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn running(total: u64) -> Running {
+        let now = Instant::now();
+        Running { bar: Some(ProgressBar::hidden()), started: now, printed: now, done: 0, total: Some(total) }
+    }
+
+    #[test]
+    fn an_estimate_is_called_one_and_given_up_where_it_was_too_low() {
+        let mut backup = running(2048);
+        backup.done = 1024;
+        backup.give_up_estimate(Phase::Backup);
+        assert!(backup.line(Phase::Backup).starts_with("backup: 1.0 KiB of about 2.0 KiB (50 %)"));
+        backup.done = 4096;
+        backup.give_up_estimate(Phase::Backup);
+        let line = backup.line(Phase::Backup);
+        assert!(line.starts_with("backup: 4.0 KiB, ") && !line.contains('%'), "{line}");
+        assert_eq!(backup.bar.unwrap().length(), None);
+    }
+
+    #[test]
+    fn what_is_known_is_no_estimate() {
+        let mut restore = running(2048);
+        restore.done = 2048;
+        restore.give_up_estimate(Phase::Restore);
+        assert!(restore.line(Phase::Restore).starts_with("restore: 2.0 KiB of 2.0 KiB (100 %)"));
     }
 }

@@ -89,8 +89,9 @@ impl Listed {
 
 impl ListArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Report, CliError> {
-        let repository = context.repository(Access::KeysIfAtHand).await?;
-        let catalogue = repository.catalogue().await?;
+        let places = context.places()?;
+        let repository = context.open_at(&places, Access::KeysIfAtHand).await?;
+        let catalogue = context.catalogue_at(&places, &repository).await?;
         let wanted = |entry: &&CatalogueEntry| match (&self.database, &entry.details) {
             (None, _) => true,
             (Some(name), details) => details.as_ref().is_some_and(|details| details.databases.contains(name)),

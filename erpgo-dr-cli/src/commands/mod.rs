@@ -83,6 +83,11 @@ impl Command {
         }
     }
 
+    /// Returns whether a configuration that cannot be read is a finding of the command, and not its end.
+    pub(crate) fn looks_for_faults(&self) -> bool {
+        matches!(self, Self::Doctor(_))
+    }
+
     /// Runs the command.
     pub(crate) async fn run(self, context: &Context) -> Result<Report, CliError> {
         match self {

@@ -9,6 +9,8 @@ use crate::error::CliError;
 use crate::output::{Report, bytes};
 
 /// Bring all places of the repository up to date from one another
+///
+/// What one lacks or has wrong is copied from another, and what a prune could not remove everywhere is removed.
 #[derive(Debug, Args)]
 pub(crate) struct RepairArgs {
     /// Say what differs, and change nothing
@@ -55,8 +57,15 @@ fn render(outcome: &RepairOutcome, places: &[String]) -> String {
     for key in &outcome.plan.unresolved {
         text.push_str(&format!("LOST: no place has a right copy of {key}\n"));
     }
-    if !outcome.plan.strays.is_empty() {
-        text.push_str(&format!("{} objects belong to no backup and are left alone\n", outcome.plan.strays.len()));
+    let removed = outcome.report.as_ref().map_or(0, |report| report.removed);
+    let left = outcome.plan.strays.len() as u64 - removed;
+    if removed > 0 {
+        text.push_str(&format!("{removed} objects of backups that prune removed were still there, and are gone\n"));
+    }
+    match (left, &outcome.report) {
+        (0, _) => {}
+        (_, None) => text.push_str(&format!("{left} objects belong to no backup; those of removed ones would go\n")),
+        (_, Some(_)) => text.push_str(&format!("{left} objects belong to no backup and are left to prune\n")),
     }
     let failures = outcome.report.iter().flat_map(|report| &report.failures).chain(&outcome.plan.failures);
     for failure in failures {

@@ -5,10 +5,11 @@ mod plan;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use erpgo_dr_core::ops::{self, BackupSelector, RestoreReport};
 use erpgo_dr_core::postgres::{LogicalDriver, RestoreOptions, Scope, TableName};
 use erpgo_dr_core::types::BackupId;
+use serde::Serialize;
 
 use self::plan::RestorePlan;
 use super::legacy::LegacyArgs;
@@ -64,9 +65,10 @@ pub(crate) struct RestoreArgs {
     /// Everything goes to the default tablespace
     #[arg(long)]
     no_tablespaces: bool,
-    /// Restore roles and tablespaces first
-    #[arg(long)]
-    globals: bool,
+    /// Restore roles and tablespaces first. Those that exist stay as they are; with `overwrite` they take on the backup's
+    /// attributes, passwords and memberships, but for the role that restores
+    #[arg(long, value_name = "MODE", num_args = 0..=1, require_equals = true, default_missing_value = "add")]
+    globals: Option<Globals>,
     /// Processes that load data and build indexes at once
     #[arg(short, long, value_name = "N", default_value_t = 1)]
     jobs: usize,
@@ -90,6 +92,16 @@ pub(crate) struct RestoreArgs {
     yes: bool,
 }
 
+/// What becomes of roles and tablespaces that exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+enum Globals {
+    /// They stay as they are
+    Add,
+    /// They take on what the backup says of them
+    Overwrite,
+}
+
 impl RestoreArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Report, CliError> {
         let file = self.file(context);
@@ -98,12 +110,16 @@ impl RestoreArgs {
         let server = settings.to_string().rsplit_once('/').map_or_else(String::new, |(server, _)| server.to_owned());
         let driver = LogicalDriver::new(settings, context.programs()).restore_options(self.options());
         if let Some(path) = file {
-            let plan = RestorePlan::of_file(&path, &self, &driver, server).await?;
-            if self.is_dry_run(context) {
-                return plan.report();
-            }
-            self.confirm(context, &plan).await?;
             let legacy = self.legacy.options(context).await?;
+            let dry_run = self.is_dry_run(context);
+            // What a file holds is known only when all of it was read, which a restore does in any case.
+            if dry_run || self.asks() {
+                let plan = RestorePlan::of_file(&path, &legacy, &self, &driver, server).await?;
+                if dry_run {
+                    return plan.report();
+                }
+                self.confirm(context, &plan).await?;
+            }
             let report = ops::restore_file(&path, &legacy, &driver, context.progress()).await?;
             return finished(context, &report);
         }
@@ -131,7 +147,11 @@ impl RestoreArgs {
     }
 
     async fn select(&self, repository: &erpgo_dr_core::Repository) -> Result<BackupId, CliError> {
-        let catalogue = repository.catalogue().await?;
+        let mut catalogue = repository.catalogue().await?;
+        if self.backup.as_deref().is_none_or(|named| named.starts_with("latest")) {
+            // The newest one that can be restored into a database.
+            catalogue.entries.retain(|entry| !entry.summary.is_physical());
+        }
         let entry = match (&self.backup, self.before) {
             (_, Some(moment)) => ops::select(&catalogue, &BackupSelector::Before(moment))?,
             (Some(text), None) => find(&catalogue, text)?,
@@ -149,7 +169,8 @@ impl RestoreArgs {
             .no_owner(self.no_owner)
             .no_privileges(self.no_privileges)
             .no_tablespaces(self.no_tablespaces)
-            .restore_globals(self.globals)
+            .restore_globals(self.globals.is_some())
+            .overwrite_globals(self.globals == Some(Globals::Overwrite))
             .jobs(self.jobs)
             .tables(self.table.clone())
             .schemas(self.schema.clone())
@@ -164,9 +185,14 @@ impl RestoreArgs {
         }
     }
 
+    /// Returns whether something may be destroyed that nobody has agreed to yet.
+    fn asks(&self) -> bool {
+        self.clean && !self.yes
+    }
+
     /// Asks before something is destroyed. A script must have said beforehand that it may be.
     async fn confirm(&self, context: &Context, plan: &RestorePlan) -> Result<(), CliError> {
-        if self.yes || !plan.destroys() {
+        if !self.asks() || !plan.destroys() {
             return Ok(());
         }
         let hint = "give --yes if this is meant; --dry-run shows what would be done";

@@ -34,8 +34,9 @@ struct Health {
 impl StatusArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Report, CliError> {
         let max_age = self.max_age(context)?;
-        let repository = context.repository(Access::Unlocked).await?;
-        let status = ops::status(&repository).await?;
+        let places = context.places()?;
+        let repository = context.open_at(&places, Access::Unlocked).await?;
+        let status = ops::status_of(&repository, &context.catalogue_at(&places, &repository).await?);
         let limit = max_age.map(|age| age.num_seconds());
         let too_old = match (limit, status.rpo_seconds) {
             (Some(limit), Some(age)) => age > limit as f64,

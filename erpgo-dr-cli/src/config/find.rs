@@ -12,24 +12,17 @@ pub(crate) fn file(named: Option<&Path>) -> Option<PathBuf> {
     }
 }
 
-/// Reads the configuration file that is named, or the first that is there, and the environment file.
-pub(crate) fn load(file: Option<&Path>, env_file: Option<&Path>) -> Result<(Config, EnvFile), ConfigError> {
-    let config = match self::file(file) {
-        Some(path) => {
-            tracing::debug!(file = %path.display(), "configuration file");
-            read_config(&path)?
-        }
-        None => Config::default(),
-    };
-    let env_file = match env_file.or(config.env_file.as_deref()) {
-        Some(path) => EnvFile::parse(&read(path)?).map_err(|error| error.in_file(path.to_owned()))?,
-        None => EnvFile::default(),
-    };
-    Ok((config, env_file))
+/// Reads the configuration file that is named, or the first that is there.
+pub(crate) fn load(named: Option<&Path>) -> Result<Config, ConfigError> {
+    let Some(path) = file(named) else { return Ok(Config::default()) };
+    tracing::debug!(file = %path.display(), "configuration file");
+    Config::parse(&read(&path)?).map_err(|error| error.in_file(path))
 }
 
-fn read_config(path: &Path) -> Result<Config, ConfigError> {
-    Config::parse(&read(path)?).map_err(|error| error.in_file(path.to_owned()))
+/// Reads the environment file that is named.
+pub(crate) fn load_env_file(named: Option<&Path>) -> Result<EnvFile, ConfigError> {
+    let Some(path) = named else { return Ok(EnvFile::default()) };
+    EnvFile::parse(&read(path)?).map_err(|error| error.in_file(path.to_owned()))
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {

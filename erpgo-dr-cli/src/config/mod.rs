@@ -12,7 +12,7 @@ pub use places::{
     AzureConfig, GcsConfig, HttpConfig, ReplicaConfig, S3Config, S3CredentialsConfig, StorageConfig, WritePolicyConfig,
 };
 
-pub(crate) use find::{file, load};
+pub(crate) use find::{file, load, load_env_file};
 
 use std::path::PathBuf;
 

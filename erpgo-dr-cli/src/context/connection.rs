@@ -46,6 +46,15 @@ impl Context {
         Ok(self.with_password(settings))
     }
 
+    /// Returns whether anything says where the server is.
+    pub(crate) fn names_server(&self) -> bool {
+        self.global.connection.is_some()
+            || self.config.postgres.connection.is_some()
+            || text_variable("ERPGO_DR_CONNECTION").is_some()
+            || !environment_keywords().is_empty()
+            || !self.env_file_keywords().is_empty()
+    }
+
     fn env_file_keywords(&self) -> String {
         let names = [
             ("POSTGRES_PRIMARY_HOST", "host"),

@@ -58,6 +58,13 @@ impl Context {
         }
     }
 
+    /// Returns whether anything was named that opens the repository.
+    pub(crate) fn has_keys(&self) -> Result<bool, CliError> {
+        let files = !self.global.identity.is_empty() || !self.config.keys.identities.is_empty();
+        let command = self.key_command(|config| &config.unwrap).is_some();
+        Ok(files || command || self.passphrase_at_hand()?.is_some())
+    }
+
     async fn identities(&self) -> Result<Option<Identities>, CliError> {
         let files = if self.global.identity.is_empty() { &self.config.keys.identities } else { &self.global.identity };
         let mut all: Option<Identities> = None;

@@ -36,9 +36,14 @@ impl Context {
         Ok(Places { storage: Arc::new(replicated.clone()), replicated: Some(replicated) })
     }
 
-    fn repository_address(&self) -> Result<StorageAddress, CliError> {
+    /// Returns the address that any of the sources names.
+    pub(crate) fn named_repository(&self) -> Option<String> {
         let named = self.global.repository.clone().or_else(|| self.config.repository.clone());
-        let Some(text) = named.or_else(|| self.env_file.repository()) else {
+        named.or_else(|| self.env_file.repository())
+    }
+
+    fn repository_address(&self) -> Result<StorageAddress, CliError> {
+        let Some(text) = self.named_repository() else {
             return Err(CliError::usage(
                 "no repository was named",
                 "give --repository ADDRESS, set ERPGO_DR_REPOSITORY, or write `repository = \"...\"` into erpgo-dr.toml",

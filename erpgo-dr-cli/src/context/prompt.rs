@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, IsTerminal as _};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -15,18 +16,24 @@ pub(crate) struct Prompts {
     output: Output,
     /// How the terminal was before an echo was turned off.
     terminal: Mutex<Option<Termios>>,
+    unattended: AtomicBool,
 }
 
 impl Prompts {
     /// Asks on the terminal, beside the bars of `output`.
     pub(crate) fn new(output: Output) -> Self {
         let terminal = tcgetattr(std::io::stdin()).ok();
-        Self { output, terminal: Mutex::new(terminal) }
+        Self { output, terminal: Mutex::new(terminal), unattended: AtomicBool::new(false) }
+    }
+
+    /// Asks nobody from now on, as if there were no terminal.
+    pub(crate) fn ask_nobody(&self) {
+        self.unattended.store(true, Ordering::Relaxed);
     }
 
     /// Returns whether there is somebody to ask.
     pub(crate) fn can_ask(&self) -> bool {
-        std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+        !self.unattended.load(Ordering::Relaxed) && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
     }
 
     /// Asks for a secret; `None` without a terminal.

@@ -161,6 +161,7 @@ fn by_kind(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::Unavailable => Some("check the network and that the service runs, then try again"),
         ErrorKind::Database => Some("the server's message says why; its log has more"),
         ErrorKind::Busy => Some("wait for the other process to end, then try again"),
+        ErrorKind::Io => Some("check the path and the disk; the system's log may say more"),
         _ => None,
     }
 }

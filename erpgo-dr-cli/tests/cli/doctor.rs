@@ -2,13 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::support::{Desk, files};
+use crate::support::{Desk, Run, files};
 
 /// Returns the lines of a check, each `LEVEL detail`, without colors and columns.
 fn lines(text: &str, name: &str) -> Vec<String> {
     let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-    let named =
-        |line: &String| ["ok ", "warn ", "FAIL "].iter().any(|level| line.starts_with(&format!("{level}{name} ")));
+    let named = |line: &String| {
+        ["ok ", "warn ", "FAIL ", "skip "].iter().any(|level| line.starts_with(&format!("{level}{name} ")))
+    };
     text.lines().map(words).filter(named).collect()
 }
 
@@ -124,9 +125,85 @@ fn programs_can_read_it() {
     let result = &document["result"];
     assert_eq!((&document["ok"], result["failed"].as_u64().unwrap() > 0), (&false.into(), true), "{document}");
     let checks = result["checks"].as_array().unwrap();
-    assert!(checks.iter().all(|check| ["ok", "warn", "fail"].contains(&check["level"].as_str().unwrap())));
+    assert!(checks.iter().all(|check| ["ok", "warn", "fail", "skip"].contains(&check["level"].as_str().unwrap())));
     assert!(
         checks.iter().filter(|check| check["level"] == "fail").all(|check| check["next"].is_string()),
         "{document}"
     );
+}
+
+#[test]
+fn what_is_not_configured_is_skipped_and_does_not_fail() {
+    let desk = Desk::new();
+    desk.ok(&["init", "--recipient", &desk.recipient]);
+    let text = format!("repository = \"{}\"\n", desk.path("repository").display());
+    std::fs::write(desk.path("erpgo-dr.toml"), text).unwrap();
+    // In a network of its own, where no server can answer at localhost.
+    let doctor = |more: &[&str]| {
+        let inner = desk.command(&[&["doctor"], more].concat());
+        let mut outer = std::process::Command::new("unshare");
+        outer.args(["--map-root-user", "--net"]).arg(inner.get_program()).args(inner.get_args());
+        outer.current_dir(desk.folder.path()).env_clear();
+        outer.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Run::of(&outer.output().unwrap())
+    };
+    let run = doctor(&["--recipient", &desk.recipient]);
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    for check in ["server", "replica", "writes", "keys"] {
+        assert!(lines(&run.stdout, check)[0].starts_with("skip"), "{check}: {}", run.stdout);
+    }
+    assert!(run.stdout.contains("0 failed") && run.stdout.contains(" 4 skipped"), "{}", run.stdout);
+    let run = doctor(&["-d", "host=127.0.0.1"]);
+    assert_eq!(run.code, 1, "a server that is named must answer: {}", run.stdout);
+    assert!(lines(&run.stdout, "server")[0].starts_with("FAIL"), "{}", run.stdout);
+    assert!(
+        lines(&run.stdout, "keys")[0].starts_with("warn"),
+        "without public keys nothing can be done: {}",
+        run.stdout
+    );
+}
+
+#[test]
+fn a_backup_of_long_ago_is_a_warning_or_what_the_configuration_makes_of_it() {
+    let (desk, server) = Desk::with_server(17);
+    let dump = server.client("pg_dump").args(["-Fc", "--schema-only", "erp"]).output().unwrap().stdout;
+    let nine_hours_ago = chrono::Utc::now() - chrono::TimeDelta::hours(9);
+    let old = format!("full_backup_{}.sql", nine_hours_ago.format("%Y%m%d_%H%M%S"));
+    std::fs::write(desk.path(&old), dump).unwrap();
+    desk.ok(&["import", &old]);
+    let text = desk.ok(&["doctor"]);
+    let line = &lines(&text, "backups")[0];
+    assert!(line.starts_with("warn") && line.contains(" 9h") && text.contains("status.max_age"), "{text}");
+    desk.configure("[status]\nmax_age = \"8h\"\n");
+    finds(&desk, &[], "backups", " 9h", "older than status.max_age");
+    desk.configure("[status]\nmax_age = \"10h\"\n");
+    let line = &lines(&desk.ok(&["doctor"]), "backups")[0];
+    assert!(line.contains("no restore was ever tested"), "young enough here: {line}");
+}
+
+#[test]
+fn a_broken_configuration_is_one_finding_among_others() {
+    let (mut desk, _server) = Desk::with_server(17);
+    let repository = desk.path("repository").display().to_string();
+    std::fs::write(desk.path("erpgo-dr.toml"), "[retention]\ndayly = 7\n").unwrap();
+    std::fs::write(desk.path("old.env"), "# fine\nno assignment\n").unwrap();
+    finds(&desk, &[], "configuration", "line 2", "every key");
+    let text = desk.run(&["doctor"]).stdout;
+    assert!(lines(&text, "repository")[0].starts_with("skip"), "the file may have named it: {text}");
+    assert!(lines(&text, "server")[0].starts_with("ok"), "{text}");
+    desk.set("ERPGO_DR_REPOSITORY", &repository);
+    desk.set("ERPGO_DR_IDENTITY", &desk.path("key.txt").display().to_string());
+    let text = desk.run(&["doctor", "--env-file", "old.env", "--write"]).stdout;
+    let faults = lines(&text, "configuration");
+    assert!(faults.len() == 2 && faults[1].contains("old.env") && faults[1].contains("line 2"), "{text}");
+    for check in ["repository", "keys", "repository writes", "catalogue", "server", "privileges"] {
+        assert!(lines(&text, check)[0].starts_with("ok"), "{check}: {text}");
+    }
+    assert!(text.contains("2 failed"), "{text}");
+    let run = desk.run(&["doctor", "--json", "--config", "nowhere.toml"]);
+    let document: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!((run.code, document["result"]["failed"].as_u64()), (1, Some(1)), "{document}");
+    desk.fails(&["list"], 2, "config", "docs/cli.md");
+    std::fs::write(desk.path("erpgo-dr.toml"), "[retention]\ndaily = 0\nweekly = 0\nmonthly = 0\n").unwrap();
+    finds(&desk, &[], "configuration", "[retention]", "what is to be kept");
 }

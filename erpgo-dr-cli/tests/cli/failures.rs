@@ -1,9 +1,11 @@
 //! Each kind of failure has its exit code, its word in JSON, and the next step.
 
 use std::os::unix::fs::FileExt as _;
+use std::process::Stdio;
 
 use erpgo_dr_testkit::FullDisk;
 use erpgo_dr_testkit::postgres::PgServerOptions;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Desk, files};
 
@@ -113,4 +115,88 @@ fn a_full_disk_and_a_full_target() {
     desk.ok(&["backup", "--database", "erp"]);
     desk.fails(&["restore"], 13, "refused", "--target-database");
     desk.fails(&["restore", "--table", "erp.nothing", "--allow-non-empty"], 4, "not-found", "erpgo-dr show");
+}
+
+#[test]
+fn what_postgresql_refuses_is_of_the_database() {
+    let (desk, server) = Desk::with_server(17);
+    server.psql("erp", "CREATE ROLE weak LOGIN");
+    let weak = format!("host=127.0.0.1 port={} user=weak dbname=erp", server.port());
+    let backup = ["backup", "--database", "erp", "--no-globals", "-d", &weak];
+    let run = desk.fails(&backup, 12, "database", "the server's message");
+    assert!(run.stderr.contains("permission denied"), "pg_dump's own words: {}", run.stderr);
+    assert!(desk.ok(&["list"]).contains("no backups"));
+    desk.ok(&["backup", "--database", "erp"]);
+    let restore = ["restore", "latest", "--target-database", "mine", "-d", &weak];
+    let run = desk.fails(&restore, 12, "database", "the server's message");
+    assert!(run.stderr.contains("permission denied to create database"), "{}", run.stderr);
+}
+
+#[test]
+fn beside_a_prune_another_one_is_busy() {
+    let (desk, _server) = Desk::with_server(17);
+    desk.ok(&["backup", "--database", "erp", "--scope", "schema"]);
+    let running = PausedPrune::begin(&desk);
+    desk.fails(&["prune"], 14, "busy", "wait for it to end");
+    let ended = running.go_on();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    desk.ok(&["prune"]);
+}
+
+/// A prune that was stopped while it holds its lease.
+struct PausedPrune(std::process::Child);
+
+impl PausedPrune {
+    /// A prune of a small repository takes milliseconds: one that was missed is followed by the next.
+    fn begin(desk: &Desk) -> Self {
+        let leases = desk.path("repository/state/leases");
+        let holds = || files(&leases).iter().any(|path| path.to_string_lossy().contains("/prune-"));
+        for _ in 0..200 {
+            let mut command = desk.command(&["prune"]);
+            let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            while child.try_wait().unwrap().is_none() && !holds() {}
+            let pid = Pid::from_child(&child);
+            if child.try_wait().unwrap().is_none() {
+                kill_process(pid, Signal::STOP).unwrap();
+                while !is_stopped(&child) && child.try_wait().unwrap().is_none() {}
+                if is_stopped(&child) && holds() {
+                    return Self(child);
+                }
+                let _ = kill_process(pid, Signal::CONT);
+            }
+            child.wait().unwrap();
+        }
+        panic!("of 200 prunes none was seen with its lease");
+    }
+
+    fn go_on(self) -> std::process::Output {
+        kill_process(Pid::from_child(&self.0), Signal::CONT).unwrap();
+        self.0.wait_with_output().unwrap()
+    }
+}
+
+fn is_stopped(child: &std::process::Child) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+}
+
+#[test]
+fn a_disk_that_is_read_only_and_one_that_cannot_be_read() {
+    let disk = FullDisk::mount(4 << 20);
+    let (desk, _server) = Desk::with_server(17);
+    let place = disk.path().join("repository").display().to_string();
+    desk.ok(&["-r", &place, "init", "--recipient", &desk.recipient]);
+    let mount = |options: &str| {
+        let done = std::process::Command::new("mount").args(["-o", options]).arg(disk.path()).status();
+        assert!(done.unwrap().success(), "{options}");
+    };
+    mount("remount,ro");
+    desk.fails(&["-r", &place, "backup", "--database", "erp"], 9, "permission", "read, write");
+    assert!(desk.ok(&["-r", &place, "list"]).contains("no backups"), "what is there can be read");
+    mount("remount,rw");
+    desk.ok(&["-r", &place, "backup", "--database", "erp", "--scope", "schema"]);
+    // The kernel answers a read of it at 0 with EIO, as a failing disk does.
+    let run = desk.fails(&["list", "-i", "/proc/self/mem"], 15, "io", "the disk");
+    assert!(run.stderr.contains("/proc/self/mem") && run.stderr.contains("Input/output error"), "{}", run.stderr);
+    desk.fails(&["restore", "--from-file", &place, "--dry-run"], 15, "io", "the disk");
 }

@@ -42,7 +42,7 @@ enum Algorithm {
     Cipher,
     /// Zstandard at levels 1, 3 and 9
     Zstd,
-    /// Gzip at level 6
+    /// Gzip at levels 1 and 6
     Gzip,
     /// Whole containers, compressed and encrypted
     Container,

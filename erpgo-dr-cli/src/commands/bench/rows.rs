@@ -34,7 +34,7 @@ impl Row {
             rows.extend([1, 3, 9].into_iter().flat_map(|level| codecs(Codec::Zstd { level })));
         }
         if has(Algorithm::Gzip) {
-            rows.extend(codecs(Codec::Gzip { level: 6 }));
+            rows.extend([1, 6].into_iter().flat_map(|level| codecs(Codec::Gzip { level })));
         }
         if has(Algorithm::Container) {
             rows.extend([Self::Write(Codec::None), Self::Read(Codec::None), Self::Write(ZSTD), Self::Read(ZSTD)]);

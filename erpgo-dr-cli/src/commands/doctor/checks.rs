@@ -11,6 +11,7 @@ pub(super) enum Level {
     Ok,
     Warn,
     Fail,
+    Skip,
 }
 
 #[derive(Debug, Serialize)]
@@ -43,6 +44,11 @@ impl Checks {
         self.push(name, Level::Fail, detail, Some(next.into()));
     }
 
+    /// Records that there was nothing to check, and what would have to be given for it.
+    pub(super) fn skip(&mut self, name: impl Into<String>, detail: impl Into<String>, next: impl Into<String>) {
+        self.push(name, Level::Skip, detail, Some(next.into()));
+    }
+
     /// Records a failure with its causes and its hint.
     pub(super) fn error(&mut self, name: impl Into<String>, error: impl Into<CliError>) {
         let error = error.into();
@@ -66,6 +72,7 @@ impl Checks {
                 Level::Ok => ("ok  ", anstyle::AnsiColor::Green),
                 Level::Warn => ("warn", anstyle::AnsiColor::Yellow),
                 Level::Fail => ("FAIL", anstyle::AnsiColor::Red),
+                Level::Skip => ("skip", anstyle::AnsiColor::BrightBlack),
             };
             let style = color.on_default().bold();
             let detail = check.detail.replace('\n', " ");
@@ -89,8 +96,12 @@ mod tests {
         let mut checks = Checks::default();
         checks.ok("a", "fine");
         checks.fail("longer", "broken", "mend it");
+        checks.skip("b", "not named", "name it");
         let plain = anstream::adapter::strip_str(&checks.render()).to_string();
-        assert_eq!(plain, "ok    a       fine\nFAIL  longer  broken\n              -> mend it\n");
-        assert_eq!((checks.count(Level::Fail), checks.count(Level::Warn)), (1, 0));
+        assert_eq!(
+            plain,
+            "ok    a       fine\nFAIL  longer  broken\n              -> mend it\nskip  b       not named\n              -> name it\n"
+        );
+        assert_eq!([Level::Fail, Level::Warn, Level::Skip].map(|level| checks.count(level)), [1, 0, 1]);
     }
 }

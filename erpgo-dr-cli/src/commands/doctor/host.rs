@@ -5,6 +5,8 @@ use std::path::Path;
 use erpgo_dr_core::crypto::Aes256CbcHmac;
 
 use super::checks::Checks;
+use super::patience::Patience;
+use crate::error;
 use crate::output::bytes;
 
 /// Says which instructions the ciphers find here.
@@ -49,13 +51,27 @@ fn cpu_features() -> Vec<(&'static str, bool)> {
 }
 
 /// Compares the free space of the disk under `path` with what will be needed.
-pub(super) fn check_space(checks: &mut Checks, name: &str, path: &Path, needed: u64, what: &str) {
-    // A folder that is still to be made lies on the disk of the nearest one above.
-    let there = path.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
-    let free = match rustix::fs::statvfs(there) {
-        Ok(disk) => disk.f_bavail.saturating_mul(disk.f_frsize),
+pub(super) async fn check_space(
+    checks: &mut Checks,
+    patience: Patience,
+    name: &str,
+    path: &Path,
+    needed: u64,
+    what: &str,
+) {
+    let asked = path.to_owned();
+    // A disk that is mounted from elsewhere may not answer.
+    let asking = async move {
+        let asked = tokio::task::spawn_blocking(move || free_space(&asked)).await;
+        asked
+            .unwrap_or_else(|failure| Err(std::io::Error::other(failure)))
+            .map_err(|source| error::io("ask the disk", source))
+    };
+    let free = match patience.with(&path.display().to_string(), asking).await {
+        Ok(free) => free,
         Err(error) => {
-            let detail = format!("the free space of {} is not known: {error}", path.display());
+            let cause = error.causes().pop().unwrap_or_else(|| error.to_string());
+            let detail = format!("the free space of {} is not known: {cause}", path.display());
             return checks.warn(name, detail, "check the path, and that this user may enter it");
         }
     };
@@ -66,4 +82,11 @@ pub(super) fn check_space(checks: &mut Checks, name: &str, path: &Path, needed: 
         _ if free < needed.saturating_mul(3) => checks.warn(name, detail, next),
         _ => checks.ok(name, detail),
     }
+}
+
+fn free_space(path: &Path) -> std::io::Result<u64> {
+    // A folder that is still to be made lies on the disk of the nearest one above.
+    let there = path.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    let disk = rustix::fs::statvfs(there)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }

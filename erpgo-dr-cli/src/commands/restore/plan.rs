@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use erpgo_dr_core::Repository;
-use erpgo_dr_core::postgres::LogicalDriver;
+use erpgo_dr_core::ops::legacy::{ExaminedFile, LegacyOptions, examine};
+use erpgo_dr_core::postgres::{DatabaseContents, LogicalDriver};
 use erpgo_dr_core::types::BackupId;
 use serde::Serialize;
 
-use super::RestoreArgs;
+use super::{Globals, RestoreArgs};
 use crate::error::CliError;
 use crate::output::{Report, bytes, moment};
 
@@ -18,6 +19,8 @@ pub(super) struct RestorePlan {
     backup: Option<BackupId>,
     file: Option<String>,
     server: String,
+    /// What becomes of the roles and tablespaces of the server; `None` where none are restored.
+    globals: Option<Globals>,
     databases: Vec<Target>,
     #[serde(skip)]
     source: String,
@@ -25,13 +28,14 @@ pub(super) struct RestorePlan {
 
 #[derive(Debug, Serialize)]
 struct Target {
-    /// Its name in the backup; `None` for a file, which was not opened yet.
-    database: Option<String>,
-    /// The name that it will have; `None`: the one that the file says.
-    target: Option<String>,
-    exists: Option<bool>,
-    /// Tables, views and sequences that it holds now.
-    objects: Option<u64>,
+    /// Its name in the backup.
+    database: String,
+    /// The name that it will have.
+    target: String,
+    exists: bool,
+    /// Tables, views, sequences, functions, types and large objects that it holds now.
+    objects: u64,
+    /// Rows that the backup holds, where they were counted.
     rows: Option<u64>,
     action: Action,
 }
@@ -66,8 +70,7 @@ impl RestorePlan {
         let wanted = |name: &String| arguments.database.is_empty() || arguments.database.contains(name);
         let mut databases = Vec::new();
         for found in manifest.contents.databases.iter().filter(|found| wanted(&found.database)) {
-            let target = arguments.target_database.clone().unwrap_or_else(|| found.database.clone());
-            databases.push(look(arguments, driver, Some((&found.database, found.rows())), target).await?);
+            databases.push(look(arguments, driver, found, Some(found.rows())).await?);
         }
         let source = format!(
             "backup {} of {} ({})",
@@ -75,26 +78,28 @@ impl RestorePlan {
             moment(manifest.created),
             bytes(manifest.streams.iter().map(|stream| stream.info.bytes).sum())
         );
-        Ok(Self { dry_run: true, backup: Some(id.clone()), file: None, server, databases, source })
+        let (backup, globals) = (Some(id.clone()), arguments.globals);
+        Ok(Self { dry_run: true, backup, file: None, server, globals, databases, source })
     }
 
-    /// Looks at the database that a file would go to.
+    /// Reads a file to its end, and looks at the database that its dump would go to.
     pub(super) async fn of_file(
         path: &Path,
+        legacy: &LegacyOptions,
         arguments: &RestoreArgs,
         driver: &LogicalDriver,
         server: String,
     ) -> Result<Self, CliError> {
+        let ExaminedFile { contents, rows_counted, .. } = examine(path, legacy).await?;
+        let mut databases = Vec::new();
+        for found in &contents.databases {
+            databases.push(look(arguments, driver, found, rows_counted.then(|| found.rows())).await?);
+        }
         let file = path.display().to_string();
-        let target = match &arguments.target_database {
-            Some(name) => look(arguments, driver, None, name.clone()).await?,
-            None => {
-                let action = if arguments.clean { Action::Replace } else { Action::Fill };
-                Target { database: None, target: None, exists: None, objects: None, rows: None, action }
-            }
-        };
-        let source = format!("file {file}");
-        Ok(Self { dry_run: true, backup: None, file: Some(file), server, databases: vec![target], source })
+        let tables: usize = contents.databases.iter().map(|found| found.tables.len()).sum();
+        let source = format!("file {file} (whole, data of {tables} tables)");
+        let (file, globals) = (Some(file), arguments.globals);
+        Ok(Self { dry_run: true, backup: None, file, server, globals, databases, source })
     }
 
     /// Returns whether something that is there now would be gone.
@@ -105,22 +110,28 @@ impl RestorePlan {
     /// Names what would be gone.
     pub(super) fn danger(&self) -> String {
         let replaced = self.databases.iter().filter(|target| target.action == Action::Replace);
-        let names: Vec<&str> =
-            replaced.map(|target| target.target.as_deref().unwrap_or("the database named in the file")).collect();
+        let names: Vec<&str> = replaced.map(|target| target.target.as_str()).collect();
         format!("this replaces what is in {} on {}", names.join(", "), self.server)
     }
 
     /// Says in words what would be done.
     pub(super) fn text(&self) -> String {
         let mut text = format!("restore {} into {}\n", self.source, self.server);
+        match self.globals {
+            None => {}
+            Some(Globals::Add) => {
+                text.push_str("  roles and tablespaces that are not there are made; those that are stay as they are\n");
+            }
+            Some(Globals::Overwrite) => text.push_str(
+                "  roles and tablespaces are made, or OVERWRITTEN with attributes, passwords and memberships of the backup\n",
+            ),
+        }
         for target in &self.databases {
-            let name = target.target.as_deref().unwrap_or("the database named in the file");
-            let objects = target.objects.unwrap_or(0);
+            let (name, objects) = (&target.target, target.objects);
             let what = match target.action {
                 Action::Create => "is made".to_owned(),
                 Action::Fill => "is there and must be empty".to_owned(),
                 Action::Add => format!("holds {objects} tables, views and sequences, which stay"),
-                Action::Replace if target.objects.is_none() => "is replaced".to_owned(),
                 Action::Replace => {
                     format!(
                         "holds {objects} tables, views and sequences: those that are in the backup are DROPPED first"
@@ -146,9 +157,10 @@ impl RestorePlan {
 async fn look(
     arguments: &RestoreArgs,
     driver: &LogicalDriver,
-    source: Option<(&String, u64)>,
-    target: String,
+    source: &DatabaseContents,
+    rows: Option<u64>,
 ) -> Result<Target, CliError> {
+    let target = arguments.target_database.clone().unwrap_or_else(|| source.database.clone());
     let inspector = driver.inspector();
     let exists = inspector.database_exists(&target).await?;
     let objects = if exists { inspector.count_user_objects(&target).await? } else { 0 };
@@ -159,12 +171,5 @@ async fn look(
         (true, _, RestoreArgs { allow_non_empty: true, .. }) => Action::Add,
         (true, ..) => Action::Refuse,
     };
-    Ok(Target {
-        database: source.map(|(name, _)| name.clone()),
-        target: Some(target),
-        exists: Some(exists),
-        objects: Some(objects),
-        rows: source.map(|(_, rows)| rows),
-        action,
-    })
+    Ok(Target { database: source.database.clone(), target, exists, objects, rows, action })
 }
