@@ -8,6 +8,7 @@
 mod commit;
 mod crash;
 mod epochs;
+mod places;
 mod prune;
 mod repair;
 mod support;
