@@ -1,0 +1,125 @@
+//! Files that are read while a server changes them, and pages that are damaged.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use erpgo_dr_core::postgres::physical::{ClusterEntry, ClusterReader, DamagedBlock, FileOutcome, RelationFile};
+use erpgo_dr_testkit::PgServer;
+use erpgo_dr_testkit::postgres::MAJORS;
+
+use super::support::*;
+
+const PAGE: u64 = 8192;
+
+fn read(reader: &ClusterReader, entry: &ClusterEntry) -> (Vec<u8>, FileOutcome) {
+    let mut contents = Vec::new();
+    let outcome = reader
+        .read(entry, &mut |chunk: Bytes| {
+            contents.extend_from_slice(&chunk);
+            true
+        })
+        .unwrap();
+    (contents, outcome)
+}
+
+/// A table of some pages, on disk; returns its path in the data directory.
+fn make_table(server: &PgServer) -> String {
+    server.psql("postgres", "CREATE TABLE t AS SELECT n, repeat('x', 500) AS text FROM generate_series(1, 2000) AS n");
+    server.psql("postgres", "CHECKPOINT");
+    server.psql("postgres", "SELECT pg_relation_filepath('t')")
+}
+
+#[tokio::test]
+async fn sound_pages_pass_and_each_damaged_one_is_named() {
+    for major in MAJORS {
+        let server = with_checksums(major);
+        server.create_sample("erp", 1);
+        let path = make_table(&server);
+        let session = begin(&server).await;
+        let (listing, reader) = open(&server, &session);
+        for entry in &listing.entries {
+            let (contents, outcome) = read(&reader, entry);
+            assert_eq!((outcome.damaged, outcome.vanished), (vec![], false), "{major}: {}", entry.path);
+            if RelationFile::parse(&entry.path).is_some() {
+                assert!(contents == fs::read(server.data_dir().join(&*entry.path)).unwrap(), "{}", entry.path);
+            }
+        }
+        let entry = listing.entries.iter().find(|entry| *entry.path == *path).unwrap();
+        let file = File::options().read(true).write(true).open(server.data_dir().join(&path)).unwrap();
+        // A flipped bit; a page in another's place; rubbish in a page that says that it is new.
+        let mut page = [0; PAGE as usize];
+        file.read_exact_at(&mut page, PAGE).unwrap();
+        file.write_all_at(&page, 50 * PAGE).unwrap();
+        page[5000] ^= 1;
+        file.write_all_at(&page, PAGE).unwrap();
+        let mut rubbish = [0; PAGE as usize];
+        rubbish[7000] = 1;
+        file.write_all_at(&rubbish, 60 * PAGE).unwrap();
+        // New, and changed since the backup began: neither is checked.
+        file.write_all_at(&[0; PAGE as usize], 70 * PAGE).unwrap();
+        page[..8].fill(0xFF);
+        file.write_all_at(&page, 80 * PAGE).unwrap();
+        let (contents, outcome) = read(&reader, entry);
+        let blocks = [1, 50, 60].map(|block| DamagedBlock { block });
+        assert_eq!(outcome.damaged, blocks, "{major}");
+        // A damaged page is stored as it is.
+        assert!(contents == fs::read(server.data_dir().join(&path)).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn pages_that_are_written_meanwhile_are_not_taken_for_damaged() {
+    let server = with_checksums(17);
+    let path = make_table(&server);
+    let session = begin(&server).await;
+    let (listing, reader) = open(&server, &session);
+    let entry = listing.entries.iter().find(|entry| *entry.path == *path).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // The index-free table is updated in place: the same pages over and over, written by each checkpoint.
+            server.psql("postgres", &"UPDATE t SET n = n + 1 WHERE n % 7 = 0; VACUUM t; CHECKPOINT;\n".repeat(30));
+            done.store(true, Ordering::SeqCst);
+        });
+        let mut versions = std::collections::BTreeSet::new();
+        while !done.load(Ordering::SeqCst) {
+            let (contents, outcome) = read(&reader, entry);
+            assert_eq!(outcome.damaged, []);
+            versions.insert(erpgo_dr_core::types::ContentHash::of(&contents).to_string());
+        }
+        assert!(versions.len() > 1, "nothing was written meanwhile");
+    });
+}
+
+#[tokio::test]
+async fn a_file_is_read_to_its_listed_length_or_to_where_it_ends() {
+    let server = PgServer::start(15);
+    let data = server.data_dir();
+    let paths = ["grown", "shrunk", "gone"].map(|name| data.join(name));
+    let before: Vec<u8> = (0..600_000_u32).map(|n| (n % 251) as u8).collect();
+    for path in &paths {
+        fs::write(path, &before).unwrap();
+    }
+    let session = begin(&server).await;
+    let (listing, reader) = open(&server, &session);
+    let mut after = before.clone();
+    after.extend_from_slice(b"more");
+    fs::write(&paths[0], &after).unwrap();
+    fs::write(&paths[1], &before[..300_001]).unwrap();
+    fs::remove_file(&paths[2]).unwrap();
+    let read = |name: &str| read(&reader, listing.entries.iter().find(|entry| &*entry.path == name).unwrap());
+    assert!(read("grown").0 == before);
+    assert!(read("shrunk").0 == before[..300_001]);
+    let (contents, outcome) = read("gone");
+    assert_eq!((contents.len(), outcome.vanished), (0, true));
+    let mut chunks = 0;
+    let grown = listing.entries.iter().find(|entry| &*entry.path == "grown").unwrap();
+    let stopping = &mut |_: Bytes| {
+        chunks += 1;
+        false
+    };
+    reader.read(grown, stopping).unwrap();
+    assert_eq!(chunks, 1, "nobody took the rest");
+}

@@ -1,0 +1,93 @@
+//! Servers and questions to them that the stories share.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use erpgo_dr_core::postgres::ConnectionSettings;
+use erpgo_dr_core::postgres::physical::{BackupSession, ClusterListing, ClusterReader};
+use erpgo_dr_testkit::PgServer;
+use erpgo_dr_testkit::postgres::{PgServerOptions, SUPERUSER, give_to_postgres};
+
+pub(crate) fn settings(server: &PgServer) -> ConnectionSettings {
+    let host = server.socket_dir().to_str().unwrap();
+    ConnectionSettings::new(host).port(server.port()).user(SUPERUSER)
+}
+
+/// Runs a program of the server's version to its end and returns what it printed.
+pub(crate) fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Starts a server of `major` whose pages have checksums, with nothing going on by itself.
+pub(crate) fn with_checksums(major: u32) -> PgServer {
+    let mut server = PgServerOptions::new(major).setting("autovacuum", "off").start();
+    if server.psql("postgres", "SHOW data_checksums") == "off" {
+        server.stop();
+        run(Command::new(server.bin().join("pg_checksums")).arg("--enable").arg("-D").arg(server.data_dir()));
+        server.restart();
+    }
+    server
+}
+
+/// Makes an empty folder beside the data directory that the server may write to.
+pub(crate) fn folder_for(server: &PgServer, name: &str) -> PathBuf {
+    let path = server.socket_dir().join(name);
+    fs::create_dir(&path).unwrap();
+    give_to_postgres(&path);
+    path
+}
+
+/// Waits until `ready`, for half a minute.
+pub(crate) fn wait_until(what: &str, mut ready: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !ready() {
+        assert!(Instant::now() < deadline, "waited too long: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+pub(crate) async fn begin(server: &PgServer) -> BackupSession {
+    BackupSession::start(&settings(server), "a backup", true).await.unwrap()
+}
+
+/// Lists a server's data directory, and makes a reader of it.
+pub(crate) fn open(server: &PgServer, session: &BackupSession) -> (ClusterListing, ClusterReader) {
+    let root = server.data_dir();
+    let listing = ClusterListing::read(&root, &session.facts().version_folder).unwrap();
+    (listing, ClusterReader::new(&root, session.facts(), session.start_lsn()).unwrap())
+}
+
+/// Copies a data directory with all that is in it.
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
+    run(Command::new("cp").arg("-a").arg(from).arg(to));
+}
+
+/// Starts a standby of `primary`.
+pub(crate) fn standby_of(primary: &PgServer) -> PgServer {
+    let mut standby = PgServer::start(primary.major());
+    standby.stop();
+    let data = standby.data_dir();
+    fs::remove_dir_all(&data).unwrap();
+    run(primary.client("pg_basebackup").args(["-R", "-c", "fast", "-X", "stream", "-D"]).arg(&data));
+    let socket = standby.socket_dir().display();
+    let conf = data.join("postgresql.auto.conf");
+    let text = fs::read_to_string(&conf).unwrap() + &format!("unix_socket_directories = '{socket}'\n");
+    fs::write(conf, text).unwrap();
+    give_all_to_postgres(&data);
+    standby.restart();
+    standby
+}
+
+fn give_all_to_postgres(path: &Path) {
+    give_to_postgres(path);
+    for entry in fs::read_dir(path).unwrap().map(Result::unwrap) {
+        match entry.file_type().unwrap().is_dir() {
+            true => give_all_to_postgres(&entry.path()),
+            false => give_to_postgres(&entry.path()),
+        }
+    }
+}
