@@ -4,6 +4,7 @@ mod connection;
 mod keys;
 mod places;
 mod prompt;
+mod wal_command;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -11,6 +11,7 @@ use erpgo_dr_core::container::ContainerError;
 use erpgo_dr_core::crypto::CryptoError;
 use erpgo_dr_core::ops::legacy::LegacyError;
 use erpgo_dr_core::postgres::PostgresError;
+use erpgo_dr_core::postgres::wal::WalError;
 use erpgo_dr_core::repository::RepositoryError;
 use erpgo_dr_core::storage::StorageError;
 use erpgo_dr_core::{Error, ErrorKind};
@@ -21,6 +22,12 @@ use crate::config::ConfigError;
 pub(crate) const FINDING: u8 = 1;
 /// The exit code of a command line or configuration that is wrong.
 pub(crate) const USAGE: u8 = 2;
+
+/// Returns what is added to the exit code of a failure: something for `wal fetch`, because PostgreSQL takes up to 125 for the end of
+/// the log, and promotes. 128 and a signal's number would be taken for that signal.
+pub(crate) fn code_offset(is_wal_fetch: bool) -> u8 {
+    if is_wal_fetch { 200 } else { 0 }
+}
 
 /// The table of exit codes, at the end of the help and of the man page.
 pub(crate) const EXIT_CODES_HELP: &str = "\
@@ -42,7 +49,8 @@ Exit codes:
   14  busy            another process is at it; try again
   15  io              the operating system failed a read or write
  130  interrupted by Ctrl-C
- 143  ended by SIGTERM";
+ 143  ended by SIGTERM
+`wal fetch` ends with 1 only when the file is not in the archive; its failures are 200 more (202, 203...).";
 
 /// A signal that ended the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,7 +151,17 @@ macro_rules! from_layers {
     };
 }
 
-from_layers!(Error, CodecError, ContainerError, CryptoError, LegacyError, PostgresError, RepositoryError, StorageError);
+from_layers!(
+    Error,
+    CodecError,
+    ContainerError,
+    CryptoError,
+    LegacyError,
+    PostgresError,
+    RepositoryError,
+    StorageError,
+    WalError
+);
 
 /// Wraps a failure of the operating system.
 pub(crate) fn io(action: impl Into<String>, source: std::io::Error) -> CliError {

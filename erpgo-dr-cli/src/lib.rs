@@ -37,14 +37,20 @@ pub fn command() -> clap::Command {
 pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     let wants_json = arguments.iter().any(|argument| argument == "--json") || json_by_environment();
+    let asks_for_wal = ["wal", "fetch"].iter().all(|word| arguments.iter().any(|argument| argument == word));
     let parsed = Cli::command().try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(error) => return refuse(&error, wants_json),
+        Err(error) => return refuse(&error, wants_json, error::code_offset(asks_for_wal)),
     };
     let output = Output::new(&cli.global, cli.command.name());
     logging::install(&cli.global, &output);
-    let outcome = execute(cli, &output);
+    let run = std::panic::AssertUnwindSafe(|| execute(cli, &output));
+    let outcome = std::panic::catch_unwind(run).unwrap_or_else(|panic| {
+        // The code of a panic, 101, would be the end of the log to PostgreSQL; elsewhere it is as good as any.
+        let unexpected = || error::io("go on", std::io::Error::other("this program failed in a way it did not expect"));
+        if output.hides_no_fault() { Err(unexpected()) } else { std::panic::resume_unwind(panic) }
+    });
     output.finish(outcome)
 }
 
@@ -55,13 +61,13 @@ fn json_by_environment() -> bool {
 }
 
 /// Prints what clap has to say: help and version are results, everything else is an error of usage.
-fn refuse(error: &clap::Error, wants_json: bool) -> ExitCode {
+fn refuse(error: &clap::Error, wants_json: bool, code_offset: u8) -> ExitCode {
     if wants_json && error.use_stderr() {
-        return output::refuse_as_json(&error.to_string());
+        return output::refuse_as_json(&error.to_string(), code_offset);
     }
     // Nobody is left to tell when even this cannot be printed.
     let _ = error.print();
-    if error.use_stderr() { ExitCode::from(error::USAGE) } else { ExitCode::SUCCESS }
+    if error.use_stderr() { ExitCode::from(code_offset + error::USAGE) } else { ExitCode::SUCCESS }
 }
 
 fn execute(cli: Cli, output: &Output) -> Result<Report, CliError> {

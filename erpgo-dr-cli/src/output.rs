@@ -46,6 +46,8 @@ impl Report {
 #[derive(Debug, Clone)]
 pub(crate) struct Output {
     command: &'static str,
+    /// What is added to the exit code of a failure.
+    code_offset: u8,
     json: bool,
     quiet: bool,
     colors_stderr: bool,
@@ -82,7 +84,8 @@ impl Output {
         };
         let colors = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
         let (json, quiet) = (options.json, options.quiet);
-        Self { command, json, quiet, colors_stderr: colors, progress, bars: MultiProgress::new() }
+        let code_offset = crate::error::code_offset(command == crate::commands::WAL_FETCH);
+        Self { command, code_offset, json, quiet, colors_stderr: colors, progress, bars: MultiProgress::new() }
     }
 
     /// Returns whether the result is printed as JSON.
@@ -132,7 +135,8 @@ impl Output {
                 if !self.json {
                     self.print_error(&error);
                 }
-                (error.exit_code(), self.envelope(false, "error", &error_document(&error)), String::new())
+                let code = self.code(&error);
+                (code, self.envelope(false, "error", &error_document(&error, code)), String::new())
             }
         };
         let printed = match (self.json, text.is_empty()) {
@@ -146,9 +150,22 @@ impl Output {
             Err(error) => {
                 let error = crate::error::io("write to standard output", error);
                 self.print_error(&error);
-                ExitCode::from(error.exit_code())
+                ExitCode::from(self.code(&error))
             }
             Ok(()) => ExitCode::from(code),
+        }
+    }
+
+    /// Returns whether every failure has to show in an exit code of its own.
+    pub(crate) fn hides_no_fault(&self) -> bool {
+        self.code_offset > 0
+    }
+
+    /// Returns the exit code of a failure. A signal's is the same for every command.
+    fn code(&self, error: &CliError) -> u8 {
+        match error {
+            CliError::Interrupted(_) => error.exit_code(),
+            _ => self.code_offset + error.exit_code(),
         }
     }
 
@@ -170,22 +187,23 @@ impl Output {
 }
 
 /// Prints a command line that could not be read as an error of usage; which command was meant is not known.
-pub(crate) fn refuse_as_json(message: &str) -> ExitCode {
+pub(crate) fn refuse_as_json(message: &str, code_offset: u8) -> ExitCode {
     let message = message.strip_prefix("error: ").unwrap_or(message).trim_end();
     let error = CliError::usage(message, "`erpgo-dr --help` and `erpgo-dr COMMAND --help` say how it is used");
-    let document = json!({ "schema": SCHEMA, "command": null, "ok": false, "error": error_document(&error) });
+    let code = code_offset + error.exit_code();
+    let document = json!({ "schema": SCHEMA, "command": null, "ok": false, "error": error_document(&error, code) });
     // The exit code tells the same when standard output is gone.
     let _ = print(&document.to_string());
-    ExitCode::from(error.exit_code())
+    ExitCode::from(code)
 }
 
-fn error_document(error: &CliError) -> Value {
+fn error_document(error: &CliError, code: u8) -> Value {
     json!({
         "kind": error.kind_name(),
         "message": error.to_string(),
         "causes": error.causes(),
         "hint": error.hint(),
-        "exit_code": error.exit_code(),
+        "exit_code": code,
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod backup;
 mod bench;
+mod cluster;
 mod completions;
 mod decrypt;
 mod demo;
@@ -21,6 +22,7 @@ mod show;
 mod status;
 mod thaw;
 mod verify;
+mod wal;
 
 use std::path::Path;
 
@@ -31,6 +33,8 @@ use crate::context::Context;
 use crate::error::{self, CliError};
 use crate::output::Report;
 
+pub(crate) use wal::FETCH as WAL_FETCH;
+
 /// What the tool does.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -40,12 +44,14 @@ pub(crate) enum Command {
     Show(show::ShowArgs),
     Verify(verify::VerifyArgs),
     Restore(Box<restore::RestoreArgs>),
+    Cluster(cluster::ClusterArgs),
     Prune(prune::PruneArgs),
     Status(status::StatusArgs),
     Hold(hold::HoldArgs),
     Key(key::KeyArgs),
     Repair(repair::RepairArgs),
     Thaw(thaw::ThawArgs),
+    Wal(wal::WalArgs),
     Import(import::ImportArgs),
     Decrypt(decrypt::DecryptArgs),
     Encrypt(encrypt::EncryptArgs),
@@ -66,12 +72,14 @@ impl Command {
             Self::Show(_) => "show",
             Self::Verify(_) => "verify",
             Self::Restore(_) => "restore",
+            Self::Cluster(arguments) => arguments.name(),
             Self::Prune(_) => "prune",
             Self::Status(_) => "status",
             Self::Hold(arguments) => arguments.name(),
             Self::Key(arguments) => arguments.name(),
             Self::Repair(_) => "repair",
             Self::Thaw(_) => "thaw",
+            Self::Wal(arguments) => arguments.name(),
             Self::Import(_) => "import",
             Self::Decrypt(_) => "decrypt",
             Self::Encrypt(_) => "encrypt",
@@ -97,12 +105,14 @@ impl Command {
             Self::Show(arguments) => arguments.run(context).await,
             Self::Verify(arguments) => arguments.run(context).await,
             Self::Restore(arguments) => arguments.run(context).await,
+            Self::Cluster(arguments) => arguments.run(context).await,
             Self::Prune(arguments) => arguments.run(context).await,
             Self::Status(arguments) => arguments.run(context).await,
             Self::Hold(arguments) => arguments.run(context).await,
             Self::Key(arguments) => arguments.run(context).await,
             Self::Repair(arguments) => arguments.run(context).await,
             Self::Thaw(arguments) => arguments.run(context).await,
+            Self::Wal(arguments) => arguments.run(context).await,
             Self::Import(arguments) => arguments.run(context).await,
             Self::Decrypt(arguments) => arguments.run(context).await,
             Self::Encrypt(arguments) => arguments.run(context).await,

@@ -110,6 +110,8 @@ pub struct Config {
     pub retention: Option<RetentionSettings>,
     /// When the repository is healthy.
     pub status: StatusConfig,
+    /// What runs beside a server that archives or restores its write-ahead log.
+    pub wal: WalConfig,
 }
 
 /// The table `[keys]`.
@@ -151,6 +153,19 @@ pub struct PostgresConfig {
     pub connection: Option<String>,
     /// Folders with client programs.
     pub bin_dirs: Vec<PathBuf>,
+}
+
+/// The table `[wal]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct WalConfig {
+    /// The folder for what is fetched or pushed ahead.
+    pub spool: Option<PathBuf>,
+    /// Segments that are fetched ahead; 8 where nothing is said.
+    pub prefetch: Option<usize>,
+    /// The system identifier of the cluster.
+    pub system: Option<u64>,
 }
 
 /// The table `[backup]`.

@@ -21,6 +21,9 @@ fn specific(error: &Error) -> Option<&'static str> {
         Error::Postgres(error) => postgres(error),
         Error::Storage(error) => storage(error),
         Error::Legacy(error) => legacy(error),
+        Error::Wal(_) => {
+            Some("compare the file with its name and server: nothing was archived; `pg_waldump PATH` reads a segment")
+        }
         Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Some("check the path"),
         _ => None,
     }
@@ -47,6 +50,14 @@ fn repository(error: &RepositoryError) -> Option<&'static str> {
         E::Busy { .. } => Some("wait for it to end; the lease of a process that died lapses after ten minutes"),
         E::Revoked { .. } => Some("take the backup again; this host was not heard of for ten minutes"),
         E::OnHold { .. } => Some("`erpgo-dr hold remove BACKUP` gives it free"),
+        E::WalConflict { .. } => Some(
+            "two servers write one timeline, or one was restored without a new one: stop the wrong one; to keep both, archive to another --repository",
+        ),
+        E::WalDamaged { .. } => Some("heal it from a replica with `erpgo-dr repair --deep`, then try again"),
+        E::WalSystemUnknown { .. } => Some("name the cluster: --system NUMBER, or `system` in [wal] of erpgo-dr.toml"),
+        E::NoWalOfSystem { .. } => {
+            Some("check the address (`--repository`); `erpgo-dr wal list` shows what is archived there")
+        }
         E::UnsupportedFormat { .. } => Some("use a newer version of erpgo-dr"),
         E::Crypto(error) => crypto(error),
         E::Storage(error) => storage(error),

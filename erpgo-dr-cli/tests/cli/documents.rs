@@ -90,6 +90,19 @@ fn every_document_is_as_the_reference_says() {
     check("import", &desk.json(&["import", "full_backup_20240102_000000.sql.enc"]));
     check("prune", &desk.json(&["prune"]));
     check("repair", &desk.json(&["repair", "--replica", &desk.path("copy").display().to_string()]));
+    let name = server.psql("postgres", "SELECT pg_walfile_name(pg_switch_wal())");
+    let path = server.data_dir().join("pg_wal").join(&name).display().to_string();
+    check("wal push", &desk.json(&["wal", "push", &path]));
+    check("wal fetch", &desk.json(&["wal", "fetch", &name, "segment"]));
+    check("wal list", &desk.json(&["wal", "list"]));
+    let run = desk.run(&["wal", "check", "--json"]);
+    assert_eq!(run.code, 1, "this server does not archive: {}", run.stdout);
+    check("wal check", &serde_json::from_str(&run.stdout).unwrap());
+    check("cluster backup", &desk.json(&["cluster", "backup"]));
+    let target = ["cluster", "restore", "--data-dir", "restored", "--target-lsn", "FF/0"];
+    let planned = desk.json(&[&target[..], &["--dry-run"]].concat());
+    check("cluster restore --dry-run", &with_command(planned, "cluster restore --dry-run"));
+    check("cluster restore", &desk.json(&target));
     let run = desk.run(&["doctor", "--json"]);
     check("doctor", &serde_json::from_str(&run.stdout).unwrap());
     let quick = ["bench", "--seconds", "0.01", "--bytes", "1k", "--algorithm", "zstd", "--json"];
@@ -104,7 +117,7 @@ fn every_document_is_as_the_reference_says() {
 
 /// The document of a dry run has other keys than that of a restore; both say `restore`.
 fn with_command(mut document: Value, name: &str) -> Value {
-    assert_eq!(document["command"], "restore");
+    assert_eq!(document["command"], name.strip_suffix(" --dry-run").unwrap());
     document["command"] = name.into();
     document
 }

@@ -33,15 +33,17 @@ pub use verify::{VerifyOptions, VerifyReport, verify};
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
     use std::path::Path;
     use std::sync::Arc;
 
     use super::legacy::LegacyOptions;
+    use super::wal::{WalCheckOptions, WalFetchOptions, WalPrefetchOptions, WalPushOptions, WalSpool};
     use super::*;
     use crate::postgres::ClientPrograms;
     use crate::progress::NoProgress;
     use crate::storage::{RepairOptions, ReplicatedStorage, ThawOptions};
-    use crate::types::BackupId;
+    use crate::types::{BackupId, WalFileName, WalSegmentName, WalSegmentSize};
     use crate::{DatabaseDriver, Repository, RetentionPolicy};
 
     #[derive(Clone)]
@@ -83,6 +85,20 @@ mod tests {
         task(async move { repair(&p.repository, &p.places, &RepairOptions::default(), false, &NoProgress).await });
         let p = parts.clone();
         task(async move { thaw(&p.repository, &p.id, &ThawOptions::default(), &NoProgress).await });
+        let p = parts.clone();
+        task(async move {
+            let name: WalFileName = "000000010000000000000001".parse()?;
+            wal::wal_push(&p.repository, Path::new("segment"), &WalPushOptions::default()).await?;
+            wal::wal_fetch(&p.repository, name, Path::new("segment"), &WalFetchOptions::default()).await?;
+            wal::wal_check(&p.repository, None, &WalCheckOptions::default()).await?;
+            Ok::<_, Box<dyn std::error::Error>>(())
+        });
+        let p = parts.clone();
+        task(async move {
+            let name: WalSegmentName = "000000010000000000000001".parse().ok()?;
+            let (spool, options) = (WalSpool::new("spool"), WalPrefetchOptions::new(NonZeroUsize::MIN));
+            wal::wal_prefetch(&p.repository, &spool, (1, name, WalSegmentSize::DEFAULT), &options).await.ok()
+        });
         task(async move { status(&parts.repository).await });
     }
 }

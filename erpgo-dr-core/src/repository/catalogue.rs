@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keyring::Keyring;
 use super::record::{self, Record};
-use super::summary::{DOMAIN, Entry, PreviousEntry, Summary, SummaryDetails};
+use super::summary::{DOMAIN, Entry, PHYSICAL, PreviousEntry, Summary, SummaryDetails};
 use super::verdict::{HOLD_DOMAIN, Hold, VERDICT_DOMAIN, Verdict, VerifyLevel};
 use super::{RepositoryError, layout};
 use crate::container::KeySource as _;
@@ -20,8 +20,6 @@ use crate::types::{BackupId, ContentHash, ObjectKey};
 
 /// Small reads that are under way at once.
 const CONCURRENCY: usize = 16;
-/// The kind of backups that are made of a cluster's files.
-pub(crate) const PHYSICAL: &str = "physical";
 pub(super) const EXPIRED_DOMAIN: &str = "expired";
 
 /// A backup as the catalogue knows it.
@@ -65,7 +63,7 @@ impl CatalogueEntry {
     /// Returns what a retention policy may know of it.
     pub fn candidate(&self) -> RetentionCandidate {
         let group = self.details.as_ref().map_or_else(String::new, |details| match details.system_identifier {
-            Some(cluster) if self.summary.kind == PHYSICAL => format!("{PHYSICAL} {cluster}"),
+            Some(cluster) if self.summary.is_physical() => format!("{PHYSICAL} {cluster}"),
             _ => format!("{:?} {}", details.scope, details.databases.join(" ")),
         });
         let mut candidate = RetentionCandidate::new(self.id().clone(), self.summary.created, group);

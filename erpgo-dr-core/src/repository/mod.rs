@@ -37,12 +37,12 @@ pub use summary::{PreviousEntry, Summary, SummaryDetails};
 pub use verdict::{Hold, Verdict, VerifyLevel};
 pub use wal::{SegmentGap, SegmentRange, WalObject, segment_ranges};
 
-pub(crate) use catalogue::PHYSICAL;
 pub(crate) use dump::{DumpSink, DumpSource};
 pub(crate) use layout::{BACKUPS, DUMPS, HOLDS, VERDICTS, summary as summary_key};
 pub(crate) use layout::{LEASES, WAL, identity_of, owner_of};
 pub(crate) use physical::{FileMapReader, FileMapWriter, OpenPackReader, PackReader, PackWriter, push_extent};
 pub(crate) use run::{BackupRun, Finished};
+pub(crate) use summary::PHYSICAL;
 pub(crate) use sweep::Leftovers;
 pub(crate) use wal::{WAL_IN_MEMORY, WalContent, WalOutcome, WalSource};
 

@@ -12,6 +12,8 @@ use crate::container::{ContainerOptions, KeySource, ObjectIdentity, ObjectKind, 
 use crate::postgres::Scope;
 use crate::types::{BackupId, ContentHash};
 
+/// The kind of backups that are made of a cluster's files.
+pub(crate) const PHYSICAL: &str = "physical";
 pub(super) const DOMAIN: &str = "summary";
 const DETAILS_LIMIT: usize = 16 << 20;
 
@@ -92,6 +94,11 @@ pub(super) fn seal_details(
 }
 
 impl Summary {
+    /// Returns whether the backup is the files of a cluster, which are restored into a folder and not into a database.
+    pub fn is_physical(&self) -> bool {
+        self.kind == PHYSICAL
+    }
+
     /// Opens the sealed part; `None` while the epoch that it names is locked.
     ///
     /// # Errors

@@ -37,13 +37,13 @@ async fn the_next_segments_wait_and_the_last_are_gone() {
     assert_eq!(taken, Some(16 << 20));
     assert!(std::fs::read(&target).unwrap() == std::fs::read(&paths[1]).unwrap());
     assert_eq!(spool.take(system, parsed(&paths[1]), &target).await.unwrap(), None, "it was moved");
-    let size = spool.wants_more(system, parsed(&paths[1]), &target, &options).unwrap();
+    let size = spool.delivered(system, parsed(&paths[1]), &target, &options).unwrap();
     assert_eq!(size, None, "two of three are here");
 
     // The replay goes past what is here: the end of the archive is no error, and what is behind goes.
     assert_eq!(ahead_of(3).await.fetched, [parsed(&paths[4])]);
     let left: Vec<_> = files(&archive.path("spool")).iter().map(|path| name_of(path)).collect();
-    assert_eq!(left.len(), 2, "the lock and the last: {left:?}");
+    assert_eq!(left.len(), 3, "the lock, the position and the last: {left:?}");
     assert!(left.contains(&name_of(&paths[4])));
 
     // What a killed process left in the making is no segment, and goes as well.
@@ -69,21 +69,20 @@ async fn what_is_ready_goes_along_and_is_noted() {
     }
     let spool = WalSpool::new(archive.path("spool"));
     let location = archive.repository.storage().location();
-    let take = |n: usize, location: &str| {
-        let (spool, path, location) = (&spool, &paths[n], location.to_owned());
-        async move { spool.take_pushed(path, &location, None).await }
-    };
-    assert!(take(0, &location).await.unwrap().is_none());
+    let take = |n: usize, location: &str| spool.take_pushed(&paths[n], location).unwrap();
+    assert!(take(0, &location).is_none());
     let report = archive.push(&paths[0]).await.unwrap();
     let options = WalPushOptions::default();
     let ahead = spool.push_ahead(&archive.repository, &report, &paths[0], &options).await.unwrap();
     assert_eq!(ahead.len(), 3);
     assert_eq!(files(&archive.path("place-0/wal")).len(), 4, "noted is what is archived");
-    let taken = take(1, &location).await.unwrap().unwrap();
+    let taken = take(1, &location).unwrap();
     assert_eq!((taken.outcome, taken.name.to_string()), (WalPushOutcome::PushedAhead, name_of(&paths[1])));
-    assert!(take(1, &location).await.unwrap().is_none(), "a note is used up");
-    assert!(take(2, "/elsewhere").await.unwrap().is_none(), "another place does not have it");
+    assert!(take(1, &location).is_none(), "a note is used up");
+    assert!(take(2, "/elsewhere").is_none(), "another place does not have it");
+    let noted = std::fs::metadata(&paths[3]).unwrap().modified().unwrap();
     damage(&paths[3]);
-    assert!(take(3, &location).await.unwrap().is_none(), "and a note is of these bytes alone");
+    std::fs::File::options().write(true).open(&paths[3]).unwrap().set_modified(noted).unwrap();
+    assert!(take(3, &location).is_none(), "and a note is of a file that nothing has touched");
     assert!(archive.push(&paths[3]).await.is_err());
 }

@@ -13,8 +13,7 @@ use crate::ops::{BackupSelector, Result, select};
 use crate::postgres::PostgresError;
 use crate::progress::{Phase, PhaseGuard, Progress};
 use crate::repository::{
-    Catalogue, CatalogueEntry, Extent, FileKind, FileRecord, Manifest, PHYSICAL, PhysicalContents, Repository,
-    RepositoryError,
+    Catalogue, CatalogueEntry, Extent, FileKind, FileRecord, Manifest, PhysicalContents, Repository, RepositoryError,
 };
 use crate::types::{BackupId, Lsn};
 
@@ -24,7 +23,7 @@ const RECOVERY_SIGNAL: &str = "recovery.signal";
 const CONTROL_DRAFT: &str = "global/pg_control.erpgo-dr";
 
 /// A cluster whose files have been restored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ClusterRestoreReport {
     /// The backup.
@@ -43,8 +42,8 @@ pub struct ClusterRestoreReport {
     pub stop_lsn: Lsn,
     /// Where replay is to stop.
     pub target: RecoveryTarget,
-    /// Milliseconds that it took.
-    pub milliseconds: u64,
+    /// Seconds that it took.
+    pub seconds: f64,
 }
 
 /// Finds the physical backup to restore from: the newest that is not beyond the target of the recovery.
@@ -56,7 +55,7 @@ pub async fn select_cluster<'a>(
     catalogue: &'a Catalogue,
     target: &RecoveryTarget,
 ) -> Result<&'a CatalogueEntry> {
-    let candidates = catalogue.entries.iter().rev().filter(|entry| entry.summary.kind == PHYSICAL);
+    let candidates = catalogue.entries.iter().rev().filter(|entry| entry.summary.is_physical());
     for entry in candidates {
         let reachable = match target {
             RecoveryTarget::Time(time) => entry.summary.finished <= *time,
@@ -105,7 +104,7 @@ pub async fn restore_cluster(
         start_lsn: physical.start_lsn,
         stop_lsn: physical.stop_lsn,
         target: recovery.target.clone(),
-        milliseconds: started.elapsed().as_millis() as u64,
+        seconds: started.elapsed().as_secs_f64(),
     })
 }
 

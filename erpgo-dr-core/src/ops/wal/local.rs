@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt as _};
 
 use super::cluster;
+use super::notes::FileStamp;
 use crate::ops::{Error, Result};
 use crate::postgres::wal::{SegmentHeader, TimelineHistory, WalError};
 use crate::repository::{Repository, WAL_IN_MEMORY, WalContent, WalSource};
@@ -24,6 +25,8 @@ const BACKUP_NOTE: &[u8] = b"START WAL LOCATION: ";
 pub(super) struct LocalFile {
     pub(super) name: WalFileName,
     path: PathBuf,
+    /// What it was when it was opened.
+    pub(super) stamp: FileStamp,
     length: u64,
     begin: Bytes,
     rest: Option<File>,
@@ -49,12 +52,8 @@ impl LocalFile {
         if begin.len() as u64 != now {
             return Err(failed(&path, io::ErrorKind::UnexpectedEof.into()));
         }
-        Ok(Self { name, path, length, begin: begin.into(), rest: (!whole).then_some(file) })
-    }
-
-    /// Returns all bytes of a file that was read whole.
-    pub(super) fn whole(&self) -> Option<&Bytes> {
-        self.rest.is_none().then_some(&self.begin)
+        let (stamp, rest) = (FileStamp::of(&metadata), (!whole).then_some(file));
+        Ok(Self { name, path, stamp, length, begin: begin.into(), rest })
     }
 
     /// Checks the file against its name, and finds its cluster without asking the repository.

@@ -1,18 +1,21 @@
 //! Notes on files that were pushed before PostgreSQL asked for it.
 //!
-//! A note says what the file held and where it is durable. It counts only for the same bytes and the same places, so that a data
-//! directory that was restored, or a repository that was moved, never gets a yes that is not its own.
+//! A note says which file was pushed and where it is durable. It counts only for the same places and for a file that nothing has
+//! touched since, so that a data directory that was restored, or a repository that was moved, never gets a yes that is not its own.
 
+use std::fs::{File, Metadata};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::local::LocalFile;
+use super::local;
 use super::part::PartFile;
 use super::push::{WalPushOutcome, WalPushReport};
 use super::spool::{self, WalSpool, failed};
 use crate::ops::Result;
-use crate::types::{ContentHash, WalFileName};
+use crate::postgres::wal::SegmentHeader;
+use crate::types::WalFileName;
 
 /// Notes are small.
 const LIMIT: u64 = 64 << 10;
@@ -20,42 +23,64 @@ const LIMIT: u64 = 64 << 10;
 #[derive(Debug, Serialize, Deserialize)]
 struct Note {
     location: String,
-    bytes: u64,
-    hash: ContentHash,
+    stamp: FileStamp,
     stored_bytes: u64,
 }
 
+/// What changes when a file is written, replaced, copied or restored. The kernel sets the time of the change, and nobody else can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FileStamp {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl FileStamp {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            bytes: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
 impl WalSpool {
-    /// Answers a push from the note on an earlier one, which is used up by that. Needs no repository.
+    /// Answers the push of a segment from the note on an earlier one, which is used up by that. Needs no repository.
     ///
-    /// `location` is where the repository lies, as its storage says. Returns `None` when there is no note, or one about other bytes or
+    /// `location` is where the repository lies, as its storage says. Returns `None` when there is no note, or one about another file or
     /// another place: then push.
     ///
     /// # Errors
-    /// As [`wal_push`](super::wal_push()) for a file that is not what its name says; [`Error::Io`](crate::Error::Io).
-    pub async fn take_pushed(
-        &self,
-        path: &Path,
-        location: &str,
-        system_identifier: Option<u64>,
-    ) -> Result<Option<WalPushReport>> {
-        let file = LocalFile::read(path).await?;
-        let Some(system) = file.cluster(system_identifier)? else { return Ok(None) };
-        let Some(plain) = file.whole() else { return Ok(None) };
-        let note_path = self.note(system, file.name);
+    /// [`Error::Io`](crate::Error::Io); [`Error::Wal`](crate::Error::Wal) for what is no segment.
+    pub fn take_pushed(&self, path: &Path, location: &str) -> Result<Option<WalPushReport>> {
+        let WalFileName::Segment(name) = local::name_of(path)? else { return Ok(None) };
+        let mut begin = [0; SegmentHeader::LEN];
+        let mut read_begin = || -> std::io::Result<FileStamp> {
+            let mut file = File::open(path)?;
+            std::io::Read::read_exact(&mut file, &mut begin)?;
+            Ok(FileStamp::of(&file.metadata()?))
+        };
+        let stamp = read_begin().map_err(|source| failed("read", path, source))?;
+        let system = SegmentHeader::parse(&name.to_string(), &begin)?.system_identifier;
+        let name = WalFileName::Segment(name);
+        let note_path = self.note(system, name);
         let Some(note) = read(&note_path) else { return Ok(None) };
-        let removed = spool::remove(&note_path);
-        removed.map_err(|source| failed("remove", &note_path, source))?;
-        let same = note.location == location && note.bytes == plain.len() as u64 && note.hash == ContentHash::of(plain);
+        spool::remove(&note_path).map_err(|source| failed("remove", &note_path, source))?;
+        let same = note.location == location && note.stamp == stamp;
         let outcome = WalPushOutcome::PushedAhead;
-        Ok(same.then(|| WalPushReport::new(system, file.name, outcome, note.bytes, note.stored_bytes)))
+        Ok(same.then(|| WalPushReport::new(system, name, outcome, stamp.bytes, note.stored_bytes)))
     }
 
     /// Notes that a file is durable everywhere.
-    pub(super) fn note_pushed(&self, report: &WalPushReport, location: &str, hash: ContentHash) -> Result<()> {
+    pub(super) fn note_pushed(&self, report: &WalPushReport, location: &str, stamp: FileStamp) -> Result<()> {
         let path = self.note(report.system_identifier, report.name);
         spool::make(&self.pushed(report.system_identifier))?;
-        let note = Note { location: location.to_owned(), bytes: report.bytes, hash, stored_bytes: report.stored_bytes };
+        let note = Note { location: location.to_owned(), stamp, stored_bytes: report.stored_bytes };
         let write = || -> std::io::Result<()> {
             let Some(mut part) = PartFile::begin(&path)? else { return Ok(()) };
             part.write(&serde_json::to_vec(&note)?)?;

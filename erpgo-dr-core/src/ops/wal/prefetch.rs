@@ -3,7 +3,8 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use futures::StreamExt as _;
+use futures::stream::FuturesOrdered;
+use futures::{FutureExt as _, StreamExt as _};
 use serde::Serialize;
 
 use super::fetch::fetch_to;
@@ -56,8 +57,8 @@ pub struct WalPrefetchReport {
 
 /// Fetches the segments behind `name` into the spool, and removes those that are not among them.
 ///
-/// Stops at the first that is not in the archive: that is no error, nor is a timeline that ends. One process at a time does this for
-/// a cluster; another returns at once.
+/// It goes on while what it fetched is taken away, and ends when `segments` of them wait, or at the first that is not in the archive:
+/// that is no error, nor is a timeline that ends. One process at a time does this for a cluster; another returns at once.
 ///
 /// # Errors
 /// As [`wal_fetch`](super::wal_fetch()).
@@ -70,22 +71,40 @@ pub async fn wal_prefetch(
     let Some(_lock) = spool.lock_fetching(system_identifier)? else {
         return Ok(WalPrefetchReport { busy: true, fetched: Vec::new() });
     };
-    let window = options.window(name, size);
-    spool.keep_only(system_identifier, &window)?;
-    let missing = window.into_iter().filter(|name| !spool.segment(system_identifier, *name).exists());
-    let missing: Vec<WalSegmentName> = missing.collect();
-    let fetches = futures::stream::iter(missing).map(|name| async move {
+    spool.keep_only(system_identifier, &options.window(name, size))?;
+    let fetch = |name: WalSegmentName| async move {
         let path = spool.segment(system_identifier, name);
-        let file = WalFileName::Segment(name);
-        (name, fetch_to(repository, system_identifier, file, &path, &options.places).await)
-    });
-    let mut fetches = fetches.buffered(options.at_once.get()).boxed();
-    let mut fetched = Vec::new();
-    while let Some((name, outcome)) = fetches.next().await {
+        let outcome = match path.exists() {
+            true => Ok(Ahead::Waits),
+            false => {
+                let file = WalFileName::Segment(name);
+                let fetched = fetch_to(repository, system_identifier, file, &path, &options.places).await;
+                fetched.map(|fetched| if fetched.is_some() { Ahead::Fetched } else { Ahead::Absent })
+            }
+        };
+        (name, outcome)
+    };
+    let (mut fetches, mut fetched, mut next) = (FuturesOrdered::new(), Vec::new(), name.next(size));
+    loop {
+        let reached = spool.reached(system_identifier).filter(|reached| reached.timeline() == name.timeline());
+        let last = options.window(reached.unwrap_or(name).max(name), size).last().copied();
+        while let Some(ahead) = next.filter(|ahead| Some(*ahead) <= last && fetches.len() < options.at_once.get()) {
+            fetches.push_back(fetch(ahead).boxed());
+            next = ahead.next(size);
+        }
+        let Some((name, outcome)) = fetches.next().await else { break };
         match outcome? {
-            Some(_) => fetched.push(name),
-            None => break,
+            Ahead::Waits => {}
+            Ahead::Fetched => fetched.push(name),
+            Ahead::Absent => break,
         }
     }
     Ok(WalPrefetchReport { busy: false, fetched })
+}
+
+/// What became of a segment.
+enum Ahead {
+    Waits,
+    Fetched,
+    Absent,
 }

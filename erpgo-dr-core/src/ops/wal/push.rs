@@ -7,11 +7,12 @@ use futures::StreamExt as _;
 use serde::Serialize;
 
 use super::local::LocalFile;
+use super::notes::FileStamp;
 use super::spool::WalSpool;
 use crate::ops::Result;
 use crate::repository::{Repository, WalOutcome};
 use crate::storage::{MissedWrite, Storage};
-use crate::types::{ContentHash, WalFileName};
+use crate::types::WalFileName;
 
 /// How a file is archived.
 #[derive(Debug, Clone, Default)]
@@ -102,16 +103,18 @@ pub async fn wal_push(repository: &Repository, path: &Path, options: &WalPushOpt
     Ok(report)
 }
 
-async fn push(repository: &Repository, path: &Path, options: &WalPushOptions) -> Result<(WalPushReport, ContentHash)> {
-    let source = LocalFile::read(path).await?.into_source(repository, options.system_identifier).await?;
+async fn push(repository: &Repository, path: &Path, options: &WalPushOptions) -> Result<(WalPushReport, FileStamp)> {
+    let file = LocalFile::read(path).await?;
+    let stamp = file.stamp;
+    let source = file.into_source(repository, options.system_identifier).await?;
     let (system, name) = (source.system_identifier, source.name);
-    let WalOutcome { identical, plaintext_bytes, plaintext_hash, stored_bytes, missed } =
+    let WalOutcome { identical, plaintext_bytes, stored_bytes, missed } =
         repository.store_wal(source, &options.places).await?;
     let outcome = if identical { WalPushOutcome::Identical } else { WalPushOutcome::Archived };
     let mut report = WalPushReport::new(system, name, outcome, plaintext_bytes, stored_bytes);
     report.missed = missed;
     report.missed.extend(repository.storage().take_missed_writes());
-    Ok((report, plaintext_hash))
+    Ok((report, stamp))
 }
 
 /// Files that are taken along in one push, and how many at once: each is held in memory twice, in the clear and sealed.
@@ -149,8 +152,8 @@ impl WalSpool {
         let mut pushed = Vec::new();
         while let Some((path, outcome)) = pushes.next().await {
             match outcome {
-                Ok((report, hash)) if report.is_complete() => {
-                    self.note_pushed(&report, &location, hash)?;
+                Ok((report, stamp)) if report.is_complete() => {
+                    self.note_pushed(&report, &location, stamp)?;
                     pushed.push(report.name);
                 }
                 Ok((report, _)) => {

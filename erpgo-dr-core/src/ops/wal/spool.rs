@@ -54,12 +54,12 @@ impl WalSpool {
         }
     }
 
-    /// Returns whether it is time to fetch ahead of `name`, which lies at `destination` now: the size of its segments, when fewer than
-    /// half of those that should be here are, and nobody is at it.
+    /// Notes that `name` has been delivered, and lies at `destination` now. Returns the size of its segments when it is time to fetch
+    /// ahead of it: when fewer than half of those that should be here are, and nobody is at it.
     ///
     /// # Errors
     /// [`Error::Io`], and [`Error::Wal`] for what is no segment.
-    pub fn wants_more(
+    pub fn delivered(
         &self,
         system_identifier: u64,
         name: WalSegmentName,
@@ -70,6 +70,7 @@ impl WalSpool {
         let read = File::open(destination).and_then(|mut file| io::Read::read_exact(&mut file, &mut begin));
         read.map_err(|source| failed("read", destination, source))?;
         let size = SegmentHeader::parse(&name.to_string(), &begin)?.segment_size;
+        self.note_reached(system_identifier, name)?;
         let window = options.window(name, size);
         let here = window.iter().filter(|name| self.segment(system_identifier, **name).exists()).count();
         let wanted = here * 2 < window.len() && self.lock_fetching(system_identifier)?.is_some();
@@ -90,6 +91,19 @@ impl WalSpool {
             Ok(part::lock(&file)?.then_some(file))
         };
         lock().map_err(|source| failed("lock", &path, source))
+    }
+
+    /// Notes how far the replay has come, for a process that is fetching ahead of it.
+    fn note_reached(&self, system_identifier: u64, name: WalSegmentName) -> Result<()> {
+        let folder = self.fetched(system_identifier);
+        make(&folder)?;
+        let path = folder.join("reached");
+        std::fs::write(&path, name.to_string()).map_err(|source| failed("write", &path, source))
+    }
+
+    /// Returns how far the replay has come. What cannot be read is not known.
+    pub(super) fn reached(&self, system_identifier: u64) -> Option<WalSegmentName> {
+        std::fs::read_to_string(self.fetched(system_identifier).join("reached")).ok()?.parse().ok()
     }
 
     /// Removes what the replay has gone past, or left for another timeline.

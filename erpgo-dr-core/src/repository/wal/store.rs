@@ -44,8 +44,6 @@ pub(crate) struct WalOutcome {
     pub(crate) identical: bool,
     /// Bytes of the file.
     pub(crate) plaintext_bytes: u64,
-    /// Hash of the file.
-    pub(crate) plaintext_hash: ContentHash,
     /// Bytes that are stored.
     pub(crate) stored_bytes: u64,
     /// Places behind the first that lacked it, and could not be given it.
@@ -82,14 +80,11 @@ impl Repository {
         writer.finish().await?;
         let sealed = gathered.concat();
         let stored_bytes = sealed.len() as u64;
-        let plaintext_hash = ContentHash::of(&plain);
         let plaintext_bytes = plain.len() as u64;
         match self.storage.create(key, sealed).await {
-            Ok(_) => {
-                Ok(WalOutcome { identical: false, plaintext_bytes, plaintext_hash, stored_bytes, missed: Vec::new() })
-            }
+            Ok(_) => Ok(WalOutcome { identical: false, plaintext_bytes, stored_bytes, missed: Vec::new() }),
             Err(StorageError::AlreadyExists { .. }) => {
-                self.settle(key, (plaintext_bytes, plaintext_hash), places).await
+                self.settle(key, (plaintext_bytes, ContentHash::of(&plain)), places).await
             }
             Err(error) => Err(error.into()),
         }
@@ -123,12 +118,11 @@ impl Repository {
                 writer.write(chunk).await?;
             }
         }
-        let plaintext_hash = hasher.finish();
         let Some(writer) = writer else {
-            return self.settle(key, (plaintext_bytes, plaintext_hash), places).await;
+            return self.settle(key, (plaintext_bytes, hasher.finish()), places).await;
         };
         let stored_bytes = writer.finish().await?.stored_bytes;
-        Ok(WalOutcome { identical: false, plaintext_bytes, plaintext_hash, stored_bytes, missed: Vec::new() })
+        Ok(WalOutcome { identical: false, plaintext_bytes, stored_bytes, missed: Vec::new() })
     }
 
     fn wal_writer(
@@ -159,8 +153,8 @@ impl Repository {
         }
         let size = primary.head(key).await?.size;
         let missed = self.spread(primary, key, size, places.get(1..).unwrap_or_default()).await?;
-        let (plaintext_bytes, plaintext_hash) = pushed;
-        Ok(WalOutcome { identical: true, plaintext_bytes, plaintext_hash, stored_bytes: size, missed })
+        let (plaintext_bytes, _) = pushed;
+        Ok(WalOutcome { identical: true, plaintext_bytes, stored_bytes: size, missed })
     }
 
     /// Reads an archived file to its end, and returns the length and hash of its plaintext.

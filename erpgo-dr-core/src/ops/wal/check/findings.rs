@@ -52,7 +52,7 @@ pub(super) fn of_server(server: &ArchivingStatus, cluster: Option<&WalClusterRep
 fn command(server: &ArchivingStatus, find: &mut impl FnMut(String)) {
     match (&server.archive_library, &server.archive_command) {
         (Some(library), _) => {
-            find(format!("archive_library is {library}: archive_command is not used while it is set"))
+            find(format!("archive_library is {library}: archive_command is not used while it is set"));
         }
         (None, Some(command)) if command.is_empty() || command == "(disabled)" => {
             find("archive_command is empty: set it to `erpgo-dr wal push %p`, with the options it needs".to_owned());

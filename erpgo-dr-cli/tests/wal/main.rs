@@ -1,0 +1,9 @@
+//! `wal push` and `wal fetch` as PostgreSQL itself calls them.
+
+#![allow(clippy::unwrap_used)]
+
+mod codes;
+mod crash;
+mod moments;
+mod recovery;
+mod support;
