@@ -11,7 +11,7 @@ use crate::support::{Site, content, wait_for, wait_until_archived, write};
 fn commit_numbers(server: &PgServer, stop: &AtomicBool) -> u32 {
     let mut last = 0;
     while !stop.load(Ordering::Relaxed) {
-        server.psql("postgres", &format!("INSERT INTO ledger SELECT {} + n FROM generate_series(1, 50) AS n", last));
+        server.psql("postgres", &format!("INSERT INTO ledger SELECT {last} + n FROM generate_series(1, 50) AS n"));
         last += 50;
     }
     last

@@ -7,6 +7,7 @@ use crate::codec::CodecError;
 use crate::container::ContainerError;
 use crate::crypto::CryptoError;
 use crate::postgres::PostgresError;
+use crate::postgres::physical::PhysicalError;
 use crate::postgres::wal::WalError;
 use crate::repository::RepositoryError;
 use crate::storage::StorageError;
@@ -200,7 +201,17 @@ fn postgres_kind(error: &PostgresError) -> ErrorKind {
         E::TargetNotEmpty { .. } | E::FolderNotEmpty { .. } => ErrorKind::Refused,
         E::Sink(source) | E::Source(source) => boxed_kind(source.as_ref()),
         E::File { .. } | E::Spawn { .. } => ErrorKind::Io,
+        E::Physical(error) => physical_kind(error),
         _ => ErrorKind::Database,
+    }
+}
+
+fn physical_kind(error: &PhysicalError) -> ErrorKind {
+    use PhysicalError as E;
+    match error {
+        E::ForeignDirectory { .. } | E::WalLevel { .. } => ErrorKind::Invalid,
+        E::ControlFile { .. } | E::Tablespace { .. } | E::Label { .. } => ErrorKind::Integrity,
+        E::SessionLost { .. } | E::Promoted { .. } | E::TimelineChanged { .. } => ErrorKind::Unavailable,
     }
 }
 

@@ -199,12 +199,14 @@ async fn copy(
     let entries: Arc<[ClusterEntry]> = listing.entries.into();
     let mut collector = Collector::new(packs, run.file_map().await?, &phase);
     let damaged_pages = copy_files(&reader, &entries, &mut collector).await?;
-    let stopped = session.stop().await?;
-    {
+    // Before the end: a standby's may say later that it is consistent only beyond the end of this backup.
+    let control = {
         let reader = Arc::clone(&reader);
-        let (entry, contents) = blocking(move || Ok(reader.control_file()?)).await?;
-        collector.whole(record(&entry), contents).await?;
-    }
+        blocking(move || Ok(reader.control_file()?)).await?
+    };
+    let stopped = session.stop().await?;
+    let (entry, contents) = control;
+    collector.whole(record(&entry), contents).await?;
     let segments = segments_between(stopped.timeline, session.start_lsn(), stopped.stop, facts.wal_segment_size);
     for name in segments {
         let reader = Arc::clone(&reader);

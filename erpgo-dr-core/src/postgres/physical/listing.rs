@@ -154,23 +154,27 @@ impl Walk<'_> {
             };
             let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
             if !is_dropped(&path) && path != CONTROL_FILE {
-                self.entry(path)?;
+                self.entry(&path)?;
             }
         }
         Ok(())
     }
 
-    fn entry(&mut self, path: String) -> Result<(), PostgresError> {
-        let at = self.root.join(&path);
+    fn entry(&mut self, path: &str) -> Result<(), PostgresError> {
+        let at = self.root.join(path);
         let Some(metadata) = present(fs::symlink_metadata(&at)).map_err(failed(&at, "look at"))? else { return Ok(()) };
         if metadata.is_symlink() {
             return self.link(path, &at);
         }
         if metadata.is_dir() {
-            self.push(&path, ClusterEntryKind::Directory, &metadata);
-            return if is_emptied(&path) || self.inside.contains(&path) { Ok(()) } else { self.folder(&path) };
+            self.push(path, ClusterEntryKind::Directory, &metadata);
+            return if is_emptied(path) || self.inside.iter().any(|inside| inside == path) {
+                Ok(())
+            } else {
+                self.folder(path)
+            };
         }
-        self.file(&path, &metadata);
+        self.file(path, &metadata);
         Ok(())
     }
 
@@ -183,18 +187,18 @@ impl Walk<'_> {
     }
 
     /// A link is a tablespace; a directory that was moved to another disk; or a file, which is stored for what it holds.
-    fn link(&mut self, path: String, at: &Path) -> Result<(), PostgresError> {
+    fn link(&mut self, path: &str, at: &Path) -> Result<(), PostgresError> {
         if path.strip_prefix("pg_tblspc/").is_some_and(|oid| oid.parse::<u32>().is_ok()) {
-            return self.tablespace(&path, at);
+            return self.tablespace(path, at);
         }
         let Some(metadata) = present(fs::metadata(at)).map_err(failed(at, "follow"))? else {
             tracing::warn!(path = %at.display(), "a link that leads nowhere is not backed up");
             return Ok(());
         };
         if !metadata.is_dir() {
-            self.file(&path, &metadata);
-        } else if LINKED_FOLDERS.contains(&path.as_str()) {
-            self.push(&path, ClusterEntryKind::Directory, &metadata);
+            self.file(path, &metadata);
+        } else if LINKED_FOLDERS.contains(&path) {
+            self.push(path, ClusterEntryKind::Directory, &metadata);
         } else {
             tracing::warn!(path = %at.display(), "a link to a directory that is no tablespace is not backed up");
         }
@@ -221,7 +225,7 @@ impl Walk<'_> {
             }
             if present(fs::symlink_metadata(self.root.join(&ours))).map_err(failed(at, "list"))?.is_some() {
                 self.push(path, ClusterEntryKind::Tablespace(text.into()), &metadata);
-                return self.entry(ours);
+                return self.entry(&ours);
             }
         }
         let target = fs::read_link(at).map_err(failed(at, "follow"))?;
