@@ -3,31 +3,16 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use erpgo_dr_testkit::fault_proxy::Fault;
-use erpgo_dr_testkit::postgres::{PgServer, give_to_postgres};
+use erpgo_dr_testkit::postgres::PgServer;
 use erpgo_dr_testkit::{FaultProxy, SeaweedFs};
 
 use crate::support::Site;
-
-/// Puts a segment of a server into `pg_wal` beside the configuration, and returns its name.
-fn segment(site: &Site, server: &PgServer) -> String {
-    let log = site.path("pg_wal");
-    std::fs::create_dir_all(&log).unwrap();
-    std::fs::create_dir_all(site.path("global")).unwrap();
-    let name = server.psql("postgres", "CREATE TABLE t (n int); SELECT pg_walfile_name(pg_switch_wal())");
-    let control = "global/pg_control";
-    std::fs::copy(server.data_dir().join(control), site.path(control)).unwrap();
-    std::fs::copy(server.data_dir().join("pg_wal").join(&name), log.join(&name)).unwrap();
-    for path in [log.clone(), log.join(&name), site.path("global"), site.path(control)] {
-        give_to_postgres(&path);
-    }
-    name
-}
 
 #[test]
 fn a_fetch_ends_with_1_only_for_what_is_not_there() {
     let site = Site::new();
     let server = PgServer::start(18);
-    let name = segment(&site, &server);
+    let name = site.segments(&server, 1).remove(0);
     let other = format!("{}FF", &name[..22]);
     let fetch = |name: &str| site.erpgo(&["wal", "fetch", name, "pg_wal/RECOVERYXLOG"]);
     let (code, text) = fetch(&name);
@@ -93,7 +78,7 @@ fn an_outage_of_the_store_is_no_end_of_the_log() {
     let key = std::fs::read_to_string(site.path("key.txt")).unwrap();
     let recipient = key.lines().find_map(|line| line.split_once("public key: ")).unwrap().1.to_owned();
     assert_eq!(run(&["init", "--recipient", &recipient]).0, 0);
-    let name = segment(&site, &server);
+    let name = site.segments(&server, 1).remove(0);
     let path = format!("pg_wal/{name}");
     assert_eq!(run(&["wal", "push", &path]).0, 0);
     let fetch = |name: &str| run(&["wal", "fetch", name, "pg_wal/RECOVERYXLOG"]);

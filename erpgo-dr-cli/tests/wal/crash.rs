@@ -1,6 +1,7 @@
 //! A push that is killed at any moment leaves the archive without the file, or with all of it.
 
 use std::os::unix::process::ExitStatusExt as _;
+use std::process::Stdio;
 use std::time::Duration;
 
 use erpgo_dr_testkit::postgres::{PgServer, give_to_postgres};
@@ -23,7 +24,8 @@ fn a_push_that_is_killed_is_repeated() {
         std::fs::copy(server.data_dir().join("pg_wal").join(&name), &path).unwrap();
         give_to_postgres(&path);
         let path = path.display().to_string();
-        let mut push = site.command(&["--config", &config, "wal", "push", &path]).spawn().unwrap();
+        let mut push = site.command(&["--config", &config, "wal", "push", &path]);
+        let mut push = push.stdout(Stdio::null()).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(15 * n));
         push.kill().unwrap();
         killed += usize::from(push.wait().unwrap().signal() == Some(9));

@@ -83,6 +83,24 @@ impl Site {
         format!("{} --config {} {rest}", env!("CARGO_BIN_EXE_erpgo-dr"), config.display())
     }
 
+    /// Puts whole segments of a server into `pg_wal` beside the configuration, as in a data directory, and returns their names.
+    pub(crate) fn segments(&self, server: &PgServer, count: usize) -> Vec<String> {
+        let (log, control) = (self.path("pg_wal"), "global/pg_control");
+        let mut paths = vec![log.clone(), log.join("archive_status"), self.path("global"), self.path(control)];
+        paths[..3].iter().for_each(|folder| std::fs::create_dir_all(folder).unwrap());
+        std::fs::copy(server.data_dir().join(control), self.path(control)).unwrap();
+        let mut names = Vec::new();
+        for n in 0..count {
+            let sql = format!("CREATE TABLE t{n} (n int); SELECT pg_walfile_name(pg_switch_wal())");
+            let name = server.psql("postgres", &sql);
+            std::fs::copy(server.data_dir().join("pg_wal").join(&name), log.join(&name)).unwrap();
+            paths.push(log.join(&name));
+            names.push(name);
+        }
+        paths.iter().for_each(|path| give_to_postgres(path));
+        names
+    }
+
     /// Starts a server that archives into the repository.
     pub(crate) fn archiving_server(&self, major: u32, options: &str) -> PgServer {
         let command = self.shell(&format!("wal push %p {options}"));
