@@ -84,6 +84,8 @@ pub struct Repository {
     storage: Arc<dyn Storage>,
     environment: Environment,
     settings: RepositorySettings,
+    /// What the settings were read from, until a key has shown that it is authentic.
+    unchecked: Option<record::Record<RepositorySettings>>,
     keyring: Keyring,
 }
 
@@ -116,7 +118,7 @@ impl Repository {
         })?;
         let mut keyring = Keyring::default();
         keyring.insert(root, key);
-        Ok(Self { storage, environment, settings, keyring })
+        Ok(Self { storage, environment, settings, unchecked: None, keyring })
     }
 
     /// Opens the repository at a place, without any key.
@@ -129,7 +131,8 @@ impl Repository {
             return Err(RepositoryError::NotARepository { location: storage.location() });
         };
         found.value.check_format()?;
-        Ok(Self { storage, environment, settings: found.value, keyring: Keyring::default() })
+        let settings = found.value.clone();
+        Ok(Self { storage, environment, settings, unchecked: Some(found), keyring: Keyring::default() })
     }
 
     /// Opens every epoch that `unlocker` has a slot in, and checks `repo.json` and the chain of epochs.
@@ -144,7 +147,12 @@ impl Repository {
         let table = epoch::list_slots(storage).await?;
         let mut keyring = self.keyring.clone();
         epoch::unlock(storage, &table, unlocker, &mut keyring).await?;
-        if let Some(found) = record::load::<RepositorySettings>(storage, &layout::settings()).await?
+        // What was just read is not asked for again: every archived segment would wait for it.
+        let found = match self.unchecked.take() {
+            Some(found) => Some(found),
+            None => record::load::<RepositorySettings>(storage, &layout::settings()).await?,
+        };
+        if let Some(found) = found
             && let Ok(key) = keyring.require(&found.epoch)
         {
             found.authenticate(settings::DOMAIN, &key)?;
