@@ -3,6 +3,7 @@
 use erpgo_dr_core::postgres::wal::{SegmentHeader, TimelineHistory, system_identifier_of_control};
 use erpgo_dr_core::types::{TimelineId, WalFileName, WalSegmentName};
 use erpgo_dr_testkit::postgres::{MAJORS, PgServer};
+use proptest::prelude::*;
 
 use super::support::{name_of, segments};
 
@@ -56,5 +57,32 @@ fn a_promotion_writes_a_history_that_is_read() {
         let header = SegmentHeader::parse("it", &bytes).unwrap();
         header.check(first.parse().unwrap(), None).unwrap();
         assert!(first.starts_with("00000002"), "{first}");
+    }
+}
+
+proptest! {
+    /// Whatever lies in a file, reading it gives an answer or an error.
+    #[test]
+    fn hostile_bytes_are_an_error_at_worst(bytes in proptest::collection::vec(any::<u8>(), 0..200), magic in 0xD100_u16..0xD120) {
+        let mut begin = bytes.clone();
+        if begin.len() > 2 {
+            begin[..2].copy_from_slice(&magic.to_le_bytes());
+        }
+        for bytes in [&bytes, &begin] {
+            if let Ok(header) = SegmentHeader::parse("it", bytes) {
+                let name: WalSegmentName = "000000010000000000000003".parse().unwrap();
+                let _ = header.check(name, Some(1)).and_then(|()| header.check_length(name, 0));
+            }
+            let _ = system_identifier_of_control("it", bytes);
+            let _ = TimelineHistory::parse(TimelineId::new(9).unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn a_history_that_is_read_rises(text in "([0-9]{1,2}\t[0-9A-F]{1,3}/[0-9A-F]{1,8}\t?[a-z# ]{0,8}\n|#x\n|\n){0,6}") {
+        if let Ok(history) = TimelineHistory::parse(TimelineId::new(50).unwrap(), text.as_bytes()) {
+            prop_assert!(history.ancestors.is_sorted_by(|a, b| a.timeline < b.timeline && a.position <= b.position));
+            prop_assert!(history.parent().unwrap().timeline.get() < 50);
+        }
     }
 }
