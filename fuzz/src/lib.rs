@@ -27,8 +27,11 @@ pub static POOL: LazyLock<ComputePool> = LazyLock::new(|| ComputePool::new(1).ex
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_current_thread().build().expect("a runtime"));
 
+/// Runs a future to its end, and what it left on the pool: a job that an error cut off must not be taken for a leak.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
-    RUNTIME.block_on(future)
+    let output = RUNTIME.block_on(future);
+    RUNTIME.block_on(POOL.run(|| ()));
+    output
 }
 
 /// One key, whatever the epoch.
