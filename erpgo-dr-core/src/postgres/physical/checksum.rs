@@ -125,7 +125,8 @@ mod tests {
         assert_eq!(check(&page, 7), PageVerdict::Good);
         // The same page of the relation's next gigabyte.
         assert_eq!(check(&page, 7 + 131_072), PageVerdict::Bad);
-        for at in 4..PAGE {
+        // Before that lies the position, by which a page may be one that is not checked.
+        for at in 8..PAGE {
             page[at] ^= 0x10;
             assert_eq!(check(&page, 7), PageVerdict::Bad, "{at}");
             page[at] ^= 0x10;

@@ -40,14 +40,14 @@ impl<'a> RelationFile<'a> {
             Some((stem, segment)) => (stem, number(segment).filter(|segment| *segment > 0)?),
             None => (name, 0),
         };
+        // The last one: the name of a temporary relation has a `_` of its own.
         let (stem, fork) =
-            stem.split_once('_').filter(|(_, fork)| matches!(*fork, "fsm" | "vm" | "init")).unwrap_or((stem, ""));
+            stem.rsplit_once('_').filter(|(_, fork)| matches!(*fork, "fsm" | "vm" | "init")).unwrap_or((stem, ""));
         let (temporary, digits) = match stem.strip_prefix('t').map(|rest| rest.split_once('_')) {
             Some(Some((backend, digits))) => (number(backend).map(|_| true)?, digits),
             Some(None) => return None,
             None => (false, stem),
         };
-        // The name of a temporary relation has a `_` of its own, which the fork's was not to be taken for.
         Some(Self { folder, number: number(digits)?, temporary, fork, segment })
     }
 
