@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
-use erpgo_dr_core::ops::{self, BackupSelector, RestoreReport};
+use erpgo_dr_core::ops::{self, BackupSelector, RestoreReport, VerifyOptions};
 use erpgo_dr_core::postgres::{LogicalDriver, RestoreOptions, Scope, TableName};
+use erpgo_dr_core::repository::RepositoryError;
 use erpgo_dr_core::types::BackupId;
 use serde::Serialize;
 
@@ -130,6 +131,9 @@ impl RestoreArgs {
             return plan.report();
         }
         self.confirm(context, &plan).await?;
+        if plan.destroys() {
+            prove_readable(context, &repository, &id).await?;
+        }
         let report = ops::restore(&repository, &id, &driver, context.progress()).await?;
         finished(context, &report)
     }
@@ -205,6 +209,23 @@ impl RestoreArgs {
             false => {
                 Err(CliError::Refused { message: "not confirmed; nothing was done".to_owned(), hint: hint.to_owned() })
             }
+        }
+    }
+}
+
+/// Reads all of a backup before what it replaces is dropped: damage behind its beginning shows only then.
+async fn prove_readable(
+    context: &Context,
+    repository: &erpgo_dr_core::Repository,
+    id: &BackupId,
+) -> Result<(), CliError> {
+    let options = VerifyOptions::default().with_record(false);
+    let report = ops::verify(repository, std::slice::from_ref(id), None, &options, context.progress()).await?;
+    match report.verdicts.into_iter().find(|verdict| !verdict.passed) {
+        None => Ok(()),
+        Some(verdict) => {
+            let reason = format!("{}; nothing was changed", verdict.findings.join("; "));
+            Err(RepositoryError::Damaged { record: id.to_string(), reason }.into())
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use erpgo_dr_testkit::PgServer;
 
-use crate::support::{Desk, content};
+use crate::support::{Desk, content, files};
 
 /// Writes a dump of the sample, uncompressed unless told otherwise, as the old scripts did.
 fn dump(desk: &Desk, server: &PgServer, name: &str, compression: &str) {
@@ -102,4 +102,20 @@ fn a_restore_test_counts_what_it_restores() {
         assert!((0.8..1.1).contains(&share), "{jobs} jobs: {end} of {total}");
     }
     drop(server);
+}
+
+#[test]
+fn what_would_be_replaced_stays_when_the_backup_is_damaged_near_its_end() {
+    let (desk, server) = Desk::with_server(17);
+    desk.ok(&["backup", "--database", "erp"]);
+    let before = content(&server, "erp");
+    let dumps = files(&desk.path("repository/dumps"));
+    let largest = dumps.iter().max_by_key(|path| path.metadata().unwrap().len()).unwrap();
+    let mut bytes = std::fs::read(largest).unwrap();
+    let late = bytes.len() * 9 / 10;
+    bytes[late] ^= 1;
+    std::fs::write(largest, bytes).unwrap();
+    let run = desk.run(&["restore", "latest", "--database", "erp", "--clean", "--yes"]);
+    assert!(run.code == 7 && run.stderr.contains("nothing was changed"), "{} {}", run.code, run.stderr);
+    assert_eq!(content(&server, "erp"), before);
 }
