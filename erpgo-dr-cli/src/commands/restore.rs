@@ -147,7 +147,9 @@ impl RestoreArgs {
     }
 
     fn is_dry_run(&self, context: &Context) -> bool {
-        self.dry_run || context.env_file.value("RECOVERY_DRY_RUN") == Some("true")
+        // Whatever is not a plain no: a misspelt yes must not restore for real.
+        let asked = context.env_file.value("RECOVERY_DRY_RUN").map(str::to_ascii_lowercase);
+        self.dry_run || asked.is_some_and(|word| !matches!(word.as_str(), "" | "false" | "no" | "off" | "0"))
     }
 
     async fn select(&self, repository: &erpgo_dr_core::Repository) -> Result<BackupId, CliError> {
