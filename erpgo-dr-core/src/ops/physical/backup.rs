@@ -13,7 +13,7 @@ use super::scatter::blocking;
 use super::wal::segments_between;
 use crate::codec::Codec;
 use crate::ops::backup::verify_new;
-use crate::ops::{BackupReport, Result};
+use crate::ops::{BackupReport, Error, Result};
 use crate::postgres::physical::{
     BackupSession, ClusterEntry, ClusterEntryKind, ClusterFacts, ClusterListing, ClusterReader, StoppedBackup,
 };
@@ -232,12 +232,13 @@ async fn copy_files(
         let (reader, entries) = (Arc::clone(reader), Arc::clone(entries));
         Feed::start(entries.len(), threads, move |number, forward| reader.read(&entries[number], forward))
     };
-    let mut damaged = Vec::new();
+    let (mut damaged, mut ended) = (Vec::new(), 0);
     while let Some((number, event)) = feed.next().await? {
         let entry = &entries[number];
         match event {
             Event::Chunk(chunk) => collector.chunk(number, chunk).await?,
             Event::End(outcome) => {
+                ended += 1;
                 for page in &outcome.damaged {
                     tracing::warn!(path = %entry.path, block = page.block, "a page of the cluster is damaged");
                     damaged.push(DamagedPage { path: entry.path.to_string(), block: page.block });
@@ -245,6 +246,11 @@ async fn copy_files(
                 collector.end(number, (!outcome.vanished).then(|| record(entry))).await?;
             }
         }
+    }
+    if ended != entries.len() {
+        // A reader that died takes its file with it, and the others go on to the end.
+        let source = std::io::Error::other("a thread that reads files died");
+        return Err(Error::Io { action: format!("read all files: {ended} of {} were read", entries.len()), source });
     }
     Ok(damaged)
 }
