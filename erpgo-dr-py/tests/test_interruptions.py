@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,26 +71,31 @@ def test_callbacks_run_in_the_calling_thread(postgres: Postgres, repository: erp
 
 
 def test_other_threads_go_on_meanwhile(postgres: Postgres, repository: erpgo_dr.Repository) -> None:
-    count, counting, stop = 0, threading.Event(), threading.Event()
+    postgres.create("locked", 1)
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'locked' AND wait_event_type = 'Lock'"
+    released = threading.Event()
 
-    def work() -> None:
-        nonlocal count
-        while not stop.is_set():
-            count += 1
-            counting.set()
+    # The backup waits for a lock that only the other thread lets go of, once it has seen the backup wait. Where the
+    # call keeps the interpreter to itself, the server ends the lock, and nobody has released it.
+    with subprocess.Popen([postgres.programs / "psql", "-XAtq", "-d", postgres.url("locked")], stdin=-1, stdout=-1, text=True) as session:
+        assert session.stdin is not None and session.stdout is not None
+        session.stdin.write("SET idle_in_transaction_session_timeout = '20s'; BEGIN; LOCK TABLE orders; SELECT 'locked';\n")
+        session.stdin.flush()
+        assert session.stdout.readline() == "locked\n"
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        counting.wait()
-        before = count
-        # Without a callback: only a call that lets go of the interpreter lets the other thread count.
-        repository.backup(postgres.url("erp"), verify=None)
-        during = count - before
-    finally:
-        stop.set()
+        def release() -> None:
+            while postgres.sql(waiting) == "0":
+                time.sleep(0.05)
+            released.set()
+            assert session.stdin is not None
+            session.stdin.close()
+
+        thread = threading.Thread(target=release, daemon=True)
+        thread.start()
+        # Without a callback: nothing but letting go of the interpreter lets the other thread run.
+        assert repository.backup(postgres.url("locked"), verify=None).is_complete
+        assert released.is_set()
         thread.join()
-    assert during > 100_000
 
 
 def test_ctrl_c_ends_a_backup(held: str, postgres: Postgres, tmp_path: Path) -> None:
