@@ -5,6 +5,8 @@
 mod ahead;
 mod codes;
 mod crash;
+mod delta;
+mod incremental;
 mod moments;
 mod recovery;
 mod support;

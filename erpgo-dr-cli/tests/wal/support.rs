@@ -61,7 +61,9 @@ impl Site {
 
     pub(crate) fn json(&self, arguments: &[&str]) -> serde_json::Value {
         let (_, text) = self.erpgo(&[arguments, &["--json"]].concat());
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
+        // Behind it come warnings, from the other stream.
+        let first = serde_json::Deserializer::from_str(&text).into_iter().next();
+        first.and_then(Result::ok).unwrap_or_else(|| panic!("{arguments:?}: {text}"))
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> (i32, String) {

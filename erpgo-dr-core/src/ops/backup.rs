@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::Result;
-use super::verify::{VerifyOptions, verify_entry};
+use super::verify::{GoodPacks, VerifyOptions, verify_entry};
 use crate::codec::Codec;
 use crate::postgres::DatabaseDriver;
 use crate::progress::Progress;
@@ -152,21 +152,23 @@ pub async fn backup(
     );
     tracing::info!(backup = %report.id, bytes = report.plaintext_bytes, stored = report.stored_bytes, "backup committed");
     if let Some(level) = options.verify {
-        report.verdict = Some(verify_new(repository, Some(driver), &summary, level, progress).await?);
+        report.verdict =
+            Some(verify_new(repository, Some(driver), &summary, GoodPacks::default(), level, progress).await?);
         report.missed.extend(repository.storage().take_missed_writes());
     }
     Ok(report)
 }
 
-/// Verifies a backup that this process has just committed.
+/// Verifies a backup that this process has just committed, but for packs that are known to be good.
 pub(super) async fn verify_new(
     repository: &Repository,
     checker: Option<&dyn DatabaseDriver>,
     summary: &Summary,
+    mut good: GoodPacks,
     level: VerifyLevel,
     progress: &dyn Progress,
 ) -> Result<Verdict> {
     let entry = CatalogueEntry::committed(summary.clone());
     let options = VerifyOptions::default().with_level(level.min(VerifyLevel::Contents));
-    verify_entry(repository, &entry, checker, &options, progress).await
+    verify_entry(repository, &entry, checker, &mut good, &options, progress).await
 }

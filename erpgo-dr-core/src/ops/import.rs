@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::backup::verify_new;
 use super::legacy::{LegacyFileName, LegacyOptions, LegacySource};
+use super::verify::GoodPacks;
 use super::{BackupReport, Result};
 use crate::codec::Codec;
 use crate::postgres::{BackupSink, BackupSource as _, DatabaseDriver, PostgresError};
@@ -94,7 +95,7 @@ pub async fn import(
     let missed = repository.storage().take_missed_writes();
     let mut report = BackupReport::new(&summary, databases, started.elapsed().as_secs_f64(), missed);
     if let Some(level) = options.verify {
-        report.verdict = Some(verify_new(repository, checker, &summary, level, progress).await?);
+        report.verdict = Some(verify_new(repository, checker, &summary, GoodPacks::default(), level, progress).await?);
         report.missed.extend(repository.storage().take_missed_writes());
     }
     Ok(report)

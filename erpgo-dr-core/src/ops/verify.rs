@@ -1,5 +1,6 @@
 //! Proves that stored backups can be trusted, as deep as asked.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,10 +12,11 @@ use crate::container::ContainerReader;
 use crate::postgres::{CheckDepth, DatabaseDriver};
 use crate::progress::{Phase, PhaseGuard, Progress};
 use crate::repository::{
-    CatalogueEntry, CatalogueProblem, Manifest, Repository, StoredObject, Verdict, VerifyLevel, identity_of,
+    CatalogueEntry, CatalogueProblem, Manifest, PACKS, Repository, StoredObject, Summary, Verdict, VerifyLevel,
+    identity_of, owner_of,
 };
 use crate::storage::StorageError;
-use crate::types::{BackupId, ContentHasher};
+use crate::types::{BackupId, ContentHash, ContentHasher, ObjectKey};
 
 /// Objects that are read at once.
 ///
@@ -68,6 +70,29 @@ impl VerifyReport {
     }
 }
 
+/// Packs that were found good, which other backups need not have read again: they share them.
+#[derive(Debug, Default)]
+pub(super) struct GoodPacks(BTreeSet<(ObjectKey, ContentHash)>);
+
+impl GoodPacks {
+    /// Takes those for good that backup `id` did not write itself.
+    pub(super) fn inherited(summary: &Summary) -> Self {
+        let mut good = Self::default();
+        let own = Some(&summary.id);
+        good.extend(summary.objects.iter().filter(|object| owner_of(&object.key).as_ref() != own));
+        good
+    }
+
+    fn extend<'a>(&mut self, objects: impl IntoIterator<Item = &'a StoredObject>) {
+        let packs = objects.into_iter().filter(|object| object.key.is_under(PACKS));
+        self.0.extend(packs.map(|pack| (pack.key.clone(), pack.hash)));
+    }
+
+    fn contains(&self, object: &StoredObject) -> bool {
+        !self.0.is_empty() && self.0.contains(&(object.key.clone(), object.hash))
+    }
+}
+
 /// Verifies `backups`, or all of them when the slice is empty, and the catalogue with its chain.
 ///
 /// A backup that is found bad is a failed verdict in the report, and is recorded. `checker` reads the
@@ -89,8 +114,9 @@ pub async fn verify(
             return Err(crate::repository::RepositoryError::NoSuchBackup(id.to_string()).into());
         }
     }
+    let mut good = GoodPacks::default();
     for entry in catalogue.entries.iter().filter(|entry| backups.is_empty() || backups.contains(entry.id())) {
-        report.verdicts.push(verify_entry(repository, entry, checker, options, progress).await?);
+        report.verdicts.push(verify_entry(repository, entry, checker, &mut good, options, progress).await?);
     }
     Ok(report)
 }
@@ -100,18 +126,24 @@ pub(super) async fn verify_entry(
     repository: &Repository,
     entry: &CatalogueEntry,
     checker: Option<&dyn DatabaseDriver>,
+    good: &mut GoodPacks,
     options: &VerifyOptions,
     progress: &dyn Progress,
 ) -> Result<Verdict> {
     let started = Instant::now();
     let name = if options.level == VerifyLevel::Scrub { Phase::Scrub } else { Phase::Verify };
-    let phase = PhaseGuard::start(progress, name, entry.id().as_str(), Some(entry.summary.stored_bytes));
+    let objects: Vec<&StoredObject> = entry.summary.objects.iter().filter(|object| !good.contains(object)).collect();
+    let bytes = objects.iter().map(|object| object.stored_bytes).sum::<u64>() + entry.summary.manifest.stored_bytes;
+    let phase = PhaseGuard::start(progress, name, entry.id().as_str(), Some(bytes));
     let mut findings = Vec::new();
     match options.level {
-        VerifyLevel::Scrub => scrub(repository, entry, &phase, &mut findings).await?,
-        level => check_backup(repository, entry, checker, level, &phase, &mut findings).await?,
+        VerifyLevel::Scrub => scrub(repository, entry, &objects, &phase, &mut findings).await?,
+        level => check_backup(repository, entry, &objects, checker, level, &phase, &mut findings).await?,
     }
     phase.finish();
+    if findings.is_empty() {
+        good.extend(objects);
+    }
     let now = repository.environment().clock.now();
     let verdict = Verdict::new(entry.id().clone(), now, options.level, started.elapsed().as_secs_f64(), findings);
     if options.record && options.level != VerifyLevel::Scrub {
@@ -124,10 +156,11 @@ pub(super) async fn verify_entry(
 async fn scrub(
     repository: &Repository,
     entry: &CatalogueEntry,
+    objects: &[&StoredObject],
     phase: &PhaseGuard<'_>,
     findings: &mut Vec<String>,
 ) -> Result<()> {
-    let objects = std::iter::once(&entry.summary.manifest).chain(&entry.summary.objects);
+    let objects = std::iter::once(&entry.summary.manifest).chain(objects.iter().copied());
     let checks = futures::stream::iter(objects).map(|object| compare_hash(repository, object, phase));
     let mut checks = checks.buffered(CONCURRENCY).boxed();
     while let Some(outcome) = checks.next().await {
@@ -159,6 +192,7 @@ async fn compare_hash(
 async fn check_backup(
     repository: &Repository,
     entry: &CatalogueEntry,
+    objects: &[&StoredObject],
     checker: Option<&dyn DatabaseDriver>,
     level: VerifyLevel,
     phase: &PhaseGuard<'_>,
@@ -171,11 +205,10 @@ async fn check_backup(
             return Ok(());
         }
     };
-    let parts: Vec<StoredObject> = manifest.objects().cloned().collect();
-    if parts != entry.summary.objects {
+    if !manifest.objects().eq(&entry.summary.objects) {
         findings.push("manifest and catalogue entry do not name the same objects".to_owned());
     }
-    let checks = futures::stream::iter(&parts).map(|part| check_macs(repository, part, phase));
+    let checks = futures::stream::iter(objects).map(|part| check_macs(repository, part, phase));
     let mut checks = checks.buffered(CONCURRENCY).boxed();
     while let Some(outcome) = checks.next().await {
         findings.extend(finding(outcome)?);

@@ -159,7 +159,8 @@ impl Catalogue {
                 Err(error) => self.problems.push(CatalogueProblem::new(&key, &error)),
             }
         }
-        self.entries.sort_by(|a, b| a.id().cmp(b.id()));
+        // Identifiers tell seconds only.
+        self.entries.sort_by(|a, b| (a.summary.created, a.id()).cmp(&(b.summary.created, b.id())));
         Ok(())
     }
 

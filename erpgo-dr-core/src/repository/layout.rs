@@ -53,6 +53,16 @@ pub(crate) fn file_map(id: &BackupId) -> ObjectKey {
     key(format!("{BACKUPS}/{id}/files"))
 }
 
+/// `backups/<id>/pages`: the hashes of a physical backup's pages.
+pub(crate) fn page_hashes(id: &BackupId) -> ObjectKey {
+    key(format!("{BACKUPS}/{id}/pages"))
+}
+
+/// `packs/<id>/begun`: of a run that may come to point into packs of other backups, while it has not committed.
+pub(crate) fn begun(id: &BackupId) -> ObjectKey {
+    key(format!("{PACKS}/{id}/begun"))
+}
+
 /// `packs/<id>/<number>`, of the backup that wrote it; others may point into it.
 pub(crate) fn pack(id: &BackupId, number: u32) -> ObjectKey {
     key(format!("{PACKS}/{id}/{number:06}"))

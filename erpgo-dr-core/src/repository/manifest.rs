@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::physical::PhysicalContents;
+use crate::container::ContainerReport;
 use crate::postgres::{BackupContents, StreamInfo};
 use crate::types::{BackupId, ContentHash, ObjectKey};
 
@@ -70,6 +71,18 @@ pub struct StoredStream {
     pub info: StreamInfo,
     /// Its parts, in order.
     pub parts: Vec<StoredObject>,
+}
+
+impl StoredObject {
+    /// Describes a container that has been written.
+    pub(crate) fn new(key: ObjectKey, report: &ContainerReport) -> Self {
+        Self {
+            key,
+            plaintext_bytes: report.plaintext_bytes,
+            stored_bytes: report.stored_bytes,
+            hash: report.content_hash,
+        }
+    }
 }
 
 /// An object of a backup.

@@ -31,7 +31,7 @@ pub use error::RepositoryError;
 pub use keyring::Keyring;
 pub use lease::LEASE_TTL;
 pub use manifest::{ImportOrigin, MANIFEST_FORMAT, Manifest, StoredObject, StoredStream};
-pub use physical::{DamagedPage, Extent, FileKind, FileRecord, PhysicalContents, Tablespace};
+pub use physical::{DamagedPage, Extent, FileKind, FileRecord, PageHashes, PhysicalContents, Tablespace};
 pub use settings::{InitOptions, REPOSITORY_FORMAT, RepositorySettings};
 pub use summary::{PreviousEntry, Summary, SummaryDetails};
 pub use verdict::{Hold, Verdict, VerifyLevel};
@@ -39,8 +39,11 @@ pub use wal::{SegmentGap, SegmentRange, WalObject, segment_ranges};
 
 pub(crate) use dump::{DumpSink, DumpSource};
 pub(crate) use layout::{BACKUPS, DUMPS, HOLDS, VERDICTS, summary as summary_key};
-pub(crate) use layout::{LEASES, WAL, identity_of, owner_of};
-pub(crate) use physical::{FileMapReader, FileMapWriter, OpenPackReader, PackReader, PackWriter, push_extent};
+pub(crate) use layout::{LEASES, PACKS, WAL, identity_of, owner_of};
+pub(crate) use physical::{
+    ExtentCursor, FileMapReader, FileMapWriter, OpenPackReader, PackReader, PackWriter, PageHashReader, PageHashWriter,
+    push_extent,
+};
 pub(crate) use run::{BackupRun, Finished};
 pub(crate) use summary::PHYSICAL;
 pub(crate) use sweep::Leftovers;
@@ -244,6 +247,11 @@ impl Repository {
     /// Reads the map of a physical backup's files.
     pub(crate) async fn file_map(&self, id: &BackupId) -> Result<FileMapReader, RepositoryError> {
         FileMapReader::open(self.storage.as_ref(), self.environment.pool.clone(), &self.keyring, id).await
+    }
+
+    /// Reads the hashes of a physical backup's pages.
+    pub(crate) async fn page_hashes(&self, id: &BackupId) -> Result<PageHashReader, RepositoryError> {
+        PageHashReader::open(self.storage.as_ref(), self.environment.pool.clone(), &self.keyring, id).await
     }
 
     /// Opens the packs that a physical backup points into.

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::lease::Lease;
 use super::manifest::{MANIFEST_FORMAT, Manifest, StoredObject, StoredStream};
-use super::physical::{FileMapWriter, PackOptions, PackWriter, PhysicalContents};
+use super::physical::{FileMapWriter, PackOptions, PackWriter, PageHashWriter, PhysicalContents};
 use super::summary::{Summary, SummaryDetails, seal_details};
 use super::{DumpSink, Repository, RepositoryError, catalogue, dump, layout, manifest_identity, packs, sweep};
 use crate::codec::Codec;
@@ -31,6 +31,8 @@ pub(crate) struct BackupRun<'a> {
     codec: Option<Codec>,
     /// `None` once the run has ended, well or not.
     lease: Option<Lease>,
+    /// Whether word of it lies in the repository until it commits.
+    announced: bool,
 }
 
 /// What a backup turned out to be.
@@ -57,7 +59,7 @@ impl<'a> BackupRun<'a> {
         let created = created.unwrap_or_else(|| repository.environment.clock.now());
         let id = BackupId::generate(created);
         let lease = Lease::share(&repository.storage, PURPOSE, id.as_str()).await?;
-        Ok(Self { repository, key, id, created, codec, lease: Some(lease) })
+        Ok(Self { repository, key, id, created, codec, lease: Some(lease), announced: false })
     }
 
     /// Returns the identifier of the backup.
@@ -78,12 +80,30 @@ impl<'a> BackupRun<'a> {
     }
 
     /// Returns a writer for the packs of this backup.
-    pub(crate) fn pack_writer(&self, class: Option<StorageClass>) -> PackWriter {
+    ///
+    /// `inherited` packs of other backups come before them in the table.
+    pub(crate) fn pack_writer(&self, class: Option<StorageClass>, inherited: u32) -> PackWriter {
         let mut container = self.repository.settings.container_options(self.codec);
         container.frame_len = container.frame_len.min(PACK_FRAME);
         let options = PackOptions { container, put: PutOptions::default().with_storage_class(class) };
         let (storage, pool) = (Arc::clone(&self.repository.storage), self.repository.environment.pool.clone());
-        PackWriter::new(storage, pool, self.key.clone(), options, self.id.clone(), 0)
+        PackWriter::new(storage, pool, self.key.clone(), options, self.id.clone(), inherited)
+    }
+
+    /// Leaves word that this run may come to point into packs of other backups. To be called before it reads the catalogue:
+    /// prune then removes no pack before it has either seen the run commit, or revoked it.
+    pub(crate) async fn announce(&mut self) -> Result<(), RepositoryError> {
+        let (object, word) = (layout::begun(&self.id), self.id.to_string());
+        self.repository.storage.write(&object, word.into(), &PutOptions::default()).await?;
+        self.announced = true;
+        Ok(())
+    }
+
+    /// Begins the hashes of this backup's pages.
+    pub(crate) async fn page_hashes(&self) -> Result<PageHashWriter, RepositoryError> {
+        let options = self.repository.settings.container_options(Some(Codec::None));
+        let pool = self.repository.environment.pool.clone();
+        PageHashWriter::begin(self.repository.storage.as_ref(), pool, &self.key, &options, &self.id).await
     }
 
     /// Begins the map of this backup's files.
@@ -116,6 +136,11 @@ impl<'a> BackupRun<'a> {
             Ok(_) => {}
             Err(StorageError::AlreadyExists { .. }) => return Err(RepositoryError::Revoked { id: self.id.clone() }),
             Err(error) => return Err(error.into()),
+        }
+        if self.announced
+            && let Err(error) = self.repository.storage.delete(&layout::begun(&self.id)).await
+        {
+            tracing::warn!(backup = %self.id, %error, "could not take back a word that is of no more use; it does no harm");
         }
         if let Some(lease) = self.lease.take() {
             release(lease, &self.id).await;
@@ -161,7 +186,10 @@ impl<'a> BackupRun<'a> {
             kind: manifest.kind.clone(),
             created: self.created,
             finished: self.repository.environment.clock.now(),
-            plaintext_bytes: objects.iter().map(|object| object.plaintext_bytes).sum(),
+            plaintext_bytes: match &manifest.physical {
+                Some(physical) => physical.bytes,
+                None => objects.iter().map(|object| object.plaintext_bytes).sum(),
+            },
             stored_bytes: objects.iter().map(|object| object.stored_bytes).sum::<u64>() + stored_manifest.stored_bytes,
             previous: self.repository.catalogue().await?.link(),
             manifest: stored_manifest,

@@ -4,8 +4,9 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
-use erpgo_dr_core::postgres::physical::{ClusterEntry, ClusterReader, DamagedBlock, FileOutcome, RelationFile};
+use erpgo_dr_core::postgres::physical::{
+    ClusterEntry, ClusterListing, ClusterReader, DamagedBlock, FileOutcome, KnownPages, Piece, ReadPlan, RelationFile,
+};
 use erpgo_dr_testkit::PgServer;
 use erpgo_dr_testkit::postgres::MAJORS;
 
@@ -16,7 +17,8 @@ const PAGE: u64 = 8192;
 fn read(reader: &ClusterReader, entry: &ClusterEntry) -> (Vec<u8>, FileOutcome) {
     let mut contents = Vec::new();
     let outcome = reader
-        .read(entry, &mut |chunk: Bytes| {
+        .read(entry, &ReadPlan::default(), &mut |piece| {
+            let Piece::Read(chunk) = piece else { panic!("nothing was known") };
             contents.extend_from_slice(&chunk);
             true
         })
@@ -116,10 +118,70 @@ async fn a_file_is_read_to_its_listed_length_or_to_where_it_ends() {
     assert_eq!((contents.len(), outcome.vanished), (0, true));
     let mut chunks = 0;
     let grown = listing.entries.iter().find(|entry| &*entry.path == "grown").unwrap();
-    let stopping = &mut |_: Bytes| {
+    let stopping = &mut |_: Piece| {
         chunks += 1;
         false
     };
-    reader.read(grown, stopping).unwrap();
+    reader.read(grown, &ReadPlan::default(), stopping).unwrap();
     assert_eq!(chunks, 1, "nobody took the rest");
+}
+
+/// What a plan hands on of a file: the pages that were read, and how many bytes were known.
+fn sift(reader: &ClusterReader, entry: &ClusterEntry, plan: &ReadPlan) -> (Vec<u64>, u64, FileOutcome) {
+    let (mut pages, mut known, mut at) = (Vec::new(), 0, 0);
+    let outcome = reader.read(entry, plan, &mut |piece| {
+        let length = match piece {
+            Piece::Read(chunk) => {
+                pages.extend(at / PAGE..(at + chunk.len() as u64).div_ceil(PAGE));
+                chunk.len() as u64
+            }
+            Piece::Known(length) => {
+                known += length;
+                length
+            }
+        };
+        at += length;
+        true
+    });
+    (pages, known, outcome.unwrap())
+}
+
+#[tokio::test]
+async fn pages_that_an_earlier_backup_has_are_kept_back() {
+    let server = PgServer::start(15);
+    let path = server.data_dir().join("file");
+    let mut contents: Vec<u8> = (0..100 * PAGE + 10).map(|n| (n / 100 % 251) as u8).collect();
+    fs::write(&path, &contents).unwrap();
+    let session = begin(&server).await;
+    let (listing, reader) = open(&server, &session);
+    let find = |listing: &ClusterListing| listing.entries.iter().find(|entry| &*entry.path == "file").unwrap().clone();
+    let entry = find(&listing);
+    let (pages, known, first) = sift(&reader, &entry, &ReadPlan::default());
+    assert_eq!((pages.len(), known), (101, 0));
+    let size = contents.len() as u64;
+    let plan = |renewed: &[u32], changed: Option<&[u32]>, compare_all| ReadPlan {
+        known: Some(KnownPages { size, hashes: first.hashes.clone(), renewed: renewed.iter().copied().collect() }),
+        changed: changed.map(|pages| pages.iter().copied().collect()),
+        compare_all,
+    };
+    let (pages, known, outcome) = sift(&reader, &entry, &plan(&[], None, false));
+    assert_eq!((pages, known, outcome.read, outcome.hashes), (vec![], size, size, first.hashes.clone()));
+
+    // One page changes, another is to be stored anew, a third was announced and is as it was; the last page grows.
+    contents[40 * PAGE as usize] ^= 1;
+    contents.extend_from_slice(&[9; PAGE as usize]);
+    fs::write(&path, &contents).unwrap();
+    let entry = find(&ClusterListing::read(&server.data_dir(), &session.facts().version_folder).unwrap());
+    let (_, _, whole) = sift(&reader, &entry, &ReadPlan::default());
+    let (pages, _, outcome) = sift(&reader, &entry, &plan(&[7], None, false));
+    assert_eq!((pages, &outcome.hashes), (vec![7, 40, 100, 101], &whole.hashes));
+    let (pages, known, outcome) = sift(&reader, &entry, &plan(&[7], Some(&[40, 50]), false));
+    assert_eq!((pages, &outcome.hashes), (vec![7, 40, 100, 101], &whole.hashes));
+    assert_eq!((known, outcome.read), (98 * PAGE, 4 * PAGE + 10));
+    // Nothing announced the change: unread it is missed, compared it is found and told.
+    let (pages, _, outcome) = sift(&reader, &entry, &plan(&[], Some(&[]), false));
+    assert_eq!((pages, outcome.unannounced), (vec![100, 101], vec![]));
+    let (pages, _, outcome) = sift(&reader, &entry, &plan(&[], Some(&[]), true));
+    assert_eq!((pages, outcome.unannounced), (vec![40, 100, 101], vec![DamagedBlock { block: 40 }]));
+    assert_eq!(outcome.hashes, whole.hashes);
 }

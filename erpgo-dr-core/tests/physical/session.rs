@@ -3,7 +3,7 @@
 use std::fs;
 
 use erpgo_dr_core::postgres::PostgresError;
-use erpgo_dr_core::postgres::physical::{BackupSession, ClusterReader, PhysicalError};
+use erpgo_dr_core::postgres::physical::{BackupSession, PhysicalError};
 use erpgo_dr_testkit::PgServer;
 use erpgo_dr_testkit::postgres::{MAJORS, PgServerOptions};
 
@@ -97,7 +97,7 @@ async fn a_session_outlives_the_time_limit_of_idle_ones() {
 }
 
 fn refusal(server: &PgServer, root: &std::path::Path, session: &BackupSession) -> String {
-    let error = ClusterReader::new(root, session.facts(), session.start_lsn()).unwrap_err();
+    let error = reader_of(root, session.facts(), session.start_lsn()).unwrap_err();
     assert!(matches!(error, PostgresError::Physical(PhysicalError::ForeignDirectory { .. })), "{error:?}");
     assert!(error.to_string().contains(server.data_dir().to_str().unwrap()), "{error}");
     error.to_string()
@@ -115,7 +115,7 @@ async fn the_directory_of_another_server_is_refused() {
     assert!(refusal(&server, &clone, &session).contains("checkpoint is older"));
     fs::remove_file(clone.join("postmaster.pid")).unwrap();
     assert!(refusal(&server, &clone, &session).contains("no server runs on it"));
-    ClusterReader::new(&server.data_dir(), session.facts(), session.start_lsn()).unwrap();
+    reader_of(&server.data_dir(), session.facts(), session.start_lsn()).unwrap();
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Backups of a standby, and what may happen to it meanwhile.
 
 use erpgo_dr_core::postgres::PostgresError;
-use erpgo_dr_core::postgres::physical::{BackupSession, ClusterReader, ClusterState, ControlFile, PhysicalError};
+use erpgo_dr_core::postgres::physical::{BackupSession, ClusterState, ControlFile, PhysicalError};
 use erpgo_dr_testkit::PgServer;
 use erpgo_dr_testkit::postgres::MAJORS;
 
@@ -26,7 +26,7 @@ async fn a_standby_is_copied_and_its_promotion_is_noticed() {
         let (listing, reader) = open(&standby, &session);
         assert!(listing.bytes > 1 << 20);
         // The primary's directory is of the same cluster, and yet another server's.
-        let foreign = ClusterReader::new(&primary.data_dir(), session.facts(), session.start_lsn()).unwrap_err();
+        let foreign = reader_of(&primary.data_dir(), session.facts(), session.start_lsn()).unwrap_err();
         assert!(matches!(foreign, PostgresError::Physical(PhysicalError::ForeignDirectory { .. })), "{foreign:?}");
         let (entry, contents) = reader.control_file().unwrap();
         assert_eq!((entry.mode, contents.len()), (0o600, 8192));

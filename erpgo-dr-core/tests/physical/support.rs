@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use erpgo_dr_core::postgres::ConnectionSettings;
-use erpgo_dr_core::postgres::physical::{BackupSession, ClusterListing, ClusterReader};
+use erpgo_dr_core::postgres::physical::{BackupSession, ClusterFacts, ClusterListing, ClusterReader, PageHasher};
+use erpgo_dr_core::postgres::{ConnectionSettings, PostgresError};
+use erpgo_dr_core::types::Lsn;
 use erpgo_dr_testkit::PgServer;
 use erpgo_dr_testkit::postgres::{PgServerOptions, SUPERUSER, give_to_postgres};
 
@@ -58,7 +59,12 @@ pub(crate) async fn begin(server: &PgServer) -> BackupSession {
 pub(crate) fn open(server: &PgServer, session: &BackupSession) -> (ClusterListing, ClusterReader) {
     let root = server.data_dir();
     let listing = ClusterListing::read(&root, &session.facts().version_folder).unwrap();
-    (listing, ClusterReader::new(&root, session.facts(), session.start_lsn()).unwrap())
+    (listing, reader_of(&root, session.facts(), session.start_lsn()).unwrap())
+}
+
+/// Makes a reader that hashes with some key.
+pub(crate) fn reader_of(root: &Path, facts: &ClusterFacts, start: Lsn) -> Result<ClusterReader, PostgresError> {
+    ClusterReader::new(root, facts, start, PageHasher::new(&[7; 32]))
 }
 
 /// Copies a data directory with all that is in it.

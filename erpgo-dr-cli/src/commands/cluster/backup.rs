@@ -2,23 +2,34 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use erpgo_dr_core::Codec;
-use erpgo_dr_core::ops::physical::{ClusterBackupOptions, ClusterBackupReport, back_up_cluster};
+use erpgo_dr_core::ops::physical::{
+    ChangeDetection, ChangeSource, ClusterBackupOptions, ClusterBackupReport, back_up_cluster,
+};
 use erpgo_dr_core::storage::StorageClass;
 
 use crate::commands::backup::describe;
 use crate::config::BackupVerify;
 use crate::context::{Access, Context};
 use crate::error::CliError;
-use crate::output::Report;
+use crate::output::{Report, bytes};
 
 /// Copy the data directory of a running server, with the WAL that makes it consistent
+///
+/// Pages that have not changed since the last backup of the same cluster are taken over from there. Every backup is complete all
+/// the same: each is restored by itself, and any may be removed.
 #[derive(Debug, Args)]
 pub(super) struct ClusterBackupArgs {
     /// The server's data directory on this host [default: what the server says]
     #[arg(long, value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
+    /// How it is found out what has changed since the last backup
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Changes::Auto)]
+    changes: Changes,
+    /// Store everything anew, as `--changes full` does
+    #[arg(long, conflicts_with = "changes")]
+    full: bool,
     /// Let the server spread the checkpoint that the backup begins with, instead of hurrying
     #[arg(long)]
     spread_checkpoint: bool,
@@ -37,6 +48,30 @@ pub(super) struct ClusterBackupArgs {
     /// Put it on hold, for this reason: prune never removes it
     #[arg(long, value_name = "REASON")]
     hold: Option<String>,
+}
+
+/// How it is found out what has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Changes {
+    /// By the server's summaries of its WAL, if it keeps them (`summarize_wal`, 17 and later), else by comparing
+    Auto,
+    /// Read all files, and compare their pages with those of the last backup
+    Compare,
+    /// Do both, and report pages that differ though no summary names them
+    Both,
+    /// Store everything anew
+    Full,
+}
+
+impl From<Changes> for ChangeDetection {
+    fn from(changes: Changes) -> Self {
+        match changes {
+            Changes::Auto => Self::Auto,
+            Changes::Compare => Self::Compare,
+            Changes::Both => Self::Both,
+            Changes::Full => Self::Full,
+        }
+    }
 }
 
 impl ClusterBackupArgs {
@@ -58,6 +93,7 @@ impl ClusterBackupArgs {
             .with_codec(self.codec.or(config.codec))
             .with_storage_class(self.storage_class.clone().or_else(|| config.storage_class.clone()))
             .with_label(self.label.clone())
+            .with_changes(if self.full { ChangeDetection::Full } else { self.changes.into() })
             .with_fast_checkpoint(!self.spread_checkpoint)
             .with_verify(verify.level())
     }
@@ -69,6 +105,18 @@ fn text(report: &ClusterBackupReport) -> String {
         "{} files of timeline {}, consistent from {} on\n",
         report.files, report.timeline, report.stop_lsn
     ));
+    if let (Some(base), Some(changes)) = (&report.base, report.changes) {
+        let how = match changes {
+            ChangeSource::Summaries => "by the server's summaries of its WAL",
+            ChangeSource::Both => "by the server's summaries of its WAL and by comparison",
+            _ => "by comparison",
+        };
+        let (read, added) = (bytes(report.read_bytes), bytes(report.added_bytes));
+        text.push_str(&format!("changed since {base}, found {how}: {read} read, {added} added\n"));
+    }
+    for page in &report.unannounced_pages {
+        text.push_str(&format!("changed, though no summary names it: {}, block {}\n", page.path, page.block));
+    }
     for page in &report.damaged_pages {
         text.push_str(&format!("DAMAGED in the cluster itself: {}, block {}\n", page.path, page.block));
     }

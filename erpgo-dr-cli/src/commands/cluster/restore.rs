@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 use erpgo_dr_core::Repository;
 use erpgo_dr_core::ops::physical::{
-    ClusterRestoreReport, ClusterTarget, RecoveryAction, RecoveryOptions, RecoveryTarget, RecoveryTimeline,
-    restore_cluster, select_cluster,
+    ClusterDifference, ClusterRestoreReport, ClusterTarget, RecoveryAction, RecoveryOptions, RecoveryTarget,
+    RecoveryTimeline, compare_cluster, restore_cluster, select_cluster,
 };
 use erpgo_dr_core::postgres::throwaway::RunAs;
 use erpgo_dr_core::types::{BackupId, Lsn, TimelineId};
@@ -17,15 +17,19 @@ use crate::context::{Access, Context, find};
 use crate::error::CliError;
 use crate::output::{Report, bytes, seconds};
 
-/// Restore a cluster into an empty folder, and set how far it replays when it is started
+/// Restore a cluster into a folder, and set how far it replays when it is started
 #[derive(Debug, Args)]
 pub(super) struct ClusterRestoreArgs {
     /// The backup: its identifier or the beginning of one [default: the newest that is not beyond the target]
     #[arg(value_name = "BACKUP")]
     backup: Option<String>,
-    /// The new data directory: an empty folder, or one that does not exist
+    /// The new data directory: an empty folder, or one that does not exist; with --delta the old one
     #[arg(long, value_name = "FOLDER")]
     data_dir: PathBuf,
+    /// Restore over the same cluster, or go on with a restore that broke off: only pages that differ are written, and what the
+    /// backup does not have is removed
+    #[arg(long)]
+    delta: bool,
     /// Where a tablespace goes; may be given several times [default: where it was]
     #[arg(long, value_name = "OID=FOLDER", value_parser = parse_tablespace)]
     tablespace: Vec<(u32, PathBuf)>,
@@ -90,6 +94,8 @@ struct Planned {
     data: PathBuf,
     target: RecoveryTarget,
     restore_command: Option<String>,
+    /// What restoring over the folder would change.
+    difference: Option<ClusterDifference>,
 }
 
 impl ClusterRestoreArgs {
@@ -98,7 +104,7 @@ impl ClusterRestoreArgs {
         let id = self.select(&repository).await?;
         let recovery = self.recovery(context)?;
         if self.dry_run {
-            return self.planned(id, &recovery);
+            return self.planned(context, &repository, id, &recovery).await;
         }
         let target = self.target()?;
         let report = restore_cluster(&repository, &id, &target, &recovery, context.progress()).await?;
@@ -119,7 +125,7 @@ impl ClusterRestoreArgs {
 
     fn target(&self) -> Result<ClusterTarget, CliError> {
         let owner = self.owner.as_deref().map(RunAs::from_user_name).transpose()?;
-        let target = ClusterTarget::new(&self.data_dir).with_owner(owner);
+        let target = ClusterTarget::new(&self.data_dir).with_delta(self.delta).with_owner(owner);
         Ok(self.tablespace.iter().fold(target, |target, (oid, folder)| target.with_tablespace(*oid, folder)))
     }
 
@@ -151,27 +157,45 @@ impl ClusterRestoreArgs {
             .with_archiving(self.keep_archiving))
     }
 
-    fn planned(&self, backup: BackupId, recovery: &RecoveryOptions) -> Result<Report, CliError> {
+    async fn planned(
+        &self,
+        context: &Context,
+        repository: &Repository,
+        backup: BackupId,
+        recovery: &RecoveryOptions,
+    ) -> Result<Report, CliError> {
+        let difference = match self.delta {
+            true => Some(compare_cluster(repository, &backup, &self.target()?, context.progress()).await?),
+            false => None,
+        };
         let planned = Planned {
             dry_run: true,
             backup,
             data: self.data_dir.clone(),
             target: recovery.target.clone(),
             restore_command: recovery.restore_command.clone(),
+            difference,
         };
         let command = recovery.restore_command.as_deref().unwrap_or("none: only the WAL in the backup");
-        let text =
+        let mut text =
             format!("would restore {} into {}\nWAL comes from: {command}\n", planned.backup, planned.data.display());
+        if let Some(difference) = &planned.difference {
+            let (files, size) = (difference.files, bytes(difference.bytes));
+            text.push_str(&format!("would write {size} to {files} files, and remove {}:\n", difference.removed.len()));
+            difference.removed.iter().for_each(|path| text.push_str(&format!("  {}\n", path.display())));
+        }
         Report::new(&planned, text, true)
     }
 }
 
 fn text(report: &ClusterRestoreReport) -> String {
     format!(
-        "restored {}: {} files, {} in {}, into {}\nstart it with PostgreSQL {}: it replays from {} and is consistent at {}\n",
+        "restored {}: {} files, {} ({} written, {} removed) in {}, into {}\nstart it with PostgreSQL {}: it replays from {} and is consistent at {}\n",
         report.backup,
         report.files,
         bytes(report.bytes),
+        bytes(report.written_bytes),
+        report.removed,
         seconds(report.seconds),
         report.data.display(),
         report.server_version,

@@ -1,86 +1,31 @@
 //! Takes a physical backup: the files of a cluster while it runs, and the WAL that makes them consistent.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Instant;
 
 use serde::Serialize;
 
-use super::WAL_FOLDER;
-use super::collect::{Collected, Collector};
-use super::feed::{Event, Feed};
-use super::scatter::blocking;
-use super::wal::segments_between;
-use crate::codec::Codec;
+use super::copy::copy;
+use super::options::ClusterBackupOptions;
 use crate::ops::backup::verify_new;
-use crate::ops::{BackupReport, Error, Result};
-use crate::postgres::physical::{
-    BackupSession, ClusterEntry, ClusterEntryKind, ClusterFacts, ClusterListing, ClusterReader, StoppedBackup,
-};
-use crate::postgres::{BackupContents, ConnectionSettings, Scope};
-use crate::progress::{Phase, PhaseGuard, Progress};
-use crate::repository::{
-    BackupRun, DamagedPage, FileKind, FileRecord, Finished, PHYSICAL, PackWriter, PhysicalContents, Repository,
-    Tablespace, VerifyLevel,
-};
-use crate::storage::StorageClass;
-use crate::types::{Lsn, TimelineId};
+use crate::ops::verify::GoodPacks;
+use crate::ops::{BackupReport, Result};
+use crate::postgres::ConnectionSettings;
+use crate::progress::Progress;
+use crate::repository::{BackupRun, DamagedPage, Finished, PHYSICAL, Repository, StoredObject, owner_of};
+use crate::types::{BackupId, Lsn, TimelineId};
 
-/// Threads that read files, at most: one reads several times as fast as a core compresses.
-const MOST_READERS: usize = 4;
-
-/// How a physical backup is taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What told of changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub struct ClusterBackupOptions {
-    /// Another codec than the repository's.
-    pub codec: Option<Codec>,
-    /// The storage class of the packs; catalogue, manifest and map stay in the place's default class.
-    pub storage_class: Option<StorageClass>,
-    /// A name for people.
-    pub label: Option<String>,
-    /// Whether the server hurries with the checkpoint that the backup begins with, or spreads it.
-    pub fast_checkpoint: bool,
-    /// How deep the backup is verified before this returns; `None` leaves that for later.
-    pub verify: Option<VerifyLevel>,
-}
-
-impl Default for ClusterBackupOptions {
-    fn default() -> Self {
-        Self { codec: None, storage_class: None, label: None, fast_checkpoint: true, verify: Some(VerifyLevel::Mac) }
-    }
-}
-
-impl ClusterBackupOptions {
-    /// Sets another codec than the repository's.
-    pub fn with_codec(mut self, codec: Option<Codec>) -> Self {
-        self.codec = codec;
-        self
-    }
-
-    /// Sets the storage class of the packs.
-    pub fn with_storage_class(mut self, class: Option<StorageClass>) -> Self {
-        self.storage_class = class;
-        self
-    }
-
-    /// Sets a name for people.
-    pub fn with_label(mut self, label: Option<String>) -> Self {
-        self.label = label;
-        self
-    }
-
-    /// Sets whether the server hurries with its checkpoint.
-    pub fn with_fast_checkpoint(mut self, fast: bool) -> Self {
-        self.fast_checkpoint = fast;
-        self
-    }
-
-    /// Sets how deep the backup is verified at once.
-    pub fn with_verify(mut self, level: Option<VerifyLevel>) -> Self {
-        self.verify = level;
-        self
-    }
+pub enum ChangeSource {
+    /// The server's summaries of its WAL.
+    Summaries,
+    /// A comparison of all pages.
+    Comparison,
+    /// Both, one to prove the other.
+    Both,
 }
 
 /// A physical backup that has been taken.
@@ -98,8 +43,19 @@ pub struct ClusterBackupReport {
     pub stop_lsn: Lsn,
     /// The timeline that it was taken on.
     pub timeline: TimelineId,
+    /// The earlier backup that unchanged pages were taken over from.
+    pub base: Option<BackupId>,
+    /// What told which pages have changed since then.
+    pub changes: Option<ChangeSource>,
+    /// Bytes of files that were read.
+    pub read_bytes: u64,
+    /// Bytes that this backup added to the repository, beside its catalogue entry.
+    pub added_bytes: u64,
     /// Pages that are damaged in the cluster itself.
     pub damaged_pages: Vec<DamagedPage>,
+    /// Pages that had changed although no summary named them, where that was compared; they are in the backup. Without
+    /// checksums and `wal_log_hints`, hint bits do that.
+    pub unannounced_pages: Vec<DamagedPage>,
 }
 
 impl ClusterBackupReport {
@@ -124,21 +80,12 @@ pub async fn back_up_cluster(
     progress: &dyn Progress,
 ) -> Result<ClusterBackupReport> {
     let started = Instant::now();
-    let run = BackupRun::begin(repository, options.codec, None).await?;
-    let mut packs = run.pack_writer(options.storage_class.clone());
-    let copied = match copy(&run, &mut packs, settings, data, options, progress).await {
+    let mut run = BackupRun::begin(repository, options.codec, None).await?;
+    let copied = match copy(repository, &mut run, settings, data, options, progress).await {
         Ok(copied) => copied,
         Err(error) => {
-            packs.abort().await;
             run.abandon().await;
             return Err(error);
-        }
-    };
-    let packs = match packs.finish().await {
-        Ok(packs) => packs,
-        Err(error) => {
-            run.abandon().await;
-            return Err(error.into());
         }
     };
     let finished = Finished {
@@ -147,16 +94,21 @@ pub async fn back_up_cluster(
         streams: Vec::new(),
         label: options.label.clone(),
         origin: None,
-        physical: Some(PhysicalContents { packs, ..copied.physical }),
+        physical: Some(copied.physical),
     };
     let (summary, manifest) = run.commit(finished).await?;
     let missed = repository.storage().take_missed_writes();
     let mut backup = BackupReport::new(&summary, manifest.databases(), started.elapsed().as_secs_f64(), missed);
     tracing::info!(backup = %backup.id, bytes = backup.plaintext_bytes, stored = backup.stored_bytes, "physical backup committed");
     if let Some(level) = options.verify {
-        backup.verdict = Some(verify_new(repository, None, &summary, level, progress).await?);
+        // What was taken over from a backup that was proven is not read again.
+        let is_proven = copied.base.as_ref().is_some_and(|base| base.is_proven);
+        let good = if is_proven { GoodPacks::inherited(&summary) } else { GoodPacks::default() };
+        backup.verdict = Some(verify_new(repository, None, &summary, good, level, progress).await?);
         backup.missed.extend(repository.storage().take_missed_writes());
     }
+    let own = |object: &&StoredObject| owner_of(&object.key).as_ref() == Some(&summary.id);
+    let added_bytes = manifest.objects().filter(own).map(|object| object.stored_bytes).sum();
     let physical = manifest.physical.expect("committed above");
     Ok(ClusterBackupReport {
         backup,
@@ -164,139 +116,11 @@ pub async fn back_up_cluster(
         start_lsn: physical.start_lsn,
         stop_lsn: physical.stop_lsn,
         timeline: physical.timeline,
+        base: physical.base,
+        changes: copied.base.map(|base| base.changes),
+        read_bytes: copied.read_bytes,
+        added_bytes,
         damaged_pages: physical.damaged_pages,
+        unannounced_pages: copied.unannounced,
     })
-}
-
-/// What was copied, but for the table of packs.
-struct Copied {
-    contents: BackupContents,
-    physical: PhysicalContents,
-}
-
-/// Copies the cluster while the server is in backup mode, then the control file, then the WAL of the meantime.
-async fn copy(
-    run: &BackupRun<'_>,
-    packs: &mut PackWriter,
-    settings: &ConnectionSettings,
-    data: Option<&Path>,
-    options: &ClusterBackupOptions,
-    progress: &dyn Progress,
-) -> Result<Copied> {
-    let label = options.label.as_deref().unwrap_or(run.id().as_str());
-    let session = BackupSession::start(settings, label, options.fast_checkpoint).await?;
-    let facts = session.facts().clone();
-    let root = data.map_or_else(|| PathBuf::from(&facts.data_directory), Path::to_owned);
-    let (reader, listing) = {
-        let (facts, start) = (facts.clone(), session.start_lsn());
-        blocking(move || {
-            let reader = ClusterReader::new(&root, &facts, start)?;
-            Ok((Arc::new(reader), ClusterListing::read(&root, &facts.version_folder)?))
-        })
-        .await?
-    };
-    let phase = PhaseGuard::start(progress, Phase::Backup, settings.to_string().as_str(), Some(listing.bytes));
-    let entries: Arc<[ClusterEntry]> = listing.entries.into();
-    let mut collector = Collector::new(packs, run.file_map().await?, &phase);
-    let damaged_pages = copy_files(&reader, &entries, &mut collector).await?;
-    // Before the end: a standby's may say later that it is consistent only beyond the end of this backup.
-    let control = {
-        let reader = Arc::clone(&reader);
-        blocking(move || Ok(reader.control_file()?)).await?
-    };
-    let stopped = session.stop().await?;
-    let (entry, contents) = control;
-    collector.whole(record(&entry), contents).await?;
-    let segments = segments_between(stopped.timeline, session.start_lsn(), stopped.stop, facts.wal_segment_size);
-    for name in segments {
-        let reader = Arc::clone(&reader);
-        let contents = blocking(move || Ok(reader.wal_segment(name)?)).await?;
-        let kind = FileKind::File { modified: 0, extents: Vec::new() };
-        collector.whole(FileRecord::new(format!("{WAL_FOLDER}/{name}"), kind, 0o600), contents).await?;
-    }
-    let start_lsn = session.start_lsn();
-    session.close().await;
-    let collected = collector.finish().await?;
-    phase.finish();
-    Ok(describe(facts, start_lsn, stopped, collected, damaged_pages))
-}
-
-/// Reads all files on a few threads, and stores them as they come. Returns the pages that are damaged on the server.
-async fn copy_files(
-    reader: &Arc<ClusterReader>,
-    entries: &Arc<[ClusterEntry]>,
-    collector: &mut Collector<'_>,
-) -> Result<Vec<DamagedPage>> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_READERS);
-    let mut feed = {
-        let (reader, entries) = (Arc::clone(reader), Arc::clone(entries));
-        Feed::start(entries.len(), threads, move |number, forward| reader.read(&entries[number], forward))
-    };
-    let (mut damaged, mut ended) = (Vec::new(), 0);
-    while let Some((number, event)) = feed.next().await? {
-        let entry = &entries[number];
-        match event {
-            Event::Chunk(chunk) => collector.chunk(number, chunk).await?,
-            Event::End(outcome) => {
-                ended += 1;
-                for page in &outcome.damaged {
-                    tracing::warn!(path = %entry.path, block = page.block, "a page of the cluster is damaged");
-                    damaged.push(DamagedPage { path: entry.path.to_string(), block: page.block });
-                }
-                collector.end(number, (!outcome.vanished).then(|| record(entry))).await?;
-            }
-        }
-    }
-    if ended != entries.len() {
-        // A reader that died takes its file with it, and the others go on to the end.
-        let source = std::io::Error::other("a thread that reads files died");
-        return Err(Error::Io { action: format!("read all files: {ended} of {} were read", entries.len()), source });
-    }
-    Ok(damaged)
-}
-
-fn record(entry: &ClusterEntry) -> FileRecord {
-    let kind = match &entry.kind {
-        ClusterEntryKind::File { modified, .. } => FileKind::File { modified: *modified, extents: Vec::new() },
-        ClusterEntryKind::Directory => FileKind::Directory,
-        ClusterEntryKind::Tablespace(target) => FileKind::Tablespace { target: target.to_string() },
-    };
-    FileRecord::new(&*entry.path, kind, entry.mode)
-}
-
-fn describe(
-    facts: ClusterFacts,
-    start_lsn: Lsn,
-    stopped: StoppedBackup,
-    collected: Collected,
-    damaged_pages: Vec<DamagedPage>,
-) -> Copied {
-    let contents = BackupContents {
-        dumped_with: facts.server.major(),
-        scope: Scope::Full,
-        databases: Vec::new(),
-        warnings: Vec::new(),
-        server: facts.server,
-    };
-    let tablespaces =
-        facts.tablespaces.into_iter().map(|space| Tablespace { oid: space.oid, location: space.location });
-    let physical = PhysicalContents {
-        backup_label: stopped.backup_label,
-        tablespace_map: stopped.tablespace_map,
-        start_lsn,
-        stop_lsn: stopped.stop,
-        timeline: stopped.timeline,
-        wal_segment_bytes: facts.wal_segment_size.bytes(),
-        from_standby: contents.server.in_recovery,
-        data_checksums: facts.data_checksums,
-        tablespaces: tablespaces.collect(),
-        superuser: facts.superuser,
-        databases: facts.databases,
-        damaged_pages,
-        files: collected.files,
-        bytes: collected.bytes,
-        map: collected.map,
-        packs: Vec::new(),
-    };
-    Copied { contents, physical }
 }

@@ -1,12 +1,12 @@
 //! Reads many files ahead on threads of their own, and hands their contents on as they come.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::postgres::PostgresError;
+use crate::repository::Extent;
 
 /// Chunks that may wait to be stored.
 const QUEUE: usize = 32;
@@ -16,6 +16,8 @@ const QUEUE: usize = 32;
 pub(super) enum Event<R> {
     /// Its next bytes.
     Chunk(Bytes),
+    /// Its next bytes, which an earlier backup has.
+    Known(Vec<Extent>),
     /// It has been read to its end; what its reader found.
     End(R),
 }
@@ -27,24 +29,23 @@ pub(super) struct Feed<R> {
 }
 
 impl<R: Send + 'static> Feed<R> {
-    /// Reads files numbered from 0 to `count` on `threads` threads; `read` is given a number and where chunks go.
+    /// Reads the numbered files of `jobs` on `threads` threads; `read` is given a number, what to do, and where events go.
     ///
     /// Threads end when they have failed, when all has been read, or when the feed is dropped.
-    pub(super) fn start(
-        count: usize,
+    pub(super) fn start<J: Send + 'static>(
+        jobs: mpsc::Receiver<(usize, J)>,
         threads: usize,
-        read: impl Fn(usize, &mut dyn FnMut(Bytes) -> bool) -> Result<R, PostgresError> + Send + Sync + 'static,
+        read: impl Fn(usize, J, &mut dyn FnMut(Event<R>) -> bool) -> Result<R, PostgresError> + Send + Sync + 'static,
     ) -> Self {
         let (sender, events) = mpsc::channel(QUEUE);
-        let (next, read) = (Arc::new(AtomicUsize::new(0)), Arc::new(read));
+        let (jobs, read) = (Arc::new(Mutex::new(jobs)), Arc::new(read));
         for _ in 0..threads.max(1) {
-            let (sender, next, read) = (sender.clone(), Arc::clone(&next), Arc::clone(&read));
+            let (sender, jobs, read) = (sender.clone(), Arc::clone(&jobs), Arc::clone(&read));
             tokio::task::spawn_blocking(move || {
-                while let number @ 0.. = next.fetch_add(1, Ordering::Relaxed)
-                    && number < count
-                {
-                    let mut forward = |chunk| sender.blocking_send(Ok((number, Event::Chunk(chunk)))).is_ok();
-                    let outcome = read(number, &mut forward);
+                let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
+                while let Some((number, job)) = next() {
+                    let mut forward = |event| sender.blocking_send(Ok((number, event))).is_ok();
+                    let outcome = read(number, job, &mut forward);
                     let failed = outcome.is_err();
                     let sent = sender.blocking_send(outcome.map(|report| (number, Event::End(report))));
                     if failed || sent.is_err() {
@@ -66,11 +67,17 @@ impl<R: Send + 'static> Feed<R> {
 mod tests {
     use super::*;
 
+    fn jobs(count: usize) -> mpsc::Receiver<(usize, usize)> {
+        let (sender, jobs) = mpsc::channel(count);
+        (0..count).for_each(|number| sender.try_send((number, number % 4)).unwrap());
+        jobs
+    }
+
     #[tokio::test]
     async fn every_file_comes_whole_and_a_failure_is_told() {
-        let mut feed = Feed::start(100, 3, |number, forward| {
-            for part in 0..number % 4 {
-                assert!(forward(Bytes::from(vec![number as u8; part + 1])));
+        let mut feed = Feed::start(jobs(100), 3, |number, parts, forward| {
+            for part in 0..parts {
+                assert!(forward(Event::Chunk(Bytes::from(vec![number as u8; part + 1]))));
             }
             Ok(number)
         });
@@ -82,6 +89,7 @@ mod tests {
                     assert!(chunk.iter().all(|byte| usize::from(*byte) == number) && !ended.contains(&number));
                     bytes[number] += chunk.len();
                 }
+                Event::Known(extents) => panic!("nobody sent {extents:?}"),
                 Event::End(report) => {
                     assert_eq!(report, number);
                     ended.push(number);
@@ -92,7 +100,7 @@ mod tests {
         assert_eq!(ended, (0..100).collect::<Vec<_>>());
         assert_eq!(bytes[..4], [0, 1, 3, 6]);
 
-        let mut feed = Feed::start(10, 2, |number, _| match number {
+        let mut feed = Feed::start(jobs(10), 2, |number, _, _| match number {
             5 => Err(PostgresError::InvalidOptions("five".to_owned())),
             _ => Ok(()),
         });

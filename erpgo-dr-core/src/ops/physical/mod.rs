@@ -1,8 +1,14 @@
 //! Physical backups: the files of a whole cluster, and recovery to any moment.
 
 mod backup;
+mod base;
 mod collect;
+mod compare;
+mod copy;
+mod delta;
 mod feed;
+mod options;
+mod plan;
 mod recovery;
 mod restore;
 mod restore_test;
@@ -10,9 +16,10 @@ mod scatter;
 mod target;
 mod wal;
 
-pub use backup::{ClusterBackupOptions, ClusterBackupReport, back_up_cluster};
+pub use backup::{ChangeSource, ClusterBackupReport, back_up_cluster};
+pub use options::{ChangeDetection, ClusterBackupOptions};
 pub use recovery::{RecoveryAction, RecoveryOptions, RecoveryTarget, RecoveryTimeline};
-pub use restore::{ClusterRestoreReport, restore_cluster, select_cluster};
+pub use restore::{ClusterDifference, ClusterRestoreReport, compare_cluster, restore_cluster, select_cluster};
 pub(super) use restore_test::{check_relations, start_restored};
 pub use target::ClusterTarget;
 
@@ -20,5 +27,9 @@ pub use target::ClusterTarget;
 const BACKUP_LABEL: &str = "backup_label";
 /// Where a server keeps its WAL.
 const WAL_FOLDER: &str = "pg_wal";
+/// Lies in a data directory, with the system identifier in it, while its restore is under way.
+const RESTORE_MARK: &str = "erpgo-dr.restore";
 /// What a server looks for first.
 const CONTROL_FILE: &str = "global/pg_control";
+/// The name of the control file until all else is durable: no server starts without one.
+const CONTROL_DRAFT: &str = "global/pg_control.erpgo-dr";

@@ -1,26 +1,31 @@
 //! Restores the files of a cluster, so that a server can be started on them.
 
+use std::collections::HashMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Serialize;
 
+use super::compare::Comparison;
+use super::delta::{self, PathKind};
 use super::recovery::{RecoveryOptions, RecoveryTarget, rewrite_auto_conf};
 use super::scatter::{Scatter, blocking};
-use super::target::{ClusterTarget, TargetFolders, failed};
-use super::{BACKUP_LABEL, CONTROL_FILE};
+use super::target::{ClusterTarget, TargetFolders, failed, sync_folder};
+use super::{BACKUP_LABEL, CONTROL_DRAFT, CONTROL_FILE};
 use crate::ops::{BackupSelector, Result, select};
 use crate::postgres::PostgresError;
+#[cfg(doc)]
+use crate::postgres::physical::PhysicalError;
 use crate::progress::{Phase, PhaseGuard, Progress};
 use crate::repository::{
-    Catalogue, CatalogueEntry, Extent, FileKind, FileRecord, Manifest, PhysicalContents, Repository, RepositoryError,
+    Catalogue, CatalogueEntry, Extent, ExtentCursor, FileKind, FileRecord, Manifest, PhysicalContents, Repository,
+    RepositoryError,
 };
 use crate::types::{BackupId, Lsn};
 
 const AUTO_CONF: &str = "postgresql.auto.conf";
 const RECOVERY_SIGNAL: &str = "recovery.signal";
-/// The name of the control file until all else is durable: no server starts without one.
-const CONTROL_DRAFT: &str = "global/pg_control.erpgo-dr";
 
 /// A cluster whose files have been restored.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -36,6 +41,10 @@ pub struct ClusterRestoreReport {
     pub files: u64,
     /// Bytes of these files.
     pub bytes: u64,
+    /// Bytes that were written, because they were not there already.
+    pub written_bytes: u64,
+    /// Files and folders that were removed, because the backup does not have them.
+    pub removed: u64,
     /// Where replay begins.
     pub start_lsn: Lsn,
     /// Where the cluster is consistent: no target can lie before it.
@@ -44,6 +53,18 @@ pub struct ClusterRestoreReport {
     pub target: RecoveryTarget,
     /// Seconds that it took.
     pub seconds: f64,
+}
+
+/// What lies in a folder, beside a backup.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct ClusterDifference {
+    /// Files that would be made or written to.
+    pub files: u64,
+    /// Bytes that would be written.
+    pub bytes: u64,
+    /// Files and folders that the backup does not have, and that would be removed.
+    pub removed: Vec<PathBuf>,
 }
 
 /// Finds the physical backup to restore from: the newest that is not beyond the target of the recovery.
@@ -78,7 +99,8 @@ pub async fn select_cluster<'a>(
 /// byte is authenticated before it is written.
 ///
 /// # Errors
-/// [`PostgresError::FolderNotEmpty`]; of the repository, the storage place or the disk.
+/// [`PostgresError::FolderNotEmpty`]; with [`ClusterTarget::delta`] instead [`ServerRuns`](PhysicalError::ServerRuns) and
+/// [`OtherCluster`](PhysicalError::OtherCluster); of the repository, the storage place or the disk.
 pub async fn restore_cluster(
     repository: &Repository,
     id: &BackupId,
@@ -87,20 +109,17 @@ pub async fn restore_cluster(
     progress: &dyn Progress,
 ) -> Result<ClusterRestoreReport> {
     let started = Instant::now();
-    let catalogue = repository.catalogue().await?;
-    let entry = select(&catalogue, &BackupSelector::Id(id.clone()))?;
-    let manifest = repository.manifest(&entry.summary).await?;
-    let Some(physical) = &manifest.physical else {
-        let message = format!("{id} is a {} backup, which holds no cluster: restore it into a database", manifest.kind);
-        return Err(PostgresError::InvalidOptions(message).into());
-    };
-    let files = restore_to(repository, &manifest, physical, target, recovery, progress).await?;
+    let (manifest, physical) = find(repository, id).await?;
+    let Restored { files, written_bytes, removed } =
+        restore_to(repository, &manifest, &physical, target, recovery, progress).await?;
     Ok(ClusterRestoreReport {
         backup: id.clone(),
         data: target.data.clone(),
         server_version: manifest.contents.server.version.clone(),
         files,
         bytes: physical.bytes,
+        written_bytes,
+        removed,
         start_lsn: physical.start_lsn,
         stop_lsn: physical.stop_lsn,
         target: recovery.target.clone(),
@@ -108,7 +127,55 @@ pub async fn restore_cluster(
     })
 }
 
-/// Restores the files of a backup whose manifest has been read; returns how many.
+/// What restoring a cluster over what lies in `target` would change there.
+///
+/// # Errors
+/// As [`restore_cluster`].
+pub async fn compare_cluster(
+    repository: &Repository,
+    id: &BackupId,
+    target: &ClusterTarget,
+    progress: &dyn Progress,
+) -> Result<ClusterDifference> {
+    let (manifest, physical) = find(repository, id).await?;
+    let folders = TargetFolders::new(target)?;
+    let system_identifier = manifest.contents.server.system_identifier;
+    let extras = survey(repository, &manifest, &folders, system_identifier).await?;
+    let phase = PhaseGuard::start(progress, Phase::Verify, &target.data.display().to_string(), Some(physical.bytes));
+    let mut difference = ClusterDifference { removed: extras, ..ClusterDifference::default() };
+    let mut comparison = Comparison::begin(repository, &manifest, &physical).await?;
+    while let Some((record, stretches)) = comparison.next(&folders, &phase).await? {
+        let bytes = stretches.iter().map(|stretch| stretch.end - stretch.start).sum::<u64>();
+        difference.bytes += bytes;
+        difference.files += u64::from(bytes > 0 && matches!(record.kind, FileKind::File { .. }));
+    }
+    phase.finish();
+    Ok(difference)
+}
+
+async fn find(repository: &Repository, id: &BackupId) -> Result<(Manifest, PhysicalContents)> {
+    let catalogue = repository.catalogue().await?;
+    let entry = select(&catalogue, &BackupSelector::Id(id.clone()))?;
+    let mut manifest = repository.manifest(&entry.summary).await?;
+    match manifest.physical.take() {
+        Some(physical) => Ok((manifest, physical)),
+        None => {
+            let kind = &manifest.kind;
+            let message = format!("{id} is a {kind} backup, which holds no cluster: restore it into a database");
+            Err(PostgresError::InvalidOptions(message).into())
+        }
+    }
+}
+
+/// What a restore did.
+#[derive(Debug, Default)]
+pub(super) struct Restored {
+    files: u64,
+    written_bytes: u64,
+    removed: u64,
+}
+
+/// Restores the files of a backup whose manifest has been read.
 pub(super) async fn restore_to(
     repository: &Repository,
     manifest: &Manifest,
@@ -116,18 +183,47 @@ pub(super) async fn restore_to(
     target: &ClusterTarget,
     recovery: &RecoveryOptions,
     progress: &dyn Progress,
-) -> Result<u64> {
+) -> Result<Restored> {
     let phase = PhaseGuard::start(progress, Phase::Restore, &target.data.display().to_string(), Some(physical.bytes));
-    let wanted = target.clone();
-    let folders = blocking(move || TargetFolders::claim(&wanted)).await?;
+    let mut folders = TargetFolders::new(target)?;
+    let system_identifier = manifest.contents.server.system_identifier;
+    let is_over = target.delta && !is_empty(&target.data)?;
+    let removed = match is_over {
+        true => {
+            let extras = survey(repository, manifest, &folders, system_identifier).await?;
+            folders = blocking(move || {
+                folders.take_over(system_identifier)?;
+                Ok(folders)
+            })
+            .await?;
+            remove_all(extras).await?
+        }
+        false => {
+            folders = blocking(move || {
+                folders.claim(system_identifier)?;
+                Ok(folders)
+            })
+            .await?;
+            0
+        }
+    };
     let packs = repository.pack_reader(physical);
-    let mut work = Work { folders, scatter: Scatter::new(&packs, &phase), has_control: false, files: 0 };
-    let mut map = repository.file_map(&manifest.id).await?;
-    while let Some(record) = map.next().await? {
-        work.place(&record).await?;
+    let scatter = Scatter::new(&packs, &phase, !is_over);
+    let mut work = Work { folders, scatter, has_control: false, files: 0, written_bytes: 0 };
+    if is_over {
+        let mut comparison = Comparison::begin(repository, manifest, physical).await?;
+        while let Some((record, stretches)) = comparison.next(&work.folders, &phase).await? {
+            work.place(&record, &stretches).await?;
+        }
+    } else {
+        let mut map = repository.file_map(&manifest.id).await?;
+        while let Some(record) = map.next().await? {
+            let size = record.size();
+            work.place(&record, std::slice::from_ref(&(0..size))).await?;
+        }
     }
     work.scatter.flush().await?;
-    let Work { folders, files, has_control, .. } = work;
+    let Work { folders, files, has_control, written_bytes, .. } = work;
     if !has_control || files != physical.files {
         let reason = format!("it lists {files} of {} files, control file: {has_control}", physical.files);
         return Err(RepositoryError::Damaged { record: physical.map.key.to_string(), reason }.into());
@@ -135,7 +231,43 @@ pub(super) async fn restore_to(
     let (contents, options) = (physical.clone(), recovery.clone());
     blocking(move || finish(&folders, &contents, &options)).await?;
     phase.finish();
-    Ok(files)
+    Ok(Restored { files, written_bytes, removed })
+}
+
+fn is_empty(folder: &Path) -> Result<bool> {
+    match std::fs::read_dir(folder) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(failed("list", folder)(error)),
+    }
+}
+
+/// Checks that a folder may be restored over, and lists what has to go. Reads the whole map: nothing is touched before it is
+/// known to be sound.
+async fn survey(
+    repository: &Repository,
+    manifest: &Manifest,
+    folders: &TargetFolders,
+    system_identifier: Option<u64>,
+) -> Result<Vec<PathBuf>> {
+    let data = folders.data().to_owned();
+    blocking(move || delta::check_owner(&data, system_identifier)).await?;
+    let mut known = HashMap::new();
+    let mut map = repository.file_map(&manifest.id).await?;
+    while let Some(record) = map.next().await? {
+        let kind = PathKind::of(&record.kind, &record.path, folders);
+        known.insert(record.path, kind);
+    }
+    let data = folders.data().to_owned();
+    blocking(move || delta::extras(&data, &known)).await
+}
+
+async fn remove_all(extras: Vec<PathBuf>) -> Result<u64> {
+    blocking(move || {
+        extras.iter().try_for_each(|path| delta::remove(path))?;
+        Ok(extras.len() as u64)
+    })
+    .await
 }
 
 /// A restore under way.
@@ -144,11 +276,12 @@ struct Work<'a> {
     scatter: Scatter<'a>,
     has_control: bool,
     files: u64,
+    written_bytes: u64,
 }
 
 impl Work<'_> {
-    /// Makes what a record describes; the contents of files follow when enough of them have been gathered.
-    async fn place(&mut self, record: &FileRecord) -> Result<()> {
+    /// Makes what a record describes; the `stretches` of files that are not there yet follow when enough have been gathered.
+    async fn place(&mut self, record: &FileRecord, stretches: &[Range<u64>]) -> Result<()> {
         match &record.kind {
             FileKind::Directory => self.folders.directory(&record.path, record.mode),
             FileKind::Tablespace { target } => self.folders.tablespace(&record.path, target),
@@ -160,13 +293,25 @@ impl Work<'_> {
                 }
                 self.folders.file(&path, record.mode, record.size())?;
                 self.files += 1;
-                self.scatter.file(path);
-                let mut at = 0;
-                for extent in extents {
-                    if let Extent::Stored { pack, offset, length } = *extent {
-                        self.scatter.piece(pack, u64::from(offset), u64::from(length), at);
-                    }
-                    at += extent.length();
+                let mut zeros = Vec::new();
+                self.scatter.file(path.clone());
+                let (mut cursor, mut at) = (ExtentCursor::new(extents), 0);
+                for stretch in stretches {
+                    cursor.advance(stretch.start - at, |_| {});
+                    at = stretch.start;
+                    cursor.advance(stretch.end - stretch.start, |extent| {
+                        match extent {
+                            Extent::Stored { pack, offset, length } => {
+                                self.scatter.piece(pack, u64::from(offset), u64::from(length), at);
+                            }
+                            Extent::Zeros { length } => zeros.push(at..at + length),
+                        }
+                        at += extent.length();
+                    });
+                    self.written_bytes += stretch.end - stretch.start;
+                }
+                if !self.scatter.is_sparse() && !zeros.is_empty() {
+                    blocking(move || delta::write_zeros(&path, &zeros)).await?;
                 }
                 if self.scatter.is_full() { self.scatter.flush().await } else { Ok(()) }
             }
@@ -189,9 +334,6 @@ fn finish(folders: &TargetFolders, contents: &PhysicalContents, recovery: &Recov
     folders.sync()?;
     let control = data.join(CONTROL_FILE);
     std::fs::rename(data.join(CONTROL_DRAFT), &control).map_err(failed("name", &control))?;
-    sync_folder(&data.join("global"))
-}
-
-fn sync_folder(path: &Path) -> Result<()> {
-    std::fs::File::open(path).and_then(|folder| folder.sync_all()).map_err(failed("sync", path))
+    sync_folder(&data.join("global"))?;
+    folders.unmark()
 }

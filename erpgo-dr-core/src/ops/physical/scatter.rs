@@ -40,11 +40,14 @@ pub(super) struct Scatter<'a> {
     files: Vec<PathBuf>,
     pieces: BTreeMap<u32, Vec<Piece>>,
     count: usize,
+    /// Whether files are zero where nothing was written.
+    sparse: bool,
 }
 
 impl<'a> Scatter<'a> {
-    pub(super) fn new(packs: &'a PackReader, phase: &'a PhaseGuard<'a>) -> Self {
-        Self { packs, phase, files: Vec::new(), pieces: BTreeMap::new(), count: 0 }
+    /// Brings pieces to new files, which are zero and stay `sparse`, or to others.
+    pub(super) fn new(packs: &'a PackReader, phase: &'a PhaseGuard<'a>, sparse: bool) -> Self {
+        Self { packs, phase, files: Vec::new(), pieces: BTreeMap::new(), count: 0, sparse }
     }
 
     /// Adds a file that exists already, whose pieces follow.
@@ -59,6 +62,11 @@ impl<'a> Scatter<'a> {
         self.count += 1;
     }
 
+    /// Returns whether files are zero where nothing was written.
+    pub(super) fn is_sparse(&self) -> bool {
+        self.sparse
+    }
+
     /// Returns whether [`Scatter::flush`] is due.
     pub(super) fn is_full(&self) -> bool {
         self.count >= WINDOW
@@ -67,7 +75,7 @@ impl<'a> Scatter<'a> {
     /// Fetches all pieces and writes them. When it returns, the files that were added are complete.
     pub(super) async fn flush(&mut self) -> Result<()> {
         let files: Arc<[PathBuf]> = std::mem::take(&mut self.files).into();
-        let (packs, phase) = (self.packs, self.phase);
+        let (packs, phase, sparse) = (self.packs, self.phase, self.sparse);
         self.count = 0;
         let work = std::mem::take(&mut self.pieces).into_iter().map(|(number, mut pieces)| {
             let files = Arc::clone(&files);
@@ -75,7 +83,7 @@ impl<'a> Scatter<'a> {
                 pieces.sort_by_key(|piece| piece.offset);
                 let pack = packs.open(number).await?;
                 for run in runs(&pieces) {
-                    copy(&pack, run, &files, phase).await?;
+                    copy(&pack, run, &files, phase, sparse).await?;
                 }
                 Ok::<_, Error>(())
             }
@@ -102,7 +110,13 @@ fn runs(pieces: &[Piece]) -> impl Iterator<Item = &[Piece]> {
 }
 
 /// Reads the stretch of a pack that holds `run`, and writes each piece of it.
-async fn copy(pack: &OpenPackReader, run: &[Piece], files: &Arc<[PathBuf]>, phase: &PhaseGuard<'_>) -> Result<()> {
+async fn copy(
+    pack: &OpenPackReader,
+    run: &[Piece],
+    files: &Arc<[PathBuf]>,
+    phase: &PhaseGuard<'_>,
+    sparse: bool,
+) -> Result<()> {
     let Some(start) = run.first().map(|piece| piece.offset) else { return Ok(()) };
     let end = run.iter().map(|piece| piece.offset + piece.length).max().unwrap_or(start);
     let mut stream = pack.read(start..end);
@@ -125,11 +139,11 @@ async fn copy(pack: &OpenPackReader, run: &[Piece], files: &Arc<[PathBuf]>, phas
         open.retain(|piece| piece.offset + piece.length > span.end);
         position = span.end;
         if batched >= BATCH {
-            write(std::mem::take(&mut batch), files, phase).await?;
+            write(std::mem::take(&mut batch), files, phase, sparse).await?;
             batched = 0;
         }
     }
-    write(batch, files, phase).await
+    write(batch, files, phase, sparse).await
 }
 
 fn overlap(a: &Range<u64>, b: &Range<u64>) -> Range<u64> {
@@ -143,8 +157,8 @@ struct Write {
     data: Bytes,
 }
 
-/// Writes a batch off the async runtime. Zeros are not written: the file has them already, and stays sparse.
-async fn write(batch: Vec<Write>, files: &Arc<[PathBuf]>, phase: &PhaseGuard<'_>) -> Result<()> {
+/// Writes a batch off the async runtime. In sparse files zeros are not written: they have them already.
+async fn write(batch: Vec<Write>, files: &Arc<[PathBuf]>, phase: &PhaseGuard<'_>, sparse: bool) -> Result<()> {
     let bytes: u64 = batch.iter().map(|write| write.data.len() as u64).sum();
     let files = Arc::clone(files);
     blocking(move || {
@@ -155,7 +169,8 @@ async fn write(batch: Vec<Write>, files: &Arc<[PathBuf]>, phase: &PhaseGuard<'_>
                 open = Some((file, OpenOptions::new().write(true).open(path).map_err(failed("open", path))?));
             }
             let Some((_, handle)) = &open else { continue };
-            for run in written(&data) {
+            let stretches = if sparse { written(&data) } else { vec![0..data.len()] };
+            for run in stretches {
                 handle.write_all_at(&data[run.clone()], at + run.start as u64).map_err(failed("write", path))?;
             }
         }

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, lchown, symlink};
 use std::path::{Component, Path, PathBuf};
 
+use super::{CONTROL_FILE, RESTORE_MARK};
 use crate::ops::{Error, Result};
 use crate::postgres::PostgresError;
 use crate::postgres::throwaway::RunAs;
@@ -14,8 +15,10 @@ use crate::postgres::throwaway::RunAs;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClusterTarget {
-    /// The data directory: a folder that is empty or does not exist.
+    /// The data directory: a folder that is empty or does not exist, unless it is to be restored over.
     pub data: PathBuf,
+    /// Whether what lies there is made into what the backup has: the files of the same cluster, or of an unfinished restore of it.
+    pub delta: bool,
     /// Folders of tablespaces by their object identifier; those not named go where they were.
     pub tablespaces: BTreeMap<u32, PathBuf>,
     /// Who shall own the files; needed when root restores, because PostgreSQL does not run as root.
@@ -25,7 +28,14 @@ pub struct ClusterTarget {
 impl ClusterTarget {
     /// Restores into this data directory.
     pub fn new(data: impl Into<PathBuf>) -> Self {
-        Self { data: data.into(), tablespaces: BTreeMap::new(), owner: None }
+        Self { data: data.into(), delta: false, tablespaces: BTreeMap::new(), owner: None }
+    }
+
+    /// Sets whether a folder that holds the cluster already is restored over, so that only pages that differ are written. What the
+    /// backup does not have is removed from it.
+    pub fn with_delta(mut self, delta: bool) -> Self {
+        self.delta = delta;
+        self
     }
 
     /// Puts a tablespace into another folder than it was in.
@@ -48,21 +58,54 @@ pub(super) struct TargetFolders {
     tablespaces: BTreeMap<u32, PathBuf>,
     owner: Option<RunAs>,
     roots: BTreeSet<PathBuf>,
+    /// Whether files may be there already.
+    delta: bool,
 }
 
 impl TargetFolders {
-    /// Makes the data directory, which must be empty.
-    pub(super) fn claim(target: &ClusterTarget) -> Result<Self> {
+    /// Tells where everything goes, and touches nothing.
+    pub(super) fn new(target: &ClusterTarget) -> Result<Self> {
         let caller = rustix::process::geteuid();
         let owner = match target.owner {
             None if caller.is_root() => Some(RunAs::from_user_name("postgres")?),
             owner => owner.filter(|account| account.uid() != caller.as_raw()),
         };
-        let mut folders =
-            Self { data: target.data.clone(), tablespaces: target.tablespaces.clone(), owner, roots: BTreeSet::new() };
-        let data = folders.data.clone();
-        folders.claim_root(&data)?;
-        Ok(folders)
+        let (data, tablespaces) = (target.data.clone(), target.tablespaces.clone());
+        Ok(Self { data, tablespaces, owner, roots: BTreeSet::new(), delta: false })
+    }
+
+    /// Makes the data directory, which must be empty, and marks it as that of an unfinished restore.
+    pub(super) fn claim(&mut self, system_identifier: Option<u64>) -> Result<()> {
+        let data = self.data.clone();
+        self.claim_root(&data)?;
+        self.mark(system_identifier)
+    }
+
+    /// Takes over a data directory that is there already. It does not start from now on, until it has been restored.
+    pub(super) fn take_over(&mut self, system_identifier: Option<u64>) -> Result<()> {
+        self.mark(system_identifier)?;
+        sync_folder(&self.data)?;
+        let control = self.data.join(CONTROL_FILE);
+        match fs::remove_file(&control) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("remove", &control)(error)),
+            Err(_) => {}
+            Ok(()) => sync_folder(&self.data.join("global"))?,
+        }
+        self.delta = true;
+        self.roots.insert(self.data.clone());
+        Ok(())
+    }
+
+    fn mark(&self, system_identifier: Option<u64>) -> Result<()> {
+        let text = system_identifier.map_or_else(String::new, |identifier| identifier.to_string());
+        self.write(&self.data.join(RESTORE_MARK), text.as_bytes())
+    }
+
+    /// Takes the mark of an unfinished restore away.
+    pub(super) fn unmark(&self) -> Result<()> {
+        let mark = self.data.join(RESTORE_MARK);
+        fs::remove_file(&mark).map_err(failed("remove", &mark))?;
+        sync_folder(&self.data)
     }
 
     /// Returns the path of a record.
@@ -99,14 +142,17 @@ impl TargetFolders {
     /// Makes the folder of a tablespace, which must be empty, and the link to it.
     pub(super) fn tablespace(&mut self, path: &str, stored: &str) -> Result<()> {
         let link = self.resolve(path)?;
-        let oid = path.rsplit('/').next().and_then(|name| name.parse::<u32>().ok());
-        let folder = oid.and_then(|oid| self.tablespaces.get(&oid)).cloned().unwrap_or_else(|| PathBuf::from(stored));
+        let folder = self.tablespace_folder(path, stored);
         if !folder.is_absolute() {
             return Err(PostgresError::InvalidOptions(format!(
                 "not an absolute path for a tablespace: {}",
                 folder.display()
             ))
             .into());
+        }
+        if self.delta && fs::read_link(&link).is_ok_and(|target| target == folder) {
+            self.roots.insert(folder);
+            return Ok(());
         }
         self.claim_root(&folder)?;
         symlink(&folder, &link).map_err(failed("create", &link))?;
@@ -116,16 +162,25 @@ impl TargetFolders {
         Ok(())
     }
 
-    /// Makes a file of `size` zero bytes.
+    /// Returns where a tablespace is to lie: its link in the data directory is `path`, and it lay in `stored`.
+    pub(super) fn tablespace_folder(&self, path: &str, stored: &str) -> PathBuf {
+        let oid = path.rsplit('/').next().and_then(|name| name.parse::<u32>().ok());
+        oid.and_then(|oid| self.tablespaces.get(&oid)).cloned().unwrap_or_else(|| PathBuf::from(stored))
+    }
+
+    /// Makes a file of `size` zero bytes; one that may be there already keeps what it has, and gets this length.
     pub(super) fn file(&self, path: &Path, mode: u32, size: u64) -> Result<()> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode & 0o777)
-            .open(path)
-            .map_err(failed("create", path))?;
-        if size > 0 {
-            file.set_len(size).map_err(failed("extend", path))?;
+        let mut options = OpenOptions::new();
+        match self.delta {
+            true => options.create(true).truncate(false),
+            false => options.create_new(true),
+        };
+        let file = options.write(true).mode(mode & 0o777).open(path).map_err(failed("create", path))?;
+        if size > 0 || self.delta {
+            file.set_len(size).map_err(failed("set the length of", path))?;
+        }
+        if self.delta {
+            file.set_permissions(Permissions::from_mode(mode & 0o777)).map_err(failed("set permissions of", path))?;
         }
         self.give(path)
     }
@@ -183,6 +238,11 @@ fn sync_file_system(folder: &File) -> io::Result<()> {
 fn sync_file_system(_folder: &File) -> io::Result<()> {
     rustix::fs::sync();
     Ok(())
+}
+
+/// Makes the names in a folder durable.
+pub(super) fn sync_folder(path: &Path) -> Result<()> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(failed("sync", path))
 }
 
 /// Names what was tried on which file.

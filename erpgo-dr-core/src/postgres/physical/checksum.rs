@@ -3,7 +3,7 @@
 //! Source: `src/include/storage/checksum_impl.h` of PostgreSQL: 32 FNV-1a sums side by side, folded into 16 bits.
 
 /// Bytes of a page.
-pub(super) const PAGE: usize = 8192;
+pub(crate) const PAGE: usize = 8192;
 const SUMS: usize = 32;
 const ROW: usize = SUMS * 4;
 const FNV_PRIME: u32 = 16_777_619;

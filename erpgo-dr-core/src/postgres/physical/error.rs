@@ -78,6 +78,31 @@ pub enum PhysicalError {
         /// The timeline that the server follows now.
         to: TimelineId,
     },
+    /// A server runs on the folder that is to be restored over.
+    #[error("a server runs on {}, as process {pid}: stop it first", path.display())]
+    ServerRuns {
+        /// The data directory.
+        path: PathBuf,
+        /// The server.
+        pid: i32,
+    },
+    /// The folder that is to be restored over does not hold the cluster of the backup.
+    #[error(
+        "{} {}: restore into another folder, or empty this one yourself",
+        path.display(),
+        match found {
+            Some(found) => format!("holds the cluster {found}, and the backup is of {}", wanted.map_or_else(|| "another".to_owned(), |wanted| wanted.to_string())),
+            None => "holds no cluster, and no unfinished restore of one".to_owned(),
+        }
+    )]
+    OtherCluster {
+        /// The data directory.
+        path: PathBuf,
+        /// The system identifier of what lies there.
+        found: Option<u64>,
+        /// That of the backup.
+        wanted: Option<u64>,
+    },
 }
 
 impl PhysicalError {

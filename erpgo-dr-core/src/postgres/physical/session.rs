@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
 
@@ -11,6 +12,7 @@ use super::super::{PostgresError, ServerInfo};
 use super::error::PhysicalError;
 use super::listing::failed;
 use super::raw_text::{self, RawText};
+use super::summaries::{self, ChangedBlocks};
 use super::timeline;
 use crate::types::{Lsn, TimelineId, WalSegmentSize};
 
@@ -123,6 +125,15 @@ impl BackupSession {
     /// Returns the timeline on which replay begins.
     pub fn timeline(&self) -> TimelineId {
         self.timeline
+    }
+
+    /// Returns which blocks may have changed since replay of an earlier backup began, by the server's summaries of its WAL;
+    /// `None` when these do not tell, also after waiting for `patience`.
+    ///
+    /// # Errors
+    /// [`PhysicalError::SessionLost`], [`PostgresError::Query`].
+    pub async fn changed_since(&self, since: Lsn, patience: Duration) -> Result<Option<ChangedBlocks>, PostgresError> {
+        summaries::read(&self.client, self.timeline, (since, self.start), patience).await
     }
 
     /// Checks that the backup can still succeed, so that a long one need not be finished to learn that it is lost.

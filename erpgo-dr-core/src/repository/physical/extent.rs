@@ -32,6 +32,17 @@ impl Extent {
         }
     }
 
+    /// Returns `length` bytes of it from `from` on.
+    fn part(self, from: u64, length: u64) -> Self {
+        match self {
+            // No longer than the whole, whose parts fit as well.
+            Self::Stored { pack, offset, .. } => {
+                Self::Stored { pack, offset: offset + from as u32, length: length as u32 }
+            }
+            Self::Zeros { .. } => Self::Zeros { length },
+        }
+    }
+
     /// Returns both as one, where `next` goes on where this ends.
     pub(crate) fn joined(self, next: Self) -> Option<Self> {
         match (self, next) {
@@ -55,6 +66,33 @@ pub(crate) fn push_extent(extents: &mut Vec<Extent>, next: Extent) {
             None => extents.push(next),
         },
         None => extents.push(next),
+    }
+}
+
+/// Walks along the extents of a file.
+#[derive(Debug)]
+pub(crate) struct ExtentCursor<'a> {
+    rest: &'a [Extent],
+    /// Bytes of the first one that lie behind.
+    passed: u64,
+}
+
+impl<'a> ExtentCursor<'a> {
+    pub(crate) fn new(extents: &'a [Extent]) -> Self {
+        Self { rest: extents, passed: 0 }
+    }
+
+    /// Goes `length` bytes on, and gives the extents of these to `each`.
+    pub(crate) fn advance(&mut self, mut length: u64, mut each: impl FnMut(Extent)) {
+        while let Some(first) = self.rest.first().filter(|_| length > 0) {
+            let part = length.min(first.length() - self.passed);
+            each(first.part(self.passed, part));
+            length -= part;
+            self.passed += part;
+            if self.passed == first.length() {
+                (self.rest, self.passed) = (&self.rest[1..], 0);
+            }
+        }
     }
 }
 
@@ -83,6 +121,19 @@ impl<'de> Deserialize<'de> for Extent {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cursor_gives_parts_in_order() {
+        let extents = [Extent::Stored { pack: 3, offset: 100, length: 50 }, Extent::Zeros { length: 30 }];
+        let mut cursor = ExtentCursor::new(&extents);
+        let mut parts = Vec::new();
+        cursor.advance(10, |_| {});
+        cursor.advance(0, |part| parts.push(part));
+        cursor.advance(45, |part| parts.push(part));
+        cursor.advance(100, |part| parts.push(part));
+        let zeros = |length| Extent::Zeros { length };
+        assert_eq!(parts, [Extent::Stored { pack: 3, offset: 110, length: 40 }, zeros(5), zeros(25)]);
+    }
 
     #[test]
     fn neighbours_become_one_and_json_is_short() {

@@ -104,12 +104,7 @@ impl FileMapWriter {
     pub(crate) async fn finish(mut self) -> Result<StoredObject, RepositoryError> {
         self.writer.write(self.lines.split().freeze()).await?;
         let report = self.writer.finish().await?;
-        Ok(StoredObject {
-            key: layout::file_map(&self.id),
-            plaintext_bytes: report.plaintext_bytes,
-            stored_bytes: report.stored_bytes,
-            hash: report.content_hash,
-        })
+        Ok(StoredObject::new(layout::file_map(&self.id), &report))
     }
 }
 

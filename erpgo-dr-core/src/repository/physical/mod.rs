@@ -7,19 +7,21 @@ mod extent;
 mod file_map;
 mod pack_reader;
 mod pack_writer;
+mod page_hashes;
 
 pub use extent::Extent;
-pub(crate) use extent::push_extent;
+pub(crate) use extent::{ExtentCursor, push_extent};
 pub use file_map::{FileKind, FileRecord};
 
 pub(crate) use file_map::{FileMapReader, FileMapWriter};
 pub(crate) use pack_reader::{OpenPackReader, PackReader};
 pub(crate) use pack_writer::{PackOptions, PackWriter};
+pub(crate) use page_hashes::{PageHashReader, PageHashWriter};
 
 use serde::{Deserialize, Serialize};
 
 use super::manifest::StoredObject;
-use crate::types::{Lsn, TimelineId};
+use crate::types::{BackupId, Lsn, TimelineId};
 
 /// What a physical backup contains, beside what every manifest says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,14 +59,34 @@ pub struct PhysicalContents {
     pub bytes: u64,
     /// The object that holds the map: a [`FileRecord`] in JSON on each line, in order of their paths.
     pub map: StoredObject,
-    /// Packs that the map points into, by number.
+    /// Packs that the map points into, by number. Those of earlier backups come first.
     pub packs: Vec<StoredObject>,
+    /// Bytes of each pack that the map points to; the others are of no use to this backup any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub live_bytes: Vec<u64>,
+    /// What the next backup compares with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pages: Option<PageHashes>,
+    /// The backup that this one took unchanged pages over from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<BackupId>,
+}
+
+/// Hashes of all pages of a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageHashes {
+    /// The key of the hashes, as 64 hexadecimal digits.
+    #[serde(with = "hex::serde")]
+    pub key: [u8; 32],
+    /// The object that holds them: 8 bytes for each 8,192 bytes of each file, in the order of the map.
+    pub object: StoredObject,
 }
 
 impl PhysicalContents {
     /// Returns the objects that the backup needs beside its manifest.
     pub fn objects(&self) -> impl Iterator<Item = &StoredObject> {
-        std::iter::once(&self.map).chain(&self.packs)
+        let pages = self.pages.as_ref().map(|pages| &pages.object);
+        std::iter::once(&self.map).chain(pages).chain(&self.packs)
     }
 }
 

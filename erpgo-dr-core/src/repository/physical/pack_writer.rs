@@ -126,12 +126,7 @@ impl PackWriter {
         let Some(OpenPack { key, writer }) = self.open.take() else { return Ok(()) };
         let finishing = tokio::spawn(async move {
             let report = writer.finish().await?;
-            Ok(StoredObject {
-                key,
-                plaintext_bytes: report.plaintext_bytes,
-                stored_bytes: report.stored_bytes,
-                hash: report.content_hash,
-            })
+            Ok(StoredObject::new(key, &report))
         });
         self.packs.push(Pack::Finishing(finishing));
         self.wait_until_finishing(FINISHING).await

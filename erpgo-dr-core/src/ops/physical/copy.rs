@@ -1,0 +1,320 @@
+//! Copies a cluster while its server is in backup mode.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::WAL_FOLDER;
+use super::backup::ChangeSource;
+use super::base::Base;
+use super::collect::{Collected, Collector};
+use super::feed::{Event, Feed};
+use super::options::{ChangeDetection, ClusterBackupOptions};
+use super::plan::{FilePlan, Planner};
+use super::scatter::blocking;
+use super::wal::segments_between;
+use crate::ops::{Error, Result};
+use crate::postgres::physical::{
+    BackupSession, ChangedBlocks, ClusterEntry, ClusterEntryKind, ClusterFacts, ClusterListing, ClusterReader, PAGE,
+    PageHasher, Piece, StoppedBackup,
+};
+use crate::postgres::{BackupContents, ConnectionSettings, Scope};
+use crate::progress::{Phase, PhaseGuard, Progress};
+use crate::repository::{
+    BackupRun, DamagedPage, ExtentCursor, FileKind, FileRecord, PackWriter, PageHashes, PhysicalContents, Repository,
+    StoredObject, Tablespace,
+};
+use crate::types::{BackupId, Lsn, WalSegmentName, WalSegmentSize};
+
+/// Threads that read files, at most: one reads several times as fast as a core compresses.
+const MOST_READERS: usize = 4;
+
+/// What was copied.
+pub(super) struct Copied {
+    pub(super) contents: BackupContents,
+    pub(super) physical: PhysicalContents,
+    pub(super) base: Option<CopiedBase>,
+    pub(super) read_bytes: u64,
+    pub(super) unannounced: Vec<DamagedPage>,
+}
+
+/// The earlier backup that was built on.
+pub(super) struct CopiedBase {
+    pub(super) changes: ChangeSource,
+    pub(super) is_proven: bool,
+}
+
+/// What reading all files found.
+#[derive(Debug, Default)]
+struct Found {
+    damaged: Vec<DamagedPage>,
+    unannounced: Vec<DamagedPage>,
+    read_bytes: u64,
+}
+
+/// Copies the cluster while the server is in backup mode, then the control file, then the WAL of the meantime.
+pub(super) async fn copy(
+    repository: &Repository,
+    run: &mut BackupRun<'_>,
+    settings: &ConnectionSettings,
+    data: Option<&Path>,
+    options: &ClusterBackupOptions,
+    progress: &dyn Progress,
+) -> Result<Copied> {
+    let label = options.label.as_deref().unwrap_or(run.id().as_str());
+    let session = BackupSession::start(settings, label, options.fast_checkpoint).await?;
+    let facts = session.facts().clone();
+    let base = match options.changes {
+        ChangeDetection::Full => None,
+        _ => {
+            run.announce().await?;
+            Base::find(repository, &facts).await?
+        }
+    };
+    let changed = changed_blocks(&session, base.as_ref(), options).await?;
+    let compare_all = options.changes == ChangeDetection::Both;
+    let planner = Planner { base, changed, compare_all, pages_per_file: facts.blocks_per_segment };
+    let inherited: Vec<StoredObject> = planner.base.as_ref().map(|base| base.packs.clone()).unwrap_or_default();
+    let mut packs = run.pack_writer(options.storage_class.clone(), inherited.len() as u32);
+    let copied = Copy { run, packs: &mut packs, facts, planner }.run(session, settings, data, progress).await;
+    match copied {
+        Ok(mut copied) => {
+            copied.physical.packs = inherited;
+            copied.physical.packs.extend(packs.finish().await?);
+            copied.physical.live_bytes.resize(copied.physical.packs.len(), 0);
+            Ok(copied)
+        }
+        Err(error) => {
+            packs.abort().await;
+            Err(error)
+        }
+    }
+}
+
+/// Asks the server what has changed since the base, where that is wanted and it can tell.
+async fn changed_blocks(
+    session: &BackupSession,
+    base: Option<&Base>,
+    options: &ClusterBackupOptions,
+) -> Result<Option<ChangedBlocks>> {
+    let Some(base) = base.filter(|base| base.timeline == session.timeline()) else { return Ok(None) };
+    let wanted = matches!(options.changes, ChangeDetection::Auto | ChangeDetection::Both);
+    // Blocks are counted in the server's pages.
+    if !wanted || session.facts().block_size != PAGE as u32 {
+        return Ok(None);
+    }
+    Ok(session.changed_since(base.start_lsn, options.summary_patience).await?)
+}
+
+/// A copy under way.
+struct Copy<'a, 'r> {
+    run: &'a BackupRun<'r>,
+    packs: &'a mut PackWriter,
+    facts: ClusterFacts,
+    planner: Planner,
+}
+
+impl Copy<'_, '_> {
+    async fn run(
+        self,
+        session: BackupSession,
+        settings: &ConnectionSettings,
+        data: Option<&Path>,
+        progress: &dyn Progress,
+    ) -> Result<Copied> {
+        let Self { run, packs, facts, planner } = self;
+        let base = planner.base.as_ref().map(|base| (base.id.clone(), described(base, &planner)));
+        let key = planner.base.as_ref().map_or_else(rand::random, |base| base.key);
+        let hasher = PageHasher::new(&key);
+        let root = data.map_or_else(|| PathBuf::from(&facts.data_directory), Path::to_owned);
+        let (reader, listing) = {
+            let (facts, start, hasher) = (facts.clone(), session.start_lsn(), hasher.clone());
+            blocking(move || {
+                let reader = ClusterReader::new(&root, &facts, start, hasher)?;
+                Ok((Arc::new(reader), ClusterListing::read(&root, &facts.version_folder)?))
+            })
+            .await?
+        };
+        let phase = PhaseGuard::start(progress, Phase::Backup, settings.to_string().as_str(), Some(listing.bytes));
+        let entries: Arc<[ClusterEntry]> = listing.entries.into();
+        let writers = (run.file_map().await?, run.page_hashes().await?);
+        let mut collector = Collector::new(packs, writers, hasher, &phase);
+        let found = copy_files(&reader, &entries, planner, &mut collector).await?;
+        // Before the end: a standby's may say later that it is consistent only beyond the end of this backup.
+        let control = {
+            let reader = Arc::clone(&reader);
+            blocking(move || Ok(reader.control_file()?)).await?
+        };
+        let stopped = session.stop().await?;
+        let (entry, contents) = control;
+        collector.whole(record(&entry), contents).await?;
+        let segments = segments_between(stopped.timeline, session.start_lsn(), stopped.stop, facts.wal_segment_size);
+        for name in segments {
+            let reader = Arc::clone(&reader);
+            let (size, stop) = (facts.wal_segment_size, stopped.stop);
+            let contents = blocking(move || Ok(without_rest(reader.wal_segment(name)?, name, size, stop))).await?;
+            let kind = FileKind::File { modified: 0, extents: Vec::new() };
+            collector.whole(FileRecord::new(format!("{WAL_FOLDER}/{name}"), kind, 0o600), contents).await?;
+        }
+        let start_lsn = session.start_lsn();
+        session.close().await;
+        let collected = collector.finish().await?;
+        phase.finish();
+        Ok(describe(facts, start_lsn, stopped, collected, key, base, found))
+    }
+}
+
+/// Zeros what lies behind the backup's end in its last segment: a server that has used the file before need not have
+/// overwritten it yet.
+fn without_rest(contents: Bytes, name: WalSegmentName, size: WalSegmentSize, stop: Lsn) -> Bytes {
+    let used = stop.0.saturating_sub(name.start(size).map_or(0, |start| start.0)).next_multiple_of(PAGE as u64);
+    match usize::try_from(used) {
+        Ok(used) if used < contents.len() => {
+            let mut zeroed = BytesMut::from(contents);
+            zeroed[used..].fill(0);
+            zeroed.freeze()
+        }
+        _ => contents,
+    }
+}
+
+fn described(base: &Base, planner: &Planner) -> CopiedBase {
+    let changes = match (&planner.changed, planner.compare_all) {
+        (Some(_), true) => ChangeSource::Both,
+        (Some(_), false) => ChangeSource::Summaries,
+        (None, _) => ChangeSource::Comparison,
+    };
+    CopiedBase { changes, is_proven: base.is_proven }
+}
+
+/// Reads all files on a few threads, and stores them as they come.
+async fn copy_files(
+    reader: &Arc<ClusterReader>,
+    entries: &Arc<[ClusterEntry]>,
+    planner: Planner,
+    collector: &mut Collector<'_>,
+) -> Result<Found> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_READERS);
+    let plans = planner.start(Arc::clone(entries));
+    let mut feed = {
+        let (reader, entries) = (Arc::clone(reader), Arc::clone(entries));
+        Feed::start(plans, threads, move |number, plan: FilePlan, forward| {
+            let mut cursor = ExtentCursor::new(&plan.extents);
+            reader.read(&entries[number], &plan.read, &mut |piece| match piece {
+                Piece::Read(chunk) => {
+                    cursor.advance(chunk.len() as u64, |_| {});
+                    forward(Event::Chunk(chunk))
+                }
+                Piece::Known(length) => {
+                    let mut extents = Vec::new();
+                    cursor.advance(length, |extent| extents.push(extent));
+                    forward(Event::Known(extents))
+                }
+            })
+        })
+    };
+    let (mut found, mut ended) = (Found::default(), 0);
+    while let Some((number, event)) = feed.next().await? {
+        let entry = &entries[number];
+        match event {
+            Event::Chunk(chunk) => collector.chunk(number, chunk).await?,
+            Event::Known(extents) => collector.known(number, extents),
+            Event::End(outcome) => {
+                ended += 1;
+                found.read_bytes += outcome.read;
+                if outcome.changed > 0 {
+                    tracing::debug!(path = %entry.path, bytes = outcome.changed, "stored");
+                }
+                let page = |block| DamagedPage { path: entry.path.to_string(), block };
+                for damaged in &outcome.damaged {
+                    tracing::warn!(path = %entry.path, block = damaged.block, "a page of the cluster is damaged");
+                    found.damaged.push(page(damaged.block));
+                }
+                for changed in &outcome.unannounced {
+                    tracing::warn!(path = %entry.path, block = changed.block, "a page has changed that no summary names");
+                    found.unannounced.push(page(changed.block));
+                }
+                collector.end(number, (!outcome.vanished).then(|| record(entry)), outcome.hashes).await?;
+            }
+        }
+    }
+    if ended != entries.len() {
+        // A reader that died takes its file with it, and the others go on to the end.
+        let source = std::io::Error::other("a thread that reads files died");
+        return Err(Error::Io { action: format!("read all files: {ended} of {} were read", entries.len()), source });
+    }
+    Ok(found)
+}
+
+fn record(entry: &ClusterEntry) -> FileRecord {
+    let kind = match &entry.kind {
+        ClusterEntryKind::File { modified, .. } => FileKind::File { modified: *modified, extents: Vec::new() },
+        ClusterEntryKind::Directory => FileKind::Directory,
+        ClusterEntryKind::Tablespace(target) => FileKind::Tablespace { target: target.to_string() },
+    };
+    FileRecord::new(&*entry.path, kind, entry.mode)
+}
+
+fn describe(
+    facts: ClusterFacts,
+    start_lsn: Lsn,
+    stopped: StoppedBackup,
+    collected: Collected,
+    key: [u8; 32],
+    base: Option<(BackupId, CopiedBase)>,
+    found: Found,
+) -> Copied {
+    let (base_id, base) = base.unzip();
+    let contents = BackupContents {
+        dumped_with: facts.server.major(),
+        scope: Scope::Full,
+        databases: Vec::new(),
+        warnings: Vec::new(),
+        server: facts.server,
+    };
+    let tablespaces =
+        facts.tablespaces.into_iter().map(|space| Tablespace { oid: space.oid, location: space.location });
+    let physical = PhysicalContents {
+        backup_label: stopped.backup_label,
+        tablespace_map: stopped.tablespace_map,
+        start_lsn,
+        stop_lsn: stopped.stop,
+        timeline: stopped.timeline,
+        wal_segment_bytes: facts.wal_segment_size.bytes(),
+        from_standby: contents.server.in_recovery,
+        data_checksums: facts.data_checksums,
+        tablespaces: tablespaces.collect(),
+        superuser: facts.superuser,
+        databases: facts.databases,
+        damaged_pages: found.damaged,
+        files: collected.files,
+        bytes: collected.bytes,
+        map: collected.map,
+        packs: Vec::new(),
+        live_bytes: collected.live,
+        pages: Some(PageHashes { key, object: collected.hashes }),
+        base: base_id,
+    };
+    Copied { contents, physical, base, read_bytes: found.read_bytes, unannounced: found.unannounced }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_keeps_what_was_written_before_the_end() {
+        let size = WalSegmentSize::DEFAULT;
+        let name: WalSegmentName = "000000010000000000000003".parse().unwrap();
+        let contents = Bytes::from(vec![1; size.bytes() as usize]);
+        let kept =
+            |stop| without_rest(contents.clone(), name, size, Lsn(stop)).iter().filter(|byte| **byte == 1).count();
+        assert_eq!(kept(0x300_0100), PAGE);
+        assert_eq!(kept(0x300_0000 + 3 * PAGE as u64), 3 * PAGE);
+        assert_eq!(kept(0x300_0001 + 3 * PAGE as u64), 4 * PAGE);
+        for whole in [0x400_0000, 0x400_0001, 0x9900_0000] {
+            assert_eq!(kept(whole), contents.len());
+        }
+    }
+}
