@@ -4,6 +4,7 @@ use clap::Args;
 use erpgo_dr_core::ops::{self, PruneOptions, PruneReport};
 use erpgo_dr_core::retention::{RetentionError, RetentionSettings};
 
+use super::wal::render_wal;
 use crate::config::ConfigError;
 use crate::context::{Access, Context};
 use crate::error::CliError;
@@ -36,6 +37,9 @@ pub(crate) struct PruneArgs {
     /// Keep all that are no older: 36h, 14d, 8w
     #[arg(long, value_name = "SPAN")]
     keep_within: Option<String>,
+    /// Keep all of the write-ahead log, also what lies before the oldest physical backup of its cluster
+    #[arg(long)]
+    keep_wal: bool,
     /// Remove only leftovers of crashed runs
     #[arg(long)]
     keep_all: bool,
@@ -49,7 +53,7 @@ impl PruneArgs {
         let policy = self.settings(context)?.policy().map_err(|error| wrong(&error))?;
         let grace = RetentionSettings::parse_duration(&self.grace).map_err(|error| wrong(&error))?;
         let repository = context.repository(Access::Unlocked).await?;
-        let options = PruneOptions::default().with_dry_run(self.dry_run).with_grace(grace);
+        let options = PruneOptions::default().with_dry_run(self.dry_run).with_grace(grace).with_keep_wal(self.keep_wal);
         let report = ops::prune(&repository, policy.as_ref(), &options, context.progress()).await?;
         Report::new(&report, render(&report), report.missed.is_empty())
     }
@@ -98,6 +102,7 @@ fn render(report: &PruneReport) -> String {
         report.decisions.len(),
         bytes(freed)
     ));
+    text.push_str(&render_wal(&report.wal, verb));
     if !report.leftover_runs.is_empty() {
         let (runs, left) = (report.leftover_runs.len(), bytes(report.leftover_bytes));
         text.push_str(&format!("leftovers of {runs} crashed runs {verb}, {left}\n"));

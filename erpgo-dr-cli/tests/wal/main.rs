@@ -8,5 +8,6 @@ mod crash;
 mod delta;
 mod incremental;
 mod moments;
+mod prune;
 mod recovery;
 mod support;

@@ -1,14 +1,17 @@
 //! Removes what no policy keeps, and what crashed runs left.
 
+use std::collections::BTreeSet;
+
 use chrono::TimeDelta;
 use serde::Serialize;
 
 use super::Result;
+use super::wal::{PrunedWal, UnneededWal, remove_wal, unneeded_wal};
 use crate::progress::{Phase, PhaseGuard, Progress};
-use crate::repository::{Catalogue, Leftovers, Repository};
+use crate::repository::{Catalogue, CatalogueEntry, Leftovers, Repository};
 use crate::retention::{Decision, Guarded, RetentionCandidate, RetentionPlan, RetentionPolicy};
 use crate::storage::MissedWrite;
-use crate::types::BackupId;
+use crate::types::{BackupId, ObjectKey};
 
 /// How a prune goes about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,11 +21,13 @@ pub struct PruneOptions {
     pub dry_run: bool,
     /// How long what an uncommitted run wrote must have lain untouched, and its lease have lapsed, to be removed.
     pub grace: TimeDelta,
+    /// Whether the archive of the write-ahead log keeps what lies before the oldest backup.
+    pub keep_wal: bool,
 }
 
 impl Default for PruneOptions {
     fn default() -> Self {
-        Self { dry_run: false, grace: TimeDelta::hours(1) }
+        Self { dry_run: false, grace: TimeDelta::hours(1), keep_wal: false }
     }
 }
 
@@ -38,6 +43,12 @@ impl PruneOptions {
         self.grace = grace;
         self
     }
+
+    /// Sets whether the archive of the write-ahead log keeps what lies before the oldest backup.
+    pub fn with_keep_wal(mut self, keep_wal: bool) -> Self {
+        self.keep_wal = keep_wal;
+        self
+    }
 }
 
 /// A backup that was removed, or would be.
@@ -46,7 +57,7 @@ impl PruneOptions {
 pub struct PrunedBackup {
     /// The backup.
     pub id: BackupId,
-    /// Bytes that it took up.
+    /// Bytes that it took up, and that no other backup needs.
     pub bytes: u64,
 }
 
@@ -62,6 +73,8 @@ pub struct PruneReport {
     pub decisions: Vec<Decision>,
     /// What was removed.
     pub removed: Vec<PrunedBackup>,
+    /// The write-ahead log before the oldest backup that is kept of each cluster.
+    pub wal: Vec<PrunedWal>,
     /// Runs that never committed and whose objects were removed.
     pub leftover_runs: Vec<BackupId>,
     /// Bytes of those objects.
@@ -103,6 +116,7 @@ pub async fn prune(
 struct PrunePlan {
     catalogue: Catalogue,
     leftovers: Leftovers,
+    wal: UnneededWal,
     report: PruneReport,
 }
 
@@ -111,21 +125,41 @@ async fn plan(repository: &Repository, policy: &dyn RetentionPolicy, options: &P
     let leftovers = repository.leftovers(&catalogue, options.grace).await?;
     let decisions = decide(repository, &catalogue, policy).decisions;
     let expired = decisions.iter().filter(|decision| !decision.keep);
-    let removed = expired
-        .filter_map(|decision| catalogue.find(&decision.id))
-        .map(|entry| PrunedBackup { id: entry.id().clone(), bytes: entry.summary.stored_bytes })
-        .collect();
+    let expired: Vec<&CatalogueEntry> = expired.filter_map(|decision| catalogue.find(&decision.id)).collect();
+    let is_kept = |entry: &&CatalogueEntry| !expired.iter().any(|expired| expired.id() == entry.id());
+    let kept: Vec<&CatalogueEntry> = catalogue.entries.iter().filter(is_kept).collect();
+    let removed = freed(&expired, &kept);
+    let wal = match options.keep_wal {
+        true => UnneededWal::default(),
+        false => unneeded_wal(repository, &catalogue, &kept).await?,
+    };
     let report = PruneReport {
         dry_run: options.dry_run,
         policy: policy.describe(),
         decisions,
         removed,
+        wal: wal.clusters.clone(),
         leftover_runs: leftovers.runs.keys().cloned().collect(),
         leftover_bytes: leftovers.bytes(),
         unfinished_writes: 0,
         missed: Vec::new(),
     };
-    Ok(PrunePlan { catalogue, leftovers, report })
+    Ok(PrunePlan { catalogue, leftovers, wal, report })
+}
+
+/// Tells what each of the expired backups gives back: what no other one needs.
+fn freed(expired: &[&CatalogueEntry], kept: &[&CatalogueEntry]) -> Vec<PrunedBackup> {
+    let mut needed: BTreeSet<&ObjectKey> =
+        kept.iter().flat_map(|entry| &entry.summary.objects).map(|object| &object.key).collect();
+    let mut freed = Vec::new();
+    for entry in expired {
+        let summary = &entry.summary;
+        // What several expired backups share is counted once.
+        let objects = summary.objects.iter().filter(|object| needed.insert(&object.key));
+        let bytes = objects.map(|object| object.stored_bytes).sum::<u64>() + summary.manifest.stored_bytes;
+        freed.push(PrunedBackup { id: entry.id().clone(), bytes });
+    }
+    freed
 }
 
 /// Asks the policy about the backups that are open, and keeps the others.
@@ -148,7 +182,7 @@ async fn act(
     options: &PruneOptions,
     phase: &PhaseGuard<'_>,
 ) -> Result<PruneReport> {
-    let PrunePlan { catalogue, leftovers, mut report } = plan(repository, policy, options).await?;
+    let PrunePlan { catalogue, leftovers, wal, mut report } = plan(repository, policy, options).await?;
     for pruned in &report.removed {
         let Some(entry) = catalogue.find(&pruned.id) else { continue };
         repository.remove_backup(entry).await?;
@@ -163,6 +197,7 @@ async fn act(
         }
     }
     report.leftover_runs = revoked;
+    remove_wal(repository, &wal, phase).await?;
     let packs = repository.remove_unneeded_packs().await?;
     phase.advance(packs);
     let now = repository.environment().clock.now();

@@ -89,6 +89,11 @@ impl Repository {
         exists
     }
 
+    /// Returns whether a backup runs, or may.
+    pub(crate) async fn has_live_runs(&self) -> Result<bool, RepositoryError> {
+        Ok(!self.live_runs().await?.is_empty())
+    }
+
     pub(super) async fn live_runs(&self) -> Result<BTreeSet<BackupId>, RepositoryError> {
         let leases = lease::live_leases(self.storage.as_ref(), run::PURPOSE).await?;
         let holder = |meta: ObjectMeta| meta.key.file_name().split_once('-')?.1.parse().ok();

@@ -43,6 +43,7 @@ from ._reports import Manifest as Manifest
 from ._reports import MissedWrite as MissedWrite
 from ._reports import PruneReport as PruneReport
 from ._reports import PrunedBackup as PrunedBackup
+from ._reports import PrunedWal as PrunedWal
 from ._reports import RepairAction as RepairAction
 from ._reports import RepairFailure as RepairFailure
 from ._reports import RepairPlan as RepairPlan
@@ -513,6 +514,7 @@ __all__ = (
     "PermissionDeniedError",
     "PruneReport",
     "PrunedBackup",
+    "PrunedWal",
     "RefusedError",
     "RepairAction",
     "RepairFailure",

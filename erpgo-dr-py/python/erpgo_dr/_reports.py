@@ -331,6 +331,16 @@ class PrunedBackup(Report):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PrunedWal(Report):
+    """What is removed of a cluster's archive: what lies before the oldest backup of the cluster that is kept."""
+
+    system_identifier: int
+    before: str
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class PruneReport(Report):
     """What a prune did, or would do."""
 
@@ -338,6 +348,7 @@ class PruneReport(Report):
     policy: str
     decisions: tuple[Decision, ...]
     removed: tuple[PrunedBackup, ...]
+    wal: tuple[PrunedWal, ...]
     leftover_runs: tuple[str, ...]
     leftover_bytes: int
     unfinished_writes: int

@@ -3,6 +3,7 @@
 mod check;
 mod fetch;
 mod list;
+mod prune;
 mod push;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use crate::error::CliError;
 use crate::output::Report;
 
 pub(crate) use fetch::FETCH;
+pub(crate) use prune::render_wal;
 
 /// Archive the write-ahead log, and fetch it back: for archive_command and restore_command
 #[derive(Debug, Args)]
@@ -31,6 +33,7 @@ enum WalAction {
     Fetch(fetch::FetchArgs),
     List(list::ListArgs),
     Check(check::CheckArgs),
+    Prune(prune::WalPruneArgs),
 }
 
 /// Options of what runs beside a server.
@@ -61,6 +64,7 @@ impl WalArgs {
             WalAction::Fetch(_) => FETCH,
             WalAction::List(_) => "wal list",
             WalAction::Check(_) => "wal check",
+            WalAction::Prune(_) => "wal prune",
         }
     }
 
@@ -70,6 +74,7 @@ impl WalArgs {
             WalAction::Fetch(arguments) => arguments.run(context).await,
             WalAction::List(arguments) => arguments.run(context).await,
             WalAction::Check(arguments) => arguments.run(context).await,
+            WalAction::Prune(arguments) => arguments.run(context).await,
         }
     }
 }

@@ -125,7 +125,7 @@ pub(super) fn remove(path: &Path) -> Result<()> {
 
 /// Returns the stretches of a file of `size` bytes that differ from what hashes to `hashes`: all of it where there is no file.
 pub(super) fn differing(path: &Path, size: u64, hashes: &[u8], hasher: &PageHasher) -> Result<Vec<Range<u64>>> {
-    let whole = || if size > 0 { vec![0..size] } else { Vec::new() };
+    let whole = || if size > 0 { std::iter::once(0..size).collect() } else { Vec::new() };
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(whole()),

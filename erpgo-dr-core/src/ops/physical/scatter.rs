@@ -169,7 +169,7 @@ async fn write(batch: Vec<Write>, files: &Arc<[PathBuf]>, phase: &PhaseGuard<'_>
                 open = Some((file, OpenOptions::new().write(true).open(path).map_err(failed("open", path))?));
             }
             let Some((_, handle)) = &open else { continue };
-            let stretches = if sparse { written(&data) } else { vec![0..data.len()] };
+            let stretches = if sparse { written(&data) } else { std::iter::once(0..data.len()).collect() };
             for run in stretches {
                 handle.write_all_at(&data[run.clone()], at + run.start as u64).map_err(failed("write", path))?;
             }

@@ -10,6 +10,7 @@ mod local;
 mod notes;
 mod part;
 mod prefetch;
+mod prune;
 mod push;
 mod spool;
 
@@ -17,5 +18,8 @@ pub use check::{WalCheckOptions, WalCheckReport, WalClusterReport, WalTimelineRe
 pub use cluster::wal_cluster_around;
 pub use fetch::{WalFetchOptions, WalFetchReport, wal_fetch};
 pub use prefetch::{WalPrefetchOptions, WalPrefetchReport, wal_prefetch};
+pub use prune::{PrunedWal, WalPruneReport, wal_prune};
 pub use push::{WalPushOptions, WalPushOutcome, WalPushReport, wal_push};
 pub use spool::WalSpool;
+
+pub(super) use prune::{UnneededWal, remove_wal, unneeded_wal};

@@ -83,6 +83,11 @@ impl Repository {
         Ok(found)
     }
 
+    /// Removes an archived file.
+    pub(crate) async fn remove_wal(&self, object: &WalObject) -> Result<(), RepositoryError> {
+        Ok(self.storage.delete(&layout::wal_file(object.system_identifier, object.name)).await?)
+    }
+
     /// Returns whether the archive holds anything of a cluster.
     pub(crate) async fn has_wal_of(&self, system_identifier: u64) -> Result<bool, RepositoryError> {
         Ok(self.storage.list(&layout::wal_system(system_identifier)).try_next().await?.is_some())
