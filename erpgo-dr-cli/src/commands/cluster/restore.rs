@@ -30,6 +30,9 @@ pub(super) struct ClusterRestoreArgs {
     /// backup does not have is removed
     #[arg(long)]
     delta: bool,
+    /// Write a backup_manifest, for pg_verifybackup; for that all files are read back
+    #[arg(long)]
+    backup_manifest: bool,
     /// Where a tablespace goes; may be given several times [default: where it was]
     #[arg(long, value_name = "OID=FOLDER", value_parser = parse_tablespace)]
     tablespace: Vec<(u32, PathBuf)>,
@@ -125,7 +128,10 @@ impl ClusterRestoreArgs {
 
     fn target(&self) -> Result<ClusterTarget, CliError> {
         let owner = self.owner.as_deref().map(RunAs::from_user_name).transpose()?;
-        let target = ClusterTarget::new(&self.data_dir).with_delta(self.delta).with_owner(owner);
+        let target = ClusterTarget::new(&self.data_dir)
+            .with_delta(self.delta)
+            .with_owner(owner)
+            .with_backup_manifest(self.backup_manifest);
         Ok(self.tablespace.iter().fold(target, |target, (oid, folder)| target.with_tablespace(*oid, folder)))
     }
 

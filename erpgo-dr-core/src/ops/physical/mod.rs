@@ -7,6 +7,7 @@ mod compare;
 mod copy;
 mod delta;
 mod feed;
+mod manifest_file;
 mod options;
 mod plan;
 mod recovery;
@@ -25,6 +26,8 @@ pub use target::ClusterTarget;
 
 /// Ends up in the data directory from the manifest, and is never read from there.
 const BACKUP_LABEL: &str = "backup_label";
+/// What `ALTER SYSTEM` has set.
+const AUTO_CONF: &str = "postgresql.auto.conf";
 /// Where a server keeps its WAL.
 const WAL_FOLDER: &str = "pg_wal";
 /// Lies in a data directory, with the system identifier in it, while its restore is under way.

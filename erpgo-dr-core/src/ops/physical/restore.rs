@@ -9,10 +9,11 @@ use serde::Serialize;
 
 use super::compare::Comparison;
 use super::delta::{self, PathKind};
+use super::manifest_file::write_backup_manifest;
 use super::recovery::{RecoveryOptions, RecoveryTarget, rewrite_auto_conf};
 use super::scatter::{Scatter, blocking};
 use super::target::{ClusterTarget, TargetFolders, failed, sync_folder};
-use super::{BACKUP_LABEL, CONTROL_DRAFT, CONTROL_FILE};
+use super::{AUTO_CONF, BACKUP_LABEL, CONTROL_DRAFT, CONTROL_FILE};
 use crate::ops::{BackupSelector, Result, select};
 use crate::postgres::PostgresError;
 #[cfg(doc)]
@@ -24,7 +25,6 @@ use crate::repository::{
 };
 use crate::types::{BackupId, Lsn};
 
-const AUTO_CONF: &str = "postgresql.auto.conf";
 const RECOVERY_SIGNAL: &str = "recovery.signal";
 
 /// A cluster whose files have been restored.
@@ -227,6 +227,9 @@ pub(super) async fn restore_to(
     if !has_control || files != physical.files {
         let reason = format!("it lists {files} of {} files, control file: {has_control}", physical.files);
         return Err(RepositoryError::Damaged { record: physical.map.key.to_string(), reason }.into());
+    }
+    if target.backup_manifest {
+        write_backup_manifest(repository, manifest, physical, &folders).await?;
     }
     let (contents, options) = (physical.clone(), recovery.clone());
     blocking(move || finish(&folders, &contents, &options)).await?;

@@ -19,6 +19,8 @@ pub struct ClusterTarget {
     pub data: PathBuf,
     /// Whether what lies there is made into what the backup has: the files of the same cluster, or of an unfinished restore of it.
     pub delta: bool,
+    /// Whether a `backup_manifest` is written, for `pg_verifybackup`; for that all files are read back.
+    pub backup_manifest: bool,
     /// Folders of tablespaces by their object identifier; those not named go where they were.
     pub tablespaces: BTreeMap<u32, PathBuf>,
     /// Who shall own the files; needed when root restores, because PostgreSQL does not run as root.
@@ -28,13 +30,19 @@ pub struct ClusterTarget {
 impl ClusterTarget {
     /// Restores into this data directory.
     pub fn new(data: impl Into<PathBuf>) -> Self {
-        Self { data: data.into(), delta: false, tablespaces: BTreeMap::new(), owner: None }
+        Self { data: data.into(), delta: false, backup_manifest: false, tablespaces: BTreeMap::new(), owner: None }
     }
 
     /// Sets whether a folder that holds the cluster already is restored over, so that only pages that differ are written. What the
     /// backup does not have is removed from it.
     pub fn with_delta(mut self, delta: bool) -> Self {
         self.delta = delta;
+        self
+    }
+
+    /// Sets whether a `backup_manifest` is written.
+    pub fn with_backup_manifest(mut self, wanted: bool) -> Self {
+        self.backup_manifest = wanted;
         self
     }
 
@@ -219,7 +227,7 @@ impl TargetFolders {
         Ok(())
     }
 
-    fn give(&self, path: &Path) -> Result<()> {
+    pub(super) fn give(&self, path: &Path) -> Result<()> {
         match self.owner {
             Some(owner) => {
                 chown(path, Some(owner.uid()), Some(owner.gid())).map_err(failed("change the owner of", path))
