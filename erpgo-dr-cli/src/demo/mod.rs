@@ -2,6 +2,7 @@
 //!
 //! The steps call the library as any program would. Each one proves what it claims, or the demo fails.
 
+mod moment;
 mod stage;
 mod steps;
 mod timeline;
@@ -81,5 +82,8 @@ async fn tell(show: &mut Show<'_>) -> Result<(), CliError> {
     steps::compare(show, &server, &before).await?;
     steps::damage_a_copy(show, &places, &vault, &server, &id).await?;
     steps::heal(show, &places, &vault, &server, &id).await?;
-    steps::prune(show, &vault, &server).await
+    steps::prune(show, &vault, &server).await?;
+    let files = moment::back_up_files(show, &vault, &server).await?;
+    let moment = moment::make_a_mistake(show, &vault, &server).await?;
+    moment::go_back(show, &vault, &server, &files, &moment).await
 }

@@ -30,7 +30,7 @@ pub(super) struct Stage {
 #[derive(Debug)]
 struct Props {
     folder: TempDir,
-    server: Option<ThrowawayServer>,
+    servers: Vec<ThrowawayServer>,
     weed: Option<Weed>,
     guest: Option<Guest>,
     operations: Cleanups,
@@ -52,7 +52,7 @@ impl Stage {
             .permissions(Permissions::from_mode(0o711))
             .tempdir()
             .map_err(|source| error::io("make a folder for the demo", source))?;
-        let props = Props { folder, server: None, weed: None, guest: None, operations: Cleanups::default() };
+        let props = Props { folder, servers: Vec::new(), weed: None, guest: None, operations: Cleanups::default() };
         Ok(Self { props: Some(props), cleanups })
     }
 
@@ -71,10 +71,10 @@ impl Stage {
         self.props.as_ref().map(|props| props.operations.clone()).unwrap_or_default()
     }
 
-    /// Keeps the database server until the end.
+    /// Keeps a database server until the end.
     pub(super) fn keep_server(&mut self, server: ThrowawayServer) {
         if let Some(props) = &mut self.props {
-            props.server = Some(server);
+            props.servers.push(server);
         }
     }
 
@@ -126,10 +126,10 @@ impl Props {
             None => Ok(()),
         };
         drop(self.weed);
-        let stopped = match self.server {
-            Some(server) => server.stop().await,
-            None => Ok(()),
-        };
+        let mut stopped = Ok(());
+        for server in self.servers {
+            stopped = stopped.and(server.stop().await);
+        }
         let action = format!("remove {}", self.folder.path().display());
         let removed = self.folder.close().map_err(|source| error::io(action, source));
         emptied?;

@@ -1,14 +1,14 @@
 //! The steps of the demo, in the order of the story.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use erpgo_dr_core::crypto::keys::{Identities, Recipient, SlotName, Unlocker, Wrapper, generate_identity};
 use erpgo_dr_core::ops::{self, BackupOptions, PruneOptions, RestoreTestOptions, VerifyOptions};
 use erpgo_dr_core::postgres::throwaway::{RunAs, ThrowawayOptions, ThrowawayServer};
 use erpgo_dr_core::postgres::{
-    ClientPrograms, ConnectionSettings, DumpOptions, LogicalDriver, PostgresError, RestoreOptions, TableContents,
-    compare_tables,
+    Client, ClientPrograms, ConnectionSettings, DumpOptions, LogicalDriver, PostgresError, RestoreOptions,
+    TableContents, compare_tables,
 };
 use erpgo_dr_core::repository::{Environment, InitOptions, Verdict, VerifyLevel};
 use erpgo_dr_core::retention::RetentionSettings;
@@ -24,7 +24,7 @@ use crate::config::ConfigError;
 use crate::error::{self, CliError};
 use crate::output::{bytes, ratio, seconds};
 
-const DATABASE: &str = "erp";
+pub(super) const DATABASE: &str = "erp";
 const SCHEMA: &str = include_str!("schema.sql");
 const FILL: &str = include_str!("fill.sql");
 
@@ -38,9 +38,10 @@ const DISASTER: &str = "
 /// The server of the story, and how it is reached.
 #[derive(Debug)]
 pub(super) struct Server {
-    settings: ConnectionSettings,
+    pub(super) settings: ConnectionSettings,
     programs: ClientPrograms,
-    account: Option<RunAs>,
+    programs_folder: PathBuf,
+    pub(super) account: Option<RunAs>,
 }
 
 /// The two places of the repository.
@@ -54,7 +55,7 @@ pub(super) struct Places {
 /// The repository, and what opens it.
 #[derive(Debug)]
 pub(super) struct Vault {
-    repository: Repository,
+    pub(super) repository: Repository,
     unlocker: Unlocker,
     environment: Environment,
 }
@@ -65,7 +66,10 @@ pub(super) async fn start_server(show: &mut Show<'_>) -> Result<Server, CliError
     let programs = show.context.programs();
     let initdb = newest(&programs).await?;
     let account = show.options.run_as.as_deref().map(RunAs::from_user_name).transpose()?;
-    let mut options = ThrowawayOptions::new(initdb.parent().unwrap_or(&initdb), show.stage.path("servers"));
+    let programs_folder = initdb.parent().unwrap_or(&initdb).to_owned();
+    // Enough of a log to recover with.
+    let options = ThrowawayOptions::new(&programs_folder, show.stage.path("servers"));
+    let mut options = options.setting("wal_level", "replica");
     if let Some(account) = account {
         options = options.run_as(account);
     }
@@ -76,7 +80,7 @@ pub(super) async fn start_server(show: &mut Show<'_>) -> Result<Server, CliError
         .user(&connection.user)
         .database("postgres");
     show.stage.keep_server(throwaway);
-    let server = Server { settings, programs, account };
+    let server = Server { settings, programs, programs_folder, account };
     let version = server.driver().probe().await?.version;
     show.timeline.end(&step, None, format!("PostgreSQL {version}"));
     Ok(server)
@@ -308,22 +312,28 @@ pub(super) async fn prune(show: &mut Show<'_>, vault: &Vault, server: &Server) -
 }
 
 impl Server {
-    fn driver(&self) -> LogicalDriver {
+    /// Returns the folder of its programs.
+    pub(super) fn programs_folder(&self) -> &Path {
+        &self.programs_folder
+    }
+
+    /// Returns another server of the same version.
+    pub(super) fn at(&self, settings: ConnectionSettings) -> Self {
+        let (programs, programs_folder) = (self.programs.clone(), self.programs_folder.clone());
+        Self { settings, programs, programs_folder, account: self.account }
+    }
+
+    pub(super) fn driver(&self) -> LogicalDriver {
         let options = DumpOptions::new().database(DATABASE);
         LogicalDriver::new(self.settings.clone(), self.programs.clone()).dump_options(options)
     }
 
-    async fn execute(&self, database: &str, action: &str, sql: &str) -> Result<(), CliError> {
+    pub(super) async fn execute(&self, database: &str, action: &str, sql: &str) -> Result<(), CliError> {
         let client = self.settings.clone().database(database).connect().await?;
         let done = client.batch_execute(sql).await;
-        let server = client.server().to_owned();
+        let done = done.map_err(failed(&client, action));
         client.close().await;
-        let failed = |source: Box<dyn std::error::Error + Send + Sync>| PostgresError::Query {
-            server,
-            action: action.to_owned(),
-            source,
-        };
-        Ok(done.map_err(|error| failed(error.into()))?)
+        Ok(done?)
     }
 }
 
@@ -360,6 +370,15 @@ impl Vault {
     }
 }
 
+/// Makes the error of a query.
+pub(super) fn failed<E>(client: &Client, action: &str) -> impl FnOnce(E) -> PostgresError + use<E>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let (server, action) = (client.server().to_owned(), action.to_owned());
+    move |source| PostgresError::Query { server, action, source: Box::new(source) }
+}
+
 /// Finds `initdb` of the newest version that this machine has.
 async fn newest(programs: &ClientPrograms) -> Result<PathBuf, CliError> {
     const NEWEST: u32 = 30;
@@ -372,11 +391,11 @@ async fn newest(programs: &ClientPrograms) -> Result<PathBuf, CliError> {
     Ok(programs.find("initdb", OLDEST).await?.path)
 }
 
-fn rows(tables: &[TableContents]) -> u64 {
+pub(super) fn rows(tables: &[TableContents]) -> u64 {
     tables.iter().map(|table| table.rows).sum()
 }
 
-fn flip_a_bit(path: &std::path::Path) -> std::io::Result<()> {
+fn flip_a_bit(path: &Path) -> std::io::Result<()> {
     let mut data = std::fs::read(path)?;
     let middle = data.len() / 2;
     let byte = data.get_mut(middle).ok_or_else(|| std::io::Error::other("the object is empty"))?;
@@ -384,6 +403,6 @@ fn flip_a_bit(path: &std::path::Path) -> std::io::Result<()> {
     std::fs::write(path, data)
 }
 
-fn prove(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), CliError> {
+pub(super) fn prove(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), CliError> {
     if holds { Ok(()) } else { Err(CliError::NotProven(otherwise())) }
 }

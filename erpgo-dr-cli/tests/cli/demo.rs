@@ -44,7 +44,15 @@ fn it_tells_the_whole_story() {
     let weed = program("weed").display().to_string();
     let run = desk.run(&["demo", "--scale", "1", "--weed", &weed]);
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
-    let steps = ["throwaway PostgreSQL", "fill an ERP", "s3://demo", "disaster", "flip one bit", "prune to the last"];
+    let steps = [
+        "throwaway PostgreSQL",
+        "fill an ERP",
+        "s3://demo",
+        "disaster",
+        "flip one bit",
+        "prune to the last",
+        "just before that",
+    ];
     for step in steps {
         assert!(run.stdout.contains(step) && run.stderr.contains(step), "{step}: {}{}", run.stdout, run.stderr);
     }
@@ -55,8 +63,11 @@ fn it_tells_the_whole_story() {
     assert!(fact("stored_bytes") > 100_000.0 && fact("stored_bytes") < fact("plaintext_bytes"), "{last}");
     assert!(fact("rows_compared") > 10_000.0 && fact("rows_lost") > 1000.0, "{last}");
     assert!(fact("restore_test_seconds") > 0.0 && fact("backup_seconds") < fact("demo_seconds"), "{last}");
-    let exact = ["tables_different", "damage_found", "objects_healed", "backups_pruned"].map(fact);
-    assert_eq!(exact, [0.0, 1.0, 1.0, 1.0], "{last}");
+    let exact =
+        ["tables_different", "damage_found", "objects_healed", "backups_pruned", "pitr_tables_different"].map(fact);
+    assert_eq!(exact, [0.0, 1.0, 1.0, 1.0, 0.0], "{last}");
+    assert!(fact("rows_overwritten") > 100.0 && fact("pitr_rto_seconds") > 0.0, "{last}");
+    assert!(fact("pitr_rpo_seconds") < fact("pitr_rto_seconds"), "{last}");
     assert_eq!((left(scratch.path()).len(), processes(scratch.path())), (0, 0));
 }
 
@@ -69,7 +80,7 @@ fn a_place_that_was_lent_is_given_back_empty() {
     let run = desk.run(&["demo", "--scale", "1", "--second-place", &lent, "--json"]);
     assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{}", run.stdout);
     let document: Value = serde_json::from_str(&run.stdout).unwrap();
-    assert_eq!(document["result"]["steps"].as_array().unwrap().len(), 13, "{document}");
+    assert_eq!(document["result"]["steps"].as_array().unwrap().len(), 16, "{document}");
     assert_eq!(document["result"]["facts"]["tables_different"], 0, "{document}");
     assert_eq!(left(&desk.path("lent")), [desk.path("lent/mine")]);
     assert_eq!((left(scratch.path()).len(), processes(scratch.path())), (0, 0));
