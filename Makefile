@@ -2,9 +2,11 @@
 
 N ?= 200
 MINUTES ?= 10
+GIGABYTES ?= 2
+ROUNDS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format docs py-test bench bench-crypto bench-logical bench-memory soak-crash fuzz coverage
+.PHONY: help setup demo test lint format docs py-test bench bench-crypto bench-logical bench-memory bench-peers soak-crash fuzz coverage
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -46,6 +48,11 @@ bench-memory: ## Measures resident memory at 1, 4 and 8 GB
 	scripts/setup
 	cargo build --release -q -p erpgo-dr-cli
 	cargo run --release -q -p erpgo-dr-benches --bin bench_memory
+
+bench-peers: ## Measures clusters and WAL beside pgBackRest and the shell (GIGABYTES=2 ROUNDS=3)
+	scripts/setup bench
+	cargo build --release -q -p erpgo-dr-cli
+	cargo run --release -q -p erpgo-dr-benches --bin bench_peers -- $(GIGABYTES) $(ROUNDS)
 
 soak-crash: ## Kills N backups and prunes at random moments (N=200)
 	scripts/setup

@@ -22,6 +22,8 @@ pub struct Usage {
     /// It is `VmHWM`, which the kernel keeps, read every 10 ms. `ru_maxrss` would not do: what a child has
     /// before it becomes another program is counted there.
     pub peak_rss: u64,
+    /// The largest resident memory of the last program and its descendants together, in bytes, looked at every 10 ms.
+    pub peak_tree_rss: u64,
 }
 
 /// Runs programs, the output of each the input of the next, and waits for all.
@@ -51,22 +53,34 @@ pub fn run(mut pipeline: Vec<Command>) -> io::Result<Usage> {
             return Err(io::Error::other(format!("{name}: {status}")));
         }
     }
-    let peak_rss = watcher.and_then(|watcher| watcher.join().ok()).unwrap_or(0);
-    Ok(Usage { wall: started.elapsed().as_secs_f64(), cpu: cpu_of_children()? - cpu_before, peak_rss })
+    let wall = started.elapsed().as_secs_f64();
+    let (peak_rss, peak_tree_rss) = watcher.and_then(|watcher| watcher.join().ok()).unwrap_or_default();
+    Ok(Usage { wall, cpu: cpu_of_children()? - cpu_before, peak_rss, peak_tree_rss })
 }
 
-/// Reads the high-water mark of a process until it has ended.
-fn watch(id: u32) -> u64 {
-    let mut peak = 0;
-    while let Some(now) = fs::read_to_string(format!("/proc/{id}/status")).ok().as_deref().and_then(high_water) {
+/// Reads the high-water mark of a process, and the most that it and its descendants had at a time, until it has ended.
+fn watch(id: u32) -> (u64, u64) {
+    let (mut peak, mut peak_tree) = (0, 0);
+    while let Some(now) = memory(id, "VmHWM:") {
         peak = peak.max(now);
+        peak_tree = peak_tree.max(tree(id));
         sleep(LOOK_EVERY);
     }
-    peak
+    (peak, peak_tree)
 }
 
-fn high_water(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+fn tree(id: u32) -> u64 {
+    let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+    let descendants = children.split_whitespace().filter_map(|child| child.parse().ok()).map(tree).sum::<u64>();
+    memory(id, "VmRSS:").unwrap_or(0) + descendants
+}
+
+fn memory(id: u32, field: &str) -> Option<u64> {
+    fs::read_to_string(format!("/proc/{id}/status")).ok().as_deref().and_then(|status| bytes_of(status, field))
+}
+
+fn bytes_of(status: &str, field: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
@@ -110,7 +124,16 @@ mod tests {
 
     #[test]
     fn the_high_water_mark_is_in_kibibytes() {
-        assert_eq!(high_water("Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t 1 kB\n"), Some(2 << 20));
-        assert_eq!(high_water("Name:\tx\nState:\tZ (zombie)\n"), None);
+        let status = "Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t 1 kB\n";
+        assert_eq!((bytes_of(status, "VmHWM:"), bytes_of(status, "VmRSS:")), (Some(2 << 20), Some(1 << 10)));
+        assert_eq!(bytes_of("Name:\tx\nState:\tZ (zombie)\n", "VmHWM:"), None);
+    }
+
+    #[test]
+    fn what_a_program_starts_counts_to_its_tree_alone() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "dd if=/dev/zero of=/dev/null bs=64M count=40 2>/dev/null; true"]);
+        let usage = run(vec![command]).unwrap();
+        assert!(usage.peak_rss < 32 << 20 && usage.peak_tree_rss > 64 << 20, "{usage:?}");
     }
 }

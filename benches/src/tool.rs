@@ -95,7 +95,8 @@ impl Tool {
         Ok(bytes)
     }
 
-    fn open(&self) -> Command {
+    /// Builds a command over the repository, the key and the server, of which the subcommand is still missing.
+    pub fn open(&self) -> Command {
         let mut command = self.command();
         command.arg("-r").arg(self.repository()).arg("-i").arg(self.identity());
         command.args(["-d", &self.connection]).arg("--bin-dir").arg(&self.programs);
@@ -117,7 +118,8 @@ impl Tool {
         self.folder.join("key.txt")
     }
 
-    fn repository(&self) -> PathBuf {
+    /// Returns the folder of the repository.
+    pub fn repository(&self) -> PathBuf {
         self.folder.join("repository")
     }
 }
