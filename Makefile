@@ -6,7 +6,7 @@ GIGABYTES ?= 2
 ROUNDS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format docs py-test bench bench-crypto bench-logical bench-memory bench-peers soak-crash fuzz coverage
+.PHONY: help setup demo test lint format docs py-test bench bench-crypto bench-logical bench-memory bench-peers soak-crash soak-physical fuzz coverage
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -57,6 +57,10 @@ bench-peers: ## Measures clusters and WAL beside pgBackRest and the shell (GIGAB
 soak-crash: ## Kills N backups and prunes at random moments (N=200)
 	scripts/setup
 	scripts/soak-crash $(N)
+
+soak-physical: ## Kills N physical backups, servers and prunes, and restores what is left (N=200)
+	scripts/setup
+	scripts/soak-physical $(N)
 
 fuzz: ## Fuzzes each target for some minutes, and keeps its corpus (MINUTES=10)
 	scripts/setup fuzz

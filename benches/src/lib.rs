@@ -6,5 +6,6 @@
 pub mod children;
 pub mod measure;
 pub mod peers;
+pub mod random;
 pub mod segments;
 pub mod tool;

@@ -11,7 +11,6 @@
 
 mod checks;
 mod job;
-mod random;
 mod site;
 mod soak;
 
@@ -29,7 +28,7 @@ fn main() -> Outcome<()> {
         return runtime.block_on(job::work());
     }
     let kills = arguments.first().map_or(Ok(24), |text| text.parse())?;
-    let seed = arguments.get(1).map_or_else(random::seed_of_now, |text| text.parse())?;
+    let seed = arguments.get(1).map_or_else(erpgo_dr_benches::random::seed_of_now, |text| text.parse())?;
     let mut out = io::stdout();
     writeln!(out, "seed {seed}")?;
     let mut soak = Soak::begin(&runtime, seed)?;

@@ -10,8 +10,8 @@ use tokio::runtime::Runtime;
 use crate::Outcome;
 use crate::checks::{Checks, Ids};
 use crate::job::Operation;
-use crate::random::Random;
 use crate::site::{self, Ended, Site};
+use erpgo_dr_benches::random::Random;
 
 /// How many backups a prune keeps.
 const KEEP: u32 = 2;

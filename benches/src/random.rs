@@ -3,10 +3,12 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
-pub(crate) struct Random(u64);
+#[derive(Debug)]
+pub struct Random(u64);
 
 impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// Begins with a seed.
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -19,17 +21,21 @@ impl Random {
     }
 
     /// Returns a number below `bound`.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound.max(1)
     }
 
     /// Returns a time up to `longest`.
-    pub(crate) fn up_to(&mut self, longest: Duration) -> Duration {
+    pub fn up_to(&mut self, longest: Duration) -> Duration {
         Duration::from_micros(self.below(u64::try_from(longest.as_micros()).unwrap_or(u64::MAX)))
     }
 }
 
-pub(crate) fn seed_of_now() -> Result<u64, std::num::ParseIntError> {
+/// Returns a seed that no other run has.
+///
+/// # Errors
+/// None; the type is that of a seed which is parsed.
+pub fn seed_of_now() -> Result<u64, std::num::ParseIntError> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Ok(now.as_secs() * 1_000_000 + u64::from(now.subsec_micros()))
 }
