@@ -35,7 +35,9 @@ pub(super) async fn remove(
             None => dead.includes(id).await,
         };
         known.insert(id, is_dead);
-        if is_dead {
+        // The mark of a revoked run must stay: without it the run could still commit, if it was only slow.
+        let is_mark = **key == summary_key(id) && !dead.removed.contains(id);
+        if is_dead && !is_mark {
             remove_everywhere(storage, key, report).await;
         }
     }
