@@ -85,6 +85,11 @@ macro_rules! reports {
     };
 }
 
+// Behind the macro, which it uses.
+mod clusters;
+
+pub(crate) use clusters::pushed;
+
 reports! {
     BackupReport as "BackupReport", |report| json!({ "is_complete": report.is_complete() });
     VerifyReport as "VerifyReport", |report| json!({ "passed": report.passed() });

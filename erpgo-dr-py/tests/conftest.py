@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -35,7 +36,7 @@ def _environment() -> dict[str, str]:
 ENVIRONMENT = _environment()
 
 
-def _wait(what: str, ready: Callable[[], bool], seconds: float = 30) -> None:
+def wait(what: str, ready: Callable[[], bool], seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not ready():
         assert time.monotonic() < end, f"{what} does not come up"
@@ -73,30 +74,59 @@ def scratch() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="session")
-def postgres(scratch: Path) -> Iterator[Postgres]:
-    programs = Path(ENVIRONMENT["POSTGRES_17_BIN"])
-    assert (programs / "postgres").exists(), "PostgreSQL 17 is missing: run scripts/setup"
-    folder, account = scratch / "pg", {}
-    folder.mkdir()
+def programs() -> Path:
+    """The folder of PostgreSQL 17's programs."""
+    found = Path(ENVIRONMENT["POSTGRES_17_BIN"])
+    assert (found / "postgres").exists(), "PostgreSQL 17 is missing: run scripts/setup"
+    return found
+
+
+def _run(folder: Path) -> dict[str, Any]:
+    """How PostgreSQL's programs run: never as root."""
+    account = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+    return {"cwd": folder, "stdout": subprocess.DEVNULL, **account}
+
+
+def give_to_postgres(folder: Path) -> None:
+    """Lets the account of the servers own a folder and all that is in it."""
     if os.geteuid() == 0:
-        account = {"user": "postgres", "group": "postgres", "extra_groups": []}
-        shutil.chown(folder, "postgres", "postgres")
-    run: dict[str, Any] = {"cwd": folder, "stdout": subprocess.DEVNULL, **account}
+        for path in (folder, *folder.rglob("*")):
+            shutil.chown(path, "postgres", "postgres")
+
+
+def make_cluster(folder: Path) -> Path:
+    """Makes a folder, and a data directory in it."""
+    folder.mkdir()
+    give_to_postgres(folder)
     data = folder / "data"
-    initdb = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"]
-    subprocess.run(initdb, check=True, **run)
-    options = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={folder}", "-c", "fsync=off"]
-    with (scratch / "postgres.log").open("w") as log:
-        server = subprocess.Popen([str(programs / "postgres"), "-D", str(data), *options], stderr=log, **run)
+    initdb = [str(programs() / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "--no-sync"]
+    subprocess.run([*initdb, "-E", "UTF8", "--locale=C"], check=True, **_run(folder))
+    return data
+
+
+@contextlib.contextmanager
+def serve(data: Path, **settings: str) -> Iterator[Postgres]:
+    """Runs a server on a data directory, with its socket in the folder around it."""
+    folder = data.parent
+    options = {"listen_addresses": "", "unix_socket_directories": str(folder), "fsync": "off", **settings}
+    command = [str(programs() / "postgres"), "-D", str(data)]
+    command += [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+    with folder.with_suffix(".log").open("a") as log:
+        server = subprocess.Popen(command, stderr=log, **_run(folder))
     try:
-        made = Postgres(programs, folder)
-        _wait("PostgreSQL", lambda: subprocess.run([programs / "pg_isready", "-q", "-h", folder]).returncode == 0)
-        made.create("erp", 20_000)
-        yield made
+        ready = [str(programs() / "pg_isready"), "-q", "-h", str(folder)]
+        wait("PostgreSQL", lambda: subprocess.run(ready).returncode == 0)
+        yield Postgres(programs(), folder)
     finally:
         server.send_signal(signal.SIGINT)
         server.wait(timeout=20)
+
+
+@pytest.fixture(scope="session")
+def postgres(scratch: Path) -> Iterator[Postgres]:
+    with serve(make_cluster(scratch / "pg")) as made:
+        made.create("erp", 20_000)
+        yield made
 
 
 def _ports(count: int) -> list[int]:
@@ -148,8 +178,8 @@ def s3(scratch: Path) -> Iterator[S3]:
             return False
 
     try:
-        _wait("SeaweedFS", lambda: answers("GET", f"http://127.0.0.1:{port}/healthz"))
-        _wait("SeaweedFS", lambda: answers("PUT", f"http://127.0.0.1:{filer}/ready", b"x"))
+        wait("SeaweedFS", lambda: answers("GET", f"http://127.0.0.1:{port}/healthz"))
+        wait("SeaweedFS", lambda: answers("PUT", f"http://127.0.0.1:{filer}/ready", b"x"))
         assert answers("POST", f"http://127.0.0.1:{filer}/buckets/backups/")
         yield S3(f"http://127.0.0.1:{port}")
     finally:

@@ -14,17 +14,24 @@ TEXT = (ROOT / "docs/python.md").read_text()
 
 def test_examples_run(postgres: Postgres, tmp_path: Path, scratch: Path) -> None:
     examples = re.findall(r"^```python\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
-    assert len(examples) == 8
+    assert len(examples) == 12
     names: dict[str, Any] = {
         "PLACE": str(tmp_path / "place"),
         "DATABASE": postgres.url("erp"),
         "SERVER": postgres.url(),
         "PROGRAMS": postgres.programs,
         "SCRATCH": scratch,
+        "RESTORED": tmp_path / "restored",
     }
     for example in examples:
         exec(compile(example, "docs/python.md", "exec"), names)
     assert postgres.sql("SELECT count(*) FROM orders", "erp_again") == "20000"
+    assert names["restored"].backup == names["taken"].id and (tmp_path / "restored/recovery.signal").exists()
+    # Of the functions for PostgreSQL, which the examples do not call.
+    postgres.sql("SELECT pg_logical_emit_message(true, 'x', 'x')")
+    name = postgres.sql("SELECT pg_walfile_name(pg_switch_wal())")
+    assert names["archive"](postgres.folder / "data/pg_wal" / name) == 0
+    assert names["fetch"](name, tmp_path / "fetched") == 0 and names["fetch"]("00000009" + name[8:], tmp_path / "none") == 3
 
 
 def test_every_exception_is_in_the_table() -> None:

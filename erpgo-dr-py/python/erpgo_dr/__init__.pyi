@@ -23,12 +23,17 @@ from ._errors import PermissionDeniedError as PermissionDeniedError
 from ._errors import RefusedError as RefusedError
 from ._errors import UnavailableError as UnavailableError
 from ._reports import Scope as _Scope
+from ._reports import ArchivingStatus as ArchivingStatus
 from ._reports import Backup as Backup
 from ._reports import BackupContents as BackupContents
 from ._reports import BackupDetails as BackupDetails
 from ._reports import BackupReport as BackupReport
 from ._reports import BackupStatus as BackupStatus
 from ._reports import CatalogueProblem as CatalogueProblem
+from ._reports import ClusterBackupReport as ClusterBackupReport
+from ._reports import ClusterDifference as ClusterDifference
+from ._reports import ClusterRestoreReport as ClusterRestoreReport
+from ._reports import DamagedPage as DamagedPage
 from ._reports import DatabaseContents as DatabaseContents
 from ._reports import DatabaseGrant as DatabaseGrant
 from ._reports import DatabaseProperties as DatabaseProperties
@@ -41,9 +46,12 @@ from ._reports import Hold as Hold
 from ._reports import ImportOrigin as ImportOrigin
 from ._reports import Manifest as Manifest
 from ._reports import MissedWrite as MissedWrite
+from ._reports import PageHashes as PageHashes
+from ._reports import PhysicalContents as PhysicalContents
 from ._reports import PruneReport as PruneReport
 from ._reports import PrunedBackup as PrunedBackup
 from ._reports import PrunedWal as PrunedWal
+from ._reports import RecoveryTarget as RecoveryTarget
 from ._reports import RepairAction as RepairAction
 from ._reports import RepairFailure as RepairFailure
 from ._reports import RepairPlan as RepairPlan
@@ -62,9 +70,17 @@ from ._reports import StoredStream as StoredStream
 from ._reports import StreamInfo as StreamInfo
 from ._reports import StreamKind as StreamKind
 from ._reports import TableContents as TableContents
+from ._reports import Tablespace as Tablespace
 from ._reports import ThawReport as ThawReport
 from ._reports import Verdict as Verdict
 from ._reports import VerifyReport as VerifyReport
+from ._reports import WalCheckReport as WalCheckReport
+from ._reports import WalCluster as WalCluster
+from ._reports import WalFetchReport as WalFetchReport
+from ._reports import WalPruneReport as WalPruneReport
+from ._reports import WalPushReport as WalPushReport
+from ._reports import WalSegments as WalSegments
+from ._reports import WalTimeline as WalTimeline
 
 __version__: Final[str]
 
@@ -364,12 +380,72 @@ class Repository:
         verify: Literal["scrub", "mac", "contents"] | None = "mac",
         progress: _Progress | None = None,
     ) -> BackupReport: ...
+    def backup_cluster(
+        self,
+        connection: str | Connection,
+        *,
+        password: str | None = None,
+        data_directory: _StrPath | None = None,
+        changes: Literal["auto", "compare", "both", "full"] = "auto",
+        summary_patience: _Span | None = None,
+        fast_checkpoint: bool = True,
+        label: str | None = None,
+        codec: str | None = None,
+        storage_class: str | None = None,
+        verify: Literal["scrub", "mac", "contents"] | None = "mac",
+        progress: _Progress | None = None,
+    ) -> ClusterBackupReport: ...
+    def restore_cluster(
+        self,
+        data_directory: _StrPath,
+        backup: str | datetime | None = None,
+        *,
+        delta: bool = False,
+        target_time: datetime | None = None,
+        target_lsn: str | None = None,
+        target_xid: int | None = None,
+        target_name: str | None = None,
+        immediate: bool = False,
+        inclusive: bool = True,
+        timeline: Literal["latest", "current"] | int | None = None,
+        action: Literal["promote", "pause", "shutdown"] = "promote",
+        restore_command: str | None = None,
+        archiving: bool = False,
+        tablespaces: dict[int, _StrPath] | None = None,
+        owner: str | tuple[int, int] | None = None,
+        backup_manifest: bool = False,
+        progress: _Progress | None = None,
+    ) -> ClusterRestoreReport: ...
+    def compare_cluster(
+        self,
+        data_directory: _StrPath,
+        backup: str | datetime | None = None,
+        *,
+        target_time: datetime | None = None,
+        target_lsn: str | None = None,
+        tablespaces: dict[int, _StrPath] | None = None,
+        owner: str | tuple[int, int] | None = None,
+        progress: _Progress | None = None,
+    ) -> ClusterDifference: ...
+    def wal_push(self, path: _StrPath, *, system: int | None = None, spool: _StrPath | None = None) -> WalPushReport: ...
+    def wal_fetch(self, name: str, path: _StrPath, *, system: int | None = None) -> WalFetchReport: ...
+    def wal_list(self, *, system: int | None = None) -> builtins.list[WalCluster]: ...
+    def wal_check(
+        self,
+        connection: str | Connection | None = None,
+        *,
+        password: str | None = None,
+        system: int | None = None,
+        verify: bool = False,
+    ) -> WalCheckReport: ...
+    def wal_prune(self, *, dry_run: bool = False, progress: _Progress | None = None) -> WalPruneReport: ...
     def prune(
         self,
         policy: RetentionPolicy,
         *,
         dry_run: bool = False,
         grace: _Span | None = None,
+        keep_wal: bool = False,
         progress: _Progress | None = None,
     ) -> PruneReport: ...
     def repair(
@@ -481,6 +557,7 @@ def unwrap_key(
 __all__ = (
     "AlreadyExistsError",
     "ArchivedError",
+    "ArchivingStatus",
     "Backup",
     "BackupContents",
     "BackupDetails",
@@ -488,7 +565,11 @@ __all__ = (
     "BackupStatus",
     "BusyError",
     "CatalogueProblem",
+    "ClusterBackupReport",
+    "ClusterDifference",
+    "ClusterRestoreReport",
     "Connection",
+    "DamagedPage",
     "DatabaseContents",
     "DatabaseError",
     "DatabaseGrant",
@@ -511,10 +592,13 @@ __all__ = (
     "MissedWrite",
     "NoSpaceError",
     "NotFoundError",
+    "PageHashes",
     "PermissionDeniedError",
+    "PhysicalContents",
     "PruneReport",
     "PrunedBackup",
     "PrunedWal",
+    "RecoveryTarget",
     "RefusedError",
     "RepairAction",
     "RepairFailure",
@@ -536,10 +620,18 @@ __all__ = (
     "StreamInfo",
     "StreamKind",
     "TableContents",
+    "Tablespace",
     "ThawReport",
     "UnavailableError",
     "Verdict",
     "VerifyReport",
+    "WalCheckReport",
+    "WalCluster",
+    "WalFetchReport",
+    "WalPruneReport",
+    "WalPushReport",
+    "WalSegments",
+    "WalTimeline",
     "__version__",
     "decrypt",
     "encrypt",

@@ -15,8 +15,10 @@ CONSTRUCTORS = ("init", "open")
 METHODS = (
     "add_slot",
     "backup",
+    "backup_cluster",
     "begin_epoch",
     "begin_run_epoch",
+    "compare_cluster",
     "epochs",
     "hold",
     "import_file",
@@ -26,6 +28,7 @@ METHODS = (
     "remove_slot",
     "repair",
     "restore",
+    "restore_cluster",
     "restore_file",
     "restore_test",
     "rotate_slot",
@@ -34,6 +37,11 @@ METHODS = (
     "thaw",
     "unlock",
     "verify",
+    "wal_check",
+    "wal_fetch",
+    "wal_list",
+    "wal_prune",
+    "wal_push",
 )
 FUNCTIONS = (
     "decrypt",

@@ -259,6 +259,59 @@ class ImportOrigin(Report):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tablespace(Report):
+    """A tablespace beside those that every cluster has, and where it lay."""
+
+    oid: int
+    location: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DamagedPage(Report):
+    """A page of a file, which is relative to the data directory; blocks are counted from 0, in the relation."""
+
+    path: str
+    block: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageHashes(Report):
+    """Keyed hashes of all pages of a backup, which the next one compares with."""
+
+    key: str = dataclasses.field(repr=False)
+    object: StoredObject
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhysicalContents(Report):
+    """What a physical backup contains. Positions in the log are texts, as PostgreSQL's pg_lsn."""
+
+    backup_label: str
+    tablespace_map: str | None = None
+    start_lsn: str
+    """Where replay begins."""
+    stop_lsn: str
+    """Where the cluster is consistent."""
+    timeline: int
+    wal_segment_bytes: int
+    from_standby: bool
+    data_checksums: bool
+    tablespaces: tuple[Tablespace, ...]
+    superuser: str
+    databases: tuple[str, ...]
+    damaged_pages: tuple[DamagedPage, ...] = ()
+    files: int
+    bytes: int
+    map: StoredObject
+    packs: tuple[StoredObject, ...]
+    live_bytes: tuple[int, ...] = ()
+    """Of each pack, the bytes that this backup still needs."""
+    pages: PageHashes | None = None
+    base: str | None = None
+    """The backup that unchanged pages were taken over from."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest(Report):
     """Everything that a restore needs to know of a backup."""
 
@@ -269,6 +322,7 @@ class Manifest(Report):
     tool_version: str
     contents: BackupContents
     streams: tuple[StoredStream, ...]
+    physical: PhysicalContents | None = None
     origin: ImportOrigin | None = None
 
 
@@ -305,6 +359,173 @@ class RestoreReport(Report):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClusterBackupReport(BackupReport):
+    """A physical backup that has been taken. It is complete only if no page of the cluster itself is damaged, too."""
+
+    files: int
+    start_lsn: str
+    """Where replay begins."""
+    stop_lsn: str
+    """Where the cluster is consistent: from here on every moment can be restored to."""
+    timeline: int
+    base: str | None
+    """The earlier backup that unchanged pages were taken over from."""
+    changes: Literal["summaries", "comparison", "both"] | None
+    """What told which pages have changed since then."""
+    read_bytes: int
+    added_bytes: int
+    """What this backup added to the repository, beside its catalogue entry."""
+    damaged_pages: tuple[DamagedPage, ...]
+    unannounced_pages: tuple[DamagedPage, ...]
+    """Pages that had changed though no summary named them, where that was compared. They are in the backup."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecoveryTarget(Report):
+    """Where replay stops; the field that `type` names has the value, if there is one."""
+
+    type: Literal["latest", "immediate", "time", "lsn", "xid", "name"]
+    time: datetime | None = None
+    lsn: str | None = None
+    xid: int | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterRestoreReport(Report):
+    """A cluster whose files have been restored: PostgreSQL of `server_version` must start it."""
+
+    backup: str
+    data_directory: str
+    server_version: str
+    files: int
+    bytes: int
+    written_bytes: int
+    """What was not there already."""
+    removed: int
+    """Files and folders that the backup does not have."""
+    start_lsn: str
+    """Where replay begins."""
+    stop_lsn: str
+    """Where the cluster is consistent: no target can lie before it."""
+    target: RecoveryTarget
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterDifference(Report):
+    """What a restore over a folder would write, and remove from it."""
+
+    files: int
+    bytes: int
+    removed: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WalPushReport(Report):
+    """A file of the write-ahead log that is archived."""
+
+    system_identifier: int
+    name: str
+    outcome: Literal["archived", "identical", "pushed-ahead"]
+    bytes: int
+    stored_bytes: int
+    missed: tuple[MissedWrite, ...]
+    is_complete: bool
+    """Whether it is durable at every place: only then may PostgreSQL recycle it."""
+    ahead: tuple[str, ...]
+    """Files that were archived along with it."""
+    ahead_error: str | None
+    """Why none were."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WalFetchReport(Report):
+    """A file of the write-ahead log that was asked for."""
+
+    system_identifier: int
+    name: str
+    found: bool
+    """Whether it is in the archive. If not, this is the end of what can be replayed, and nothing was written."""
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WalSegments(Report):
+    """Segments that follow one another, by their names."""
+
+    first: str
+    last: str
+    segments: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WalTimeline(Report):
+    """What is archived of a timeline."""
+
+    timeline: int
+    parent: int | None
+    began: str | None
+    """The position at which it left its parent."""
+    ranges: tuple[WalSegments, ...]
+    gaps: tuple[WalSegments, ...]
+    """What is missing between, before or behind them."""
+    newest: str | None
+    newest_archived: datetime | None
+    segments: int
+    stored_bytes: int
+    other_files: tuple[str, ...]
+    """Histories, partial segments, notes on base backups."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WalCluster(Report):
+    """What is archived of a cluster."""
+
+    system_identifier: int
+    segment_bytes: int | None
+    timelines: tuple[WalTimeline, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchivingStatus(Report):
+    """What a server says of its archiving. None is what its role may not read."""
+
+    system_identifier: int | None
+    in_recovery: bool
+    timeline: int | None
+    position: str | None
+    segment_bytes: int
+    wal_level: str
+    archive_mode: str
+    archive_command: str | None
+    archive_library: str | None
+    archived_count: int
+    last_archived_wal: str | None
+    last_archived_at: datetime | None
+    failed_count: int
+    last_failed_wal: str | None
+    last_failed_at: datetime | None
+    waiting: int | None
+    """Files that wait to be archived."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WalCheckReport(Report):
+    """What a check of the archive found."""
+
+    clusters: tuple[WalCluster, ...]
+    server: ArchivingStatus | None
+    lag_bytes: int | None
+    """What the server has written that is not archived."""
+    verified: int
+    """Files whose MACs were checked."""
+    findings: tuple[str, ...]
+    """What is wrong, in words."""
+    is_healthy: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Decision(Report):
     """What becomes of one backup, and why."""
 
@@ -338,6 +559,17 @@ class PrunedWal(Report):
     before: str
     files: int
     bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WalPruneReport(Report):
+    """What a prune of the archive did, or would do."""
+
+    dry_run: bool
+    clusters: tuple[PrunedWal, ...]
+    missed: tuple[MissedWrite, ...]
+    is_complete: bool
+    """Whether every place could be reached with every removal."""
 
 
 @dataclass(frozen=True, kw_only=True)

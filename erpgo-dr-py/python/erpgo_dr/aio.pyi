@@ -19,6 +19,9 @@ from . import (
     Backup,
     BackupDetails,
     BackupReport,
+    ClusterBackupReport,
+    ClusterDifference,
+    ClusterRestoreReport,
     Connection,
     Epoch,
     FileKey,
@@ -32,6 +35,11 @@ from . import (
     ThawReport,
     Verdict,
     VerifyReport,
+    WalCheckReport,
+    WalCluster,
+    WalFetchReport,
+    WalPruneReport,
+    WalPushReport,
 )
 from ._reports import Scope as _Scope
 
@@ -193,12 +201,72 @@ class Repository:
         verify: Literal["scrub", "mac", "contents"] | None = "mac",
         progress: _Progress | None = None,
     ) -> BackupReport: ...
+    async def backup_cluster(
+        self,
+        connection: str | Connection,
+        *,
+        password: str | None = None,
+        data_directory: _StrPath | None = None,
+        changes: Literal["auto", "compare", "both", "full"] = "auto",
+        summary_patience: _Span | None = None,
+        fast_checkpoint: bool = True,
+        label: str | None = None,
+        codec: str | None = None,
+        storage_class: str | None = None,
+        verify: Literal["scrub", "mac", "contents"] | None = "mac",
+        progress: _Progress | None = None,
+    ) -> ClusterBackupReport: ...
+    async def restore_cluster(
+        self,
+        data_directory: _StrPath,
+        backup: str | datetime | None = None,
+        *,
+        delta: bool = False,
+        target_time: datetime | None = None,
+        target_lsn: str | None = None,
+        target_xid: int | None = None,
+        target_name: str | None = None,
+        immediate: bool = False,
+        inclusive: bool = True,
+        timeline: Literal["latest", "current"] | int | None = None,
+        action: Literal["promote", "pause", "shutdown"] = "promote",
+        restore_command: str | None = None,
+        archiving: bool = False,
+        tablespaces: dict[int, _StrPath] | None = None,
+        owner: str | tuple[int, int] | None = None,
+        backup_manifest: bool = False,
+        progress: _Progress | None = None,
+    ) -> ClusterRestoreReport: ...
+    async def compare_cluster(
+        self,
+        data_directory: _StrPath,
+        backup: str | datetime | None = None,
+        *,
+        target_time: datetime | None = None,
+        target_lsn: str | None = None,
+        tablespaces: dict[int, _StrPath] | None = None,
+        owner: str | tuple[int, int] | None = None,
+        progress: _Progress | None = None,
+    ) -> ClusterDifference: ...
+    async def wal_push(self, path: _StrPath, *, system: int | None = None, spool: _StrPath | None = None) -> WalPushReport: ...
+    async def wal_fetch(self, name: str, path: _StrPath, *, system: int | None = None) -> WalFetchReport: ...
+    async def wal_list(self, *, system: int | None = None) -> builtins.list[WalCluster]: ...
+    async def wal_check(
+        self,
+        connection: str | Connection | None = None,
+        *,
+        password: str | None = None,
+        system: int | None = None,
+        verify: bool = False,
+    ) -> WalCheckReport: ...
+    async def wal_prune(self, *, dry_run: bool = False, progress: _Progress | None = None) -> WalPruneReport: ...
     async def prune(
         self,
         policy: RetentionPolicy,
         *,
         dry_run: bool = False,
         grace: _Span | None = None,
+        keep_wal: bool = False,
         progress: _Progress | None = None,
     ) -> PruneReport: ...
     async def repair(

@@ -135,17 +135,19 @@ impl Repository {
     /// Removes what `policy` does not keep, and what crashed runs left; with `dry_run`, only says what it would.
     ///
     /// What is on hold and the last verified backup stay, whatever the policy says. `grace` is how long leftovers must
-    /// have lain untouched: a timedelta or seconds, an hour by default.
-    #[pyo3(signature = (policy, *, dry_run = false, grace = None, progress = None))]
+    /// have lain untouched: a timedelta or seconds, an hour by default. The write-ahead log before the oldest physical
+    /// backup of each cluster goes, too, unless `keep_wal` says otherwise.
+    #[pyo3(signature = (policy, *, dry_run = false, grace = None, keep_wal = false, progress = None))]
     fn prune(
         &self,
         policy: Bound<'_, PyAny>,
         dry_run: bool,
         grace: Option<Bound<'_, PyAny>>,
+        keep_wal: bool,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Operation> {
         let policy = retention::policy(&policy)?.get().share();
-        let mut options = PruneOptions::default().with_dry_run(dry_run);
+        let mut options = PruneOptions::default().with_dry_run(dry_run).with_keep_wal(keep_wal);
         if let Some(grace) = grace {
             options = options.with_grace(span(&grace)?);
         }

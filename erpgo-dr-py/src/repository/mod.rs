@@ -1,8 +1,10 @@
 //! A repository: opening one, reading it, and acting on what it holds.
 
 mod backups;
+mod clusters;
 mod restores;
 mod slots;
+mod wal;
 
 use std::sync::Arc;
 

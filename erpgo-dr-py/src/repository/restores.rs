@@ -17,10 +17,10 @@ use crate::report::Outcome;
 impl Repository {
     /// Restores a backup into a server: by default every database under its own name, which must not be there or empty.
     ///
-    /// `backup` is an identifier, "latest", "latest-proven", or a datetime at or before which it began. `target` is
-    /// another name for the one database that is restored; `rename` maps names for several. `tables` are
-    /// "schema.table" or (schema, table). What had been restored when an error comes is rolled back only with
-    /// `single_transaction`.
+    /// `backup` is an identifier, "latest", "latest-proven", or a datetime at or before which it began; the last three
+    /// pass over physical backups, which `restore_cluster` is for. `target` is another name for the one database that
+    /// is restored; `rename` maps names for several. `tables` are "schema.table" or (schema, table). What had been
+    /// restored when an error comes is rolled back only with `single_transaction`.
     #[pyo3(signature = (
         backup, connection, *, password = None, databases = None, rename = None, target = None, create = true,
         clean = false, allow_non_empty = false, terminate_sessions = false, no_owner = false, no_privileges = false,
@@ -75,7 +75,7 @@ impl Repository {
         Ok(self.operation(progress, move |shared, context| async move {
             let driver = shared.driver(settings).restore_options(options);
             let repository = shared.read().await;
-            let id = ops::select(&repository.catalogue().await?, &selector)?.id().clone();
+            let id = ops::select_dump(&repository.catalogue().await?, &selector)?.id().clone();
             let report = ops::restore(&repository, &id, &driver, &*context.progress).await?;
             Ok(Outcome::report(&report))
         }))
