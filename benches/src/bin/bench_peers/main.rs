@@ -50,9 +50,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let rounds: usize = arguments.next().map_or(Ok(3), |text| text.parse())?;
     let folder = TempDir::with_prefix("erpgo-dr-bench-")?;
     let mut table = Table::default();
-    run(&mut table, gigabytes, rounds.max(1), folder.path())?;
+    let outcome = run(&mut table, gigabytes, rounds.max(1), folder.path());
+    // What was measured before something failed is worth reading all the same.
     table.print(&mut io::stdout().lock())?;
-    Ok(())
+    Ok(outcome?)
 }
 
 fn run(table: &mut Table, gigabytes: f64, rounds: usize, folder: &Path) -> io::Result<()> {

@@ -31,7 +31,7 @@ impl PgBackRest {
         let output = Command::new(&program).arg("version").output();
         let output = output.map_err(|error| io::Error::other(format!("{}: {error}", program.display())))?;
         let name = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        // Debian's 2.45 has neither; in what is named instead both are there, and together its best mode.
+        // Block incremental, its best mode, came with 2.46 and needs bundles.
         let blocks = std::env::var_os("PGBACKREST").is_some();
         fs::create_dir(folder)?;
         Ok(Self { program, folder: folder.to_owned(), name, blocks })
