@@ -14,7 +14,6 @@ mod errors;
 mod files;
 mod host;
 mod keys;
-mod one_thread;
 mod openssl;
 mod operation;
 mod progress;

@@ -32,11 +32,18 @@ fn a_folder_becomes_what_the_backup_has_and_only_pages_that_differ_are_written()
     let site = Site::new();
     let server = server_with_tablespace(&site);
     let backup = back_up(&site, &server, &[]);
+    let oid = server.psql("postgres", "SELECT oid FROM pg_tablespace WHERE spcname = 'elsewhere'");
     drop(server);
     // The tablespace goes where it was, which must be empty.
     fs::rename(site.path("space"), site.path("old-space")).unwrap();
     let data = restore(&site, &backup, "data");
-    let unchanged = over(&site, &backup, &data, &["--dry-run"]);
+    // It holds files now, and nobody has said whose.
+    let refused = over(&site, &backup, &data, &["--dry-run"]);
+    assert_eq!(refused["error"]["kind"], "refused", "{refused}");
+    assert!(refused["error"]["message"].as_str().unwrap().contains("tablespace of another server"), "{refused}");
+    let named = ["--tablespace", &format!("{oid}={}", site.path("space").display())];
+    let over = |more: &[&str]| over(&site, &backup, &data, &[&named, more].concat());
+    let unchanged = over(&["--dry-run"]);
     let difference = &unchanged["result"]["difference"];
     assert!(difference["bytes"].as_u64().unwrap() < 50_000, "{unchanged}");
 
@@ -53,11 +60,15 @@ fn a_folder_becomes_what_the_backup_has_and_only_pages_that_differ_are_written()
     fs::write(data.join("base/99999/1"), "foreign").unwrap();
     fs::write(data.join("standby.signal"), "").unwrap();
     give_to_postgres(&data.join("base/99999"));
-    let planned = over(&site, &backup, &data, &["--dry-run"]);
-    assert_eq!(planned["result"]["difference"]["removed"].as_array().unwrap().len(), 4, "{planned}");
+    let ready = data.join("pg_wal/archive_status/000000010000000000000009.ready");
+    fs::write(&ready, "").unwrap();
+    let refused = over(&[]);
+    assert!(refused["error"]["message"].as_str().unwrap().contains("never archived"), "{refused}");
+    let planned = over(&["--dry-run", "--discard-wal"]);
+    assert_eq!(planned["result"]["difference"]["removed"].as_array().unwrap().len(), 5, "{planned}");
     assert!(data.join("base/99999/1").exists() && data.join("global/pg_control").exists(), "a dry run changes nothing");
-    let restored = over(&site, &backup, &data, &[]);
-    assert_eq!((&restored["ok"], &restored["result"]["removed"]), (&Value::Bool(true), &Value::from(4)), "{restored}");
+    let restored = over(&["--discard-wal"]);
+    assert_eq!((&restored["ok"], &restored["result"]["removed"]), (&Value::Bool(true), &Value::from(5)), "{restored}");
     let (written, whole) = (&restored["result"]["written_bytes"], &restored["result"]["bytes"]);
     assert!(written.as_u64().unwrap() < whole.as_u64().unwrap() / 4, "{written} of {whole}");
     fs::rename(site.path("space"), site.path("second-space")).unwrap();

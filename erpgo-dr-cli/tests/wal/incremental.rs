@@ -154,3 +154,73 @@ fn a_backup_that_lost_a_pack_is_not_built_on_blindly() {
     restored.restart();
     assert_eq!(content(&restored, "kept"), content_before);
 }
+
+#[test]
+fn pages_that_were_rewritten_without_a_word_in_the_log_are_found() {
+    let site = Site::new();
+    let mut server = quiet_server(17);
+    write(&server, "kept");
+    back_up(&site, &server, &[]);
+    server.stop();
+    let mut enable = erpgo_dr_testkit::unprivileged(&server.bin().join("pg_checksums"));
+    let enabled = enable.arg("--enable").arg("-D").arg(server.data_dir()).current_dir("/").output().unwrap();
+    assert!(enabled.status.success(), "{}", String::from_utf8_lossy(&enabled.stderr));
+    server.restart();
+    let after = back_up(&site, &server, &[]);
+    assert_eq!(after["changes"], "comparison", "{after}");
+    let data = restore(&site, &after, "restored");
+    let mut restored = site.under(&data, 17, "false");
+    restored.restart();
+    assert_eq!(content(&restored, "kept"), content(&server, "kept"));
+}
+
+#[test]
+fn a_history_that_was_put_back_is_not_taken_for_the_one_that_was_backed_up() {
+    let site = Site::new();
+    let mut server = quiet_server(17);
+    write(&server, "kept");
+    server.stop();
+    let (data, snapshot) = (server.data_dir(), site.path("snapshot"));
+    let copy = |from: &Path, to: &Path| {
+        let copied = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+        assert!(copied.success());
+    };
+    copy(&data, &snapshot);
+    server.restart();
+    server.psql("postgres", "UPDATE kept SET t = 'never was' WHERE n % 100 = 0");
+    back_up(&site, &server, &[]);
+    server.stop();
+    std::fs::remove_dir_all(&data).unwrap();
+    copy(&snapshot, &data);
+    server.restart();
+    // The log grows beyond where the backup was taken.
+    write(&server, "other");
+    let after = back_up(&site, &server, &[]);
+    assert_eq!(after["changes"], "comparison", "{after}");
+    let restored = restore(&site, &after, "restored");
+    let mut restored = site.under(&restored, 17, "false");
+    restored.restart();
+    assert_eq!(content(&restored, "kept"), content(&server, "kept"));
+}
+
+#[test]
+fn a_pack_that_was_found_damaged_is_of_no_use_to_any_later_backup() {
+    let site = Site::new();
+    let server = quiet_server(15);
+    write(&server, "kept");
+    let first = back_up(&site, &server, &[]);
+    let second = back_up(&site, &server, &[]);
+    let packs = site.path("repository/packs").join(first["id"].as_str().unwrap());
+    let pack = std::fs::read_dir(&packs).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&pack).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&pack, bytes).unwrap();
+    let found = site.json(&["verify", second["id"].as_str().unwrap()]);
+    assert_eq!(found["result"]["passed"], false, "{found}");
+    // The first one shares the pack, and nobody has looked at it since.
+    let third = back_up(&site, &server, &[]);
+    assert_eq!(third["base"], first["id"], "{third}");
+    let verified = site.json(&["verify", third["id"].as_str().unwrap()]);
+    assert_eq!(verified["result"]["passed"], true, "{verified}");
+}

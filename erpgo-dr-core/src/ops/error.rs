@@ -212,6 +212,7 @@ fn physical_kind(error: &PhysicalError) -> ErrorKind {
         E::ForeignDirectory { .. } | E::WalLevel { .. } => ErrorKind::Invalid,
         E::ControlFile { .. } | E::Tablespace { .. } | E::Label { .. } => ErrorKind::Integrity,
         E::ServerRuns { .. } | E::OtherCluster { .. } => ErrorKind::Refused,
+        E::ForeignTablespace { .. } | E::UnarchivedWal { .. } => ErrorKind::Refused,
         E::SessionLost { .. } | E::Promoted { .. } | E::TimelineChanged { .. } => ErrorKind::Unavailable,
     }
 }

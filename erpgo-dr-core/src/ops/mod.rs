@@ -87,6 +87,15 @@ mod tests {
         task(async move { thaw(&p.repository, &p.id, &ThawOptions::default(), &NoProgress).await });
         let p = parts.clone();
         task(async move {
+            let settings = crate::postgres::ConnectionSettings::default();
+            let options = physical::ClusterBackupOptions::default();
+            physical::back_up_cluster(&p.repository, &settings, None, &options, &NoProgress).await?;
+            let (target, recovery) = (physical::ClusterTarget::new("data"), physical::RecoveryOptions::default());
+            physical::compare_cluster(&p.repository, &p.id, &target, &NoProgress).await?;
+            physical::restore_cluster(&p.repository, &p.id, &target, &recovery, &NoProgress).await
+        });
+        let p = parts.clone();
+        task(async move {
             let name: WalFileName = "000000010000000000000001".parse()?;
             wal::wal_push(&p.repository, Path::new("segment"), &WalPushOptions::default()).await?;
             wal::wal_fetch(&p.repository, name, Path::new("segment"), &WalFetchOptions::default()).await?;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 
@@ -72,12 +73,16 @@ impl VerifyReport {
 
 /// Packs that were found good, which other backups need not have read again: they share them.
 #[derive(Debug, Default)]
-pub(super) struct GoodPacks(BTreeSet<(ObjectKey, ContentHash)>);
+pub(super) struct GoodPacks {
+    packs: BTreeSet<(ObjectKey, ContentHash)>,
+    /// When those were read that this call has not read itself.
+    read_at: Option<DateTime<Utc>>,
+}
 
 impl GoodPacks {
-    /// Takes those for good that backup `id` did not write itself.
-    pub(super) fn inherited(summary: &Summary) -> Self {
-        let mut good = Self::default();
+    /// Takes those for good that a backup did not write itself, and that were read at `read_at`.
+    pub(super) fn inherited(summary: &Summary, read_at: DateTime<Utc>) -> Self {
+        let mut good = Self { read_at: Some(read_at), ..Self::default() };
         let own = Some(&summary.id);
         good.extend(summary.objects.iter().filter(|object| owner_of(&object.key).as_ref() != own));
         good
@@ -85,11 +90,11 @@ impl GoodPacks {
 
     fn extend<'a>(&mut self, objects: impl IntoIterator<Item = &'a StoredObject>) {
         let packs = objects.into_iter().filter(|object| object.key.is_under(PACKS));
-        self.0.extend(packs.map(|pack| (pack.key.clone(), pack.hash)));
+        self.packs.extend(packs.map(|pack| (pack.key.clone(), pack.hash)));
     }
 
     fn contains(&self, object: &StoredObject) -> bool {
-        !self.0.is_empty() && self.0.contains(&(object.key.clone(), object.hash))
+        !self.packs.is_empty() && self.packs.contains(&(object.key.clone(), object.hash))
     }
 }
 
@@ -145,7 +150,8 @@ pub(super) async fn verify_entry(
         good.extend(objects);
     }
     let now = repository.environment().clock.now();
-    let verdict = Verdict::new(entry.id().clone(), now, options.level, started.elapsed().as_secs_f64(), findings);
+    let mut verdict = Verdict::new(entry.id().clone(), now, options.level, started.elapsed().as_secs_f64(), findings);
+    verdict.packs_read_at = good.read_at;
     if options.record && options.level != VerifyLevel::Scrub {
         repository.record_verdict(&verdict).await?;
     }

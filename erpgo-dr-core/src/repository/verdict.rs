@@ -50,6 +50,9 @@ pub struct Verdict {
     pub seconds: f64,
     /// Seconds from the first byte read to a database that answers: the observed RTO. Only for restores.
     pub restore_seconds: Option<f64>,
+    /// When packs of earlier backups had been read that were taken on trust; absent when everything was read now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packs_read_at: Option<DateTime<Utc>>,
     /// What was wrong, in words.
     pub findings: Vec<String>,
 }
@@ -57,7 +60,16 @@ pub struct Verdict {
 impl Verdict {
     /// Records a verification.
     pub fn new(backup: BackupId, at: DateTime<Utc>, level: VerifyLevel, seconds: f64, findings: Vec<String>) -> Self {
-        Self { backup, at, level, passed: findings.is_empty(), seconds, restore_seconds: None, findings }
+        Self {
+            backup,
+            at,
+            level,
+            passed: findings.is_empty(),
+            seconds,
+            restore_seconds: None,
+            packs_read_at: None,
+            findings,
+        }
     }
 }
 

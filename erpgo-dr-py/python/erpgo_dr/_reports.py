@@ -44,6 +44,8 @@ class Verdict(Report):
     """From the first byte read to a database that answers: the observed RTO. Only of restore tests."""
     findings: tuple[str, ...]
     """What was wrong, in words."""
+    packs_read_at: datetime | None = None
+    """When packs of earlier backups had been read that were taken on trust. None when everything was read."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -222,6 +222,7 @@ class Repository:
         backup: str | datetime | None = None,
         *,
         delta: bool = False,
+        discard_wal: bool = False,
         target_time: datetime | None = None,
         target_lsn: str | None = None,
         target_xid: int | None = None,

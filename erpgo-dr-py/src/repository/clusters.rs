@@ -15,7 +15,6 @@ use super::{Repository, optional_moment};
 use crate::arguments::{PathArgument, account, choice, codec, duration, level, parsed, selector, storage_class};
 use crate::connection;
 use crate::errors::{Failure, invalid};
-use crate::one_thread::on_one_thread;
 use crate::operation::Operation;
 use crate::report::Outcome;
 
@@ -65,15 +64,10 @@ impl Repository {
             options = options.with_summary_patience(duration(&patience)?);
         }
         Ok(self.operation(progress, move |shared, context| async move {
-            let cleanups = shared.environment.cleanups.clone();
-            // The library's future of a physical backup is not `Send`.
-            on_one_thread(&cleanups, move || async move {
-                let repository = shared.read().await;
-                let data = data_directory.as_deref();
-                let report = back_up_cluster(&repository, &settings, data, &options, &*context.progress).await?;
-                Ok(Outcome::report(&report))
-            })
-            .await
+            let repository = shared.read().await;
+            let data = data_directory.as_deref();
+            let report = back_up_cluster(&repository, &settings, data, &options, &*context.progress).await?;
+            Ok(Outcome::report(&report))
         }))
     }
 
@@ -82,7 +76,8 @@ impl Repository {
     /// `backup` is an identifier, "latest", "latest-proven", or a datetime at or before which it began; by default the
     /// newest that is not beyond the target. `data_directory` must be empty or not exist; with `delta` it may hold the
     /// same cluster, or what a restore that broke off has left: only pages that differ are written, and what the
-    /// backup does not have is removed.
+    /// backup does not have is removed. Where that has WAL which was never archived it is refused, unless `discard_wal`
+    /// lets it go.
     ///
     /// Replay goes to the end of the archive, or to one of `target_time` (an aware datetime; to just before the first
     /// commit after it), `target_lsn` ("16/B374D848"), `target_xid`, `target_name` (of `pg_create_restore_point`) or
@@ -101,7 +96,7 @@ impl Repository {
     /// cluster or has a server running on it, IntegrityError for stored data that is damaged: what was written by
     /// then does not start.
     #[pyo3(signature = (
-        data_directory, backup = None, *, delta = false, target_time = None, target_lsn = None, target_xid = None,
+        data_directory, backup = None, *, delta = false, discard_wal = false, target_time = None, target_lsn = None, target_xid = None,
         target_name = None, immediate = false, inclusive = true, timeline = None, action = "promote",
         restore_command = None, archiving = false, tablespaces = None, owner = None, backup_manifest = false,
         progress = None,
@@ -112,6 +107,7 @@ impl Repository {
         data_directory: PathArgument,
         backup: Option<Bound<'_, PyAny>>,
         delta: bool,
+        discard_wal: bool,
         target_time: Option<Bound<'_, PyAny>>,
         target_lsn: Option<&str>,
         target_xid: Option<u32>,
@@ -129,8 +125,10 @@ impl Repository {
     ) -> PyResult<Operation> {
         let wanted = recovery_target(py, target_time, target_lsn, target_xid, target_name, immediate)?;
         let selector = backup.map(|backup| selector(&backup)).transpose()?;
-        let target =
-            folders(data_directory, tablespaces, owner)?.with_delta(delta).with_backup_manifest(backup_manifest);
+        let target = folders(data_directory, tablespaces, owner)?
+            .with_delta(delta)
+            .with_discard_wal(discard_wal)
+            .with_backup_manifest(backup_manifest);
         let actions = [
             ("promote", RecoveryAction::Promote),
             ("pause", RecoveryAction::Pause),
@@ -173,7 +171,7 @@ impl Repository {
     ) -> PyResult<Operation> {
         let wanted = recovery_target(py, target_time, target_lsn, None, None, false)?;
         let selector = backup.map(|backup| selector(&backup)).transpose()?;
-        let target = folders(data_directory, tablespaces, owner)?.with_delta(true);
+        let target = folders(data_directory, tablespaces, owner)?.with_delta(true).with_discard_wal(true);
         Ok(self.operation(progress, move |shared, context| async move {
             let repository = shared.read().await;
             let id = find(&repository, selector.as_ref(), &wanted).await?;

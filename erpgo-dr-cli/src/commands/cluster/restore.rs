@@ -30,6 +30,9 @@ pub(super) struct ClusterRestoreArgs {
     /// backup does not have is removed
     #[arg(long)]
     delta: bool,
+    /// With --delta: also where the folder has WAL that was never archived, and is lost then
+    #[arg(long, requires = "delta")]
+    discard_wal: bool,
     /// Write a backup_manifest, for pg_verifybackup; for that all files are read back
     #[arg(long)]
     backup_manifest: bool,
@@ -130,6 +133,7 @@ impl ClusterRestoreArgs {
         let owner = self.owner.as_deref().map(RunAs::from_user_name).transpose()?;
         let target = ClusterTarget::new(&self.data_dir)
             .with_delta(self.delta)
+            .with_discard_wal(self.discard_wal)
             .with_owner(owner)
             .with_backup_manifest(self.backup_manifest);
         Ok(self.tablespace.iter().fold(target, |target, (oid, folder)| target.with_tablespace(*oid, folder)))

@@ -102,8 +102,10 @@ pub async fn back_up_cluster(
     tracing::info!(backup = %backup.id, bytes = backup.plaintext_bytes, stored = backup.stored_bytes, "physical backup committed");
     if let Some(level) = options.verify {
         // What was taken over from a backup that was proven is not read again.
-        let is_proven = copied.base.as_ref().is_some_and(|base| base.is_proven);
-        let good = if is_proven { GoodPacks::inherited(&summary) } else { GoodPacks::default() };
+        let good = match copied.base.as_ref().and_then(|base| base.proven_at) {
+            Some(read_at) => GoodPacks::inherited(&summary, read_at),
+            None => GoodPacks::default(),
+        };
         backup.verdict = Some(verify_new(repository, None, &summary, good, level, progress).await?);
         backup.missed.extend(repository.storage().take_missed_writes());
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt as _;
 use roaring::RoaringBitmap;
 
@@ -9,12 +10,14 @@ use crate::ops::Result;
 use crate::postgres::physical::{ClusterFacts, KnownPages, PAGE, RelationFile, hash_bytes};
 use crate::repository::{
     CatalogueEntry, Extent, FileKind, FileMapReader, FileRecord, PACKS, PageHashReader, PhysicalContents, Repository,
-    RepositoryError, StoredObject,
+    RepositoryError, StoredObject, VerifyLevel,
 };
 use crate::types::{BackupId, Lsn, ObjectKey, TimelineId};
 
 /// A pack of which less than this share is of use is written anew, bit by bit, until nothing points to it.
 const WORN_SHARE: u64 = 4;
+/// How long packs that were read and found good are not read again after each backup.
+const TRUST: TimeDelta = TimeDelta::days(7);
 
 /// An earlier backup of the same cluster, read side by side with the files as they are now.
 #[derive(Debug)]
@@ -22,11 +25,14 @@ pub(super) struct Base {
     pub(super) id: BackupId,
     /// Where replay of it begins: what changed since is in the WAL from there on.
     pub(super) start_lsn: Lsn,
+    /// Where it was consistent.
+    pub(super) stop_lsn: Lsn,
     pub(super) timeline: TimelineId,
+    pub(super) data_checksums: bool,
     /// The key of its hashes.
     pub(super) key: [u8; 32],
-    /// Whether it was verified, and not found bad since.
-    pub(super) is_proven: bool,
+    /// When all of its packs had been read and found good, if that was lately and nothing bad was found since.
+    pub(super) proven_at: Option<DateTime<Utc>>,
     /// Its packs that are still of use: the first ones of the new backup's table.
     pub(super) packs: Vec<StoredObject>,
     /// The new number of each of its packs, and whether what lies in it is to be written anew.
@@ -55,10 +61,18 @@ impl Base {
             let details = entry.details.as_ref();
             entry.summary.is_physical()
                 && details.is_some_and(|details| details.system_identifier == Some(facts.system_identifier))
-                && entry.verdicts.last().is_none_or(|verdict| verdict.passed)
         };
-        for entry in catalogue.entries.iter().rev().filter(is_of_cluster) {
-            match Self::open(repository, entry, facts).await {
+        let of_cluster: Vec<&CatalogueEntry> = catalogue.entries.iter().rev().filter(is_of_cluster).collect();
+        let is_bad = |entry: &&CatalogueEntry| entry.verdicts.last().is_some_and(|verdict| !verdict.passed);
+        // Packs are shared: what is said of one backup's is so for the others, too.
+        let findings: Vec<&str> = of_cluster
+            .iter()
+            .filter(|entry| is_bad(entry))
+            .filter_map(|entry| entry.verdicts.last())
+            .flat_map(|verdict| verdict.findings.iter().map(String::as_str))
+            .collect();
+        for entry in of_cluster.iter().filter(|entry| !is_bad(entry)) {
+            match Self::open(repository, entry, facts, &findings).await {
                 Ok(Some(base)) => return Ok(Some(base)),
                 Ok(None) => {}
                 Err(error) => tracing::warn!(backup = %entry.id(), %error, "no backup can be built on this one"),
@@ -67,7 +81,12 @@ impl Base {
         Ok(None)
     }
 
-    async fn open(repository: &Repository, entry: &CatalogueEntry, facts: &ClusterFacts) -> Result<Option<Self>> {
+    async fn open(
+        repository: &Repository,
+        entry: &CatalogueEntry,
+        facts: &ClusterFacts,
+        findings: &[&str],
+    ) -> Result<Option<Self>> {
         let manifest = repository.manifest(&entry.summary).await?;
         let Some(physical) = manifest.physical else { return Ok(None) };
         let Some(pages) = &physical.pages else { return Ok(None) };
@@ -75,9 +94,10 @@ impl Base {
         let (mut packs, mut numbers) = (Vec::new(), Vec::new());
         for (number, pack) in physical.packs.iter().enumerate() {
             let live = physical.live_bytes.get(number).copied().unwrap_or(pack.plaintext_bytes);
-            let is_whole = present.get(&pack.key) == Some(&pack.stored_bytes);
+            let is_whole = present.get(&pack.key) == Some(&pack.stored_bytes)
+                && !findings.iter().any(|finding| finding.contains(pack.key.as_str()));
             if !is_whole {
-                tracing::warn!(pack = %pack.key, "a pack is missing or cut short: its pages are stored anew");
+                tracing::warn!(pack = %pack.key, "a pack is missing, cut short or damaged: its pages are stored anew");
             }
             numbers.push((live > 0 && is_whole).then(|| {
                 packs.push(pack.clone());
@@ -87,9 +107,11 @@ impl Base {
         Ok(Some(Self {
             id: entry.id().clone(),
             start_lsn: physical.start_lsn,
+            stop_lsn: physical.stop_lsn,
             timeline: physical.timeline,
+            data_checksums: physical.data_checksums,
             key: pages.key,
-            is_proven: entry.proven().is_some(),
+            proven_at: proven_at(entry, repository.environment().clock.now()).filter(|_| findings.is_empty()),
             packs,
             numbers,
             damaged: damaged_pages(&physical, facts),
@@ -150,6 +172,14 @@ impl Base {
         }
         Ok(translated)
     }
+}
+
+/// Returns when all packs of a backup had been read, unless that is long ago: what lies on disks decays.
+fn proven_at(entry: &CatalogueEntry, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    entry.proven()?;
+    let read = entry.verdicts.iter().filter(|verdict| verdict.passed && verdict.level >= VerifyLevel::Mac);
+    let at = read.map(|verdict| verdict.packs_read_at.unwrap_or(verdict.at)).max()?;
+    (now - at < TRUST).then_some(at)
 }
 
 /// Returns the stored sizes of all packs in the folders that a backup points into.

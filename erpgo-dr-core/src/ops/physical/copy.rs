@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
 
 use super::WAL_FOLDER;
 use super::backup::ChangeSource;
@@ -16,8 +17,8 @@ use super::scatter::blocking;
 use super::wal::segments_between;
 use crate::ops::{Error, Result};
 use crate::postgres::physical::{
-    BackupSession, ChangedBlocks, ClusterEntry, ClusterEntryKind, ClusterFacts, ClusterListing, ClusterReader, PAGE,
-    PageHasher, Piece, StoppedBackup,
+    BackupSession, ClusterEntry, ClusterEntryKind, ClusterFacts, ClusterListing, ClusterReader, PAGE, PageHasher,
+    Piece, StoppedBackup,
 };
 use crate::postgres::{BackupContents, ConnectionSettings, Scope};
 use crate::progress::{Phase, PhaseGuard, Progress};
@@ -42,7 +43,7 @@ pub(super) struct Copied {
 /// The earlier backup that was built on.
 pub(super) struct CopiedBase {
     pub(super) changes: ChangeSource,
-    pub(super) is_proven: bool,
+    pub(super) proven_at: Option<DateTime<Utc>>,
 }
 
 /// What reading all files found.
@@ -72,7 +73,10 @@ pub(super) async fn copy(
             Base::find(repository, &facts).await?
         }
     };
-    let changed = changed_blocks(&session, base.as_ref(), options).await?;
+    let changed = match ask_since(&session, base.as_ref(), options) {
+        Some(since) => session.changed_since(since, options.summary_patience).await?,
+        None => None,
+    };
     let compare_all = options.changes == ChangeDetection::Both;
     let planner = Planner { base, changed, compare_all, pages_per_file: facts.blocks_per_segment };
     let inherited: Vec<StoredObject> = planner.base.as_ref().map(|base| base.packs.clone()).unwrap_or_default();
@@ -92,19 +96,17 @@ pub(super) async fn copy(
     }
 }
 
-/// Asks the server what has changed since the base, where that is wanted and it can tell.
-async fn changed_blocks(
-    session: &BackupSession,
-    base: Option<&Base>,
-    options: &ClusterBackupOptions,
-) -> Result<Option<ChangedBlocks>> {
-    let Some(base) = base.filter(|base| base.timeline == session.timeline()) else { return Ok(None) };
+/// Returns since when the server is to be asked what has changed, where that is wanted and it can tell.
+fn ask_since(session: &BackupSession, base: Option<&Base>, options: &ClusterBackupOptions) -> Option<Lsn> {
+    let base = base.filter(|base| base.timeline == session.timeline())?;
     let wanted = matches!(options.changes, ChangeDetection::Auto | ChangeDetection::Both);
-    // Blocks are counted in the server's pages.
-    if !wanted || session.facts().block_size != PAGE as u32 {
-        return Ok(None);
-    }
-    Ok(session.changed_since(base.start_lsn, options.summary_patience).await?)
+    let facts = session.facts();
+    // Blocks are counted in the server's pages. Switching checksums on or off rewrites pages without a word in the log. And from
+    // a standby that is behind, a base may come from what is its future.
+    let tells = facts.block_size == PAGE as u32
+        && base.data_checksums == facts.data_checksums
+        && base.stop_lsn <= session.start_lsn();
+    (wanted && tells).then_some(base.start_lsn)
 }
 
 /// A copy under way.
@@ -185,7 +187,7 @@ fn described(base: &Base, planner: &Planner) -> CopiedBase {
         (Some(_), false) => ChangeSource::Summaries,
         (None, _) => ChangeSource::Comparison,
     };
-    CopiedBase { changes, is_proven: base.is_proven }
+    CopiedBase { changes, proven_at: base.proven_at }
 }
 
 /// Reads all files on a few threads, and stores them as they come.
@@ -291,6 +293,7 @@ fn describe(
         files: collected.files,
         bytes: collected.bytes,
         map: collected.map,
+        data_directory: facts.data_directory,
         packs: Vec::new(),
         live_bytes: collected.live,
         pages: Some(PageHashes { key, object: collected.hashes }),

@@ -44,7 +44,7 @@ pub(super) fn check_owner(data: &Path, system_identifier: Option<u64>) -> Result
     }
     let found = match data.join(CONTROL_FILE).exists() {
         true => Some(ControlFile::read(data)?.control.system_identifier),
-        false => fs::read_to_string(data.join(RESTORE_MARK)).ok().and_then(|text| text.trim().parse().ok()),
+        false => mark(data).first().and_then(|line| line.parse().ok()),
     };
     match found {
         Some(found) if Some(found) == system_identifier => Ok(()),
@@ -57,6 +57,44 @@ pub(super) fn check_owner(data: &Path, system_identifier: Option<u64>) -> Result
     }
 }
 
+/// Returns the lines of the mark of an unfinished restore: the system identifier, and the folders of tablespaces that it has made.
+fn mark(data: &Path) -> Vec<String> {
+    let text = fs::read_to_string(data.join(RESTORE_MARK)).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Checks that no tablespace may be another server's: a copied data directory has the links of the original.
+pub(super) fn check_tablespaces(
+    folders: &TargetFolders,
+    known: &HashMap<String, PathKind>,
+    original: &str,
+) -> Result<()> {
+    let data = folders.data();
+    let is_original = data.canonicalize().is_ok_and(|data| data == Path::new(original));
+    let marked = mark(data);
+    for kind in known.values() {
+        let PathKind::Tablespace(folder) = kind else { continue };
+        let is_ours = is_original
+            || folders.is_named(folder)
+            || folder.starts_with(data)
+            || marked.iter().skip(1).any(|line| Path::new(line) == folder);
+        if !is_ours && fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
+            return Err(PostgresError::from(PhysicalError::ForeignTablespace { path: folder.clone() }).into());
+        }
+    }
+    Ok(())
+}
+
+/// Checks that a data directory has no WAL that its server was still to archive.
+pub(super) fn check_archived(data: &Path) -> Result<()> {
+    let waiting = fs::read_dir(data.join("pg_wal/archive_status")).into_iter().flatten().flatten();
+    let files = waiting.filter(|entry| entry.file_name().to_string_lossy().ends_with(".ready")).count();
+    match files {
+        0 => Ok(()),
+        files => Err(PostgresError::from(PhysicalError::UnarchivedWal { path: data.to_owned(), files }).into()),
+    }
+}
+
 /// Returns the process of the server that holds a data directory.
 fn running_server(data: &Path) -> Result<Option<i32>> {
     let lock = data.join("postmaster.pid");
@@ -65,7 +103,7 @@ fn running_server(data: &Path) -> Result<Option<i32>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed("read", &lock)(error)),
     };
-    let pid = text.lines().next().and_then(|line| line.trim().parse::<i32>().ok());
+    let pid = text.lines().next().and_then(|line| line.trim().parse::<i32>().ok()).map(i32::abs);
     let process = pid.and_then(rustix::process::Pid::from_raw);
     let is_alive = |process| rustix::process::test_kill_process(process) != Err(rustix::io::Errno::SRCH);
     Ok(pid.filter(|_| process.is_some_and(is_alive)))

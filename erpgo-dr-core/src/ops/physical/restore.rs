@@ -139,8 +139,7 @@ pub async fn compare_cluster(
 ) -> Result<ClusterDifference> {
     let (manifest, physical) = find(repository, id).await?;
     let folders = TargetFolders::new(target)?;
-    let system_identifier = manifest.contents.server.system_identifier;
-    let extras = survey(repository, &manifest, &folders, system_identifier).await?;
+    let extras = survey(repository, &manifest, &physical, &folders, target.discard_wal).await?;
     let phase = PhaseGuard::start(progress, Phase::Verify, &target.data.display().to_string(), Some(physical.bytes));
     let mut difference = ClusterDifference { removed: extras, ..ClusterDifference::default() };
     let mut comparison = Comparison::begin(repository, &manifest, &physical).await?;
@@ -190,7 +189,7 @@ pub(super) async fn restore_to(
     let is_over = target.delta && !is_empty(&target.data)?;
     let removed = match is_over {
         true => {
-            let extras = survey(repository, manifest, &folders, system_identifier).await?;
+            let extras = survey(repository, manifest, physical, &folders, target.discard_wal).await?;
             folders = blocking(move || {
                 folders.take_over(system_identifier)?;
                 Ok(folders)
@@ -250,17 +249,23 @@ fn is_empty(folder: &Path) -> Result<bool> {
 async fn survey(
     repository: &Repository,
     manifest: &Manifest,
+    physical: &PhysicalContents,
     folders: &TargetFolders,
-    system_identifier: Option<u64>,
+    discard_wal: bool,
 ) -> Result<Vec<PathBuf>> {
-    let data = folders.data().to_owned();
-    blocking(move || delta::check_owner(&data, system_identifier)).await?;
+    let (data, system_identifier) = (folders.data().to_owned(), manifest.contents.server.system_identifier);
+    blocking(move || {
+        delta::check_owner(&data, system_identifier)?;
+        if discard_wal { Ok(()) } else { delta::check_archived(&data) }
+    })
+    .await?;
     let mut known = HashMap::new();
     let mut map = repository.file_map(&manifest.id).await?;
     while let Some(record) = map.next().await? {
         let kind = PathKind::of(&record.kind, &record.path, folders);
         known.insert(record.path, kind);
     }
+    delta::check_tablespaces(folders, &known, &physical.data_directory)?;
     let data = folders.data().to_owned();
     blocking(move || delta::extras(&data, &known)).await
 }

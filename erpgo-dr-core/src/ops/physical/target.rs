@@ -19,6 +19,8 @@ pub struct ClusterTarget {
     pub data: PathBuf,
     /// Whether what lies there is made into what the backup has: the files of the same cluster, or of an unfinished restore of it.
     pub delta: bool,
+    /// Whether WAL in that folder which was never archived may go.
+    pub discard_wal: bool,
     /// Whether a `backup_manifest` is written, for `pg_verifybackup`; for that all files are read back.
     pub backup_manifest: bool,
     /// Folders of tablespaces by their object identifier; those not named go where they were.
@@ -30,13 +32,26 @@ pub struct ClusterTarget {
 impl ClusterTarget {
     /// Restores into this data directory.
     pub fn new(data: impl Into<PathBuf>) -> Self {
-        Self { data: data.into(), delta: false, backup_manifest: false, tablespaces: BTreeMap::new(), owner: None }
+        Self {
+            data: data.into(),
+            delta: false,
+            discard_wal: false,
+            backup_manifest: false,
+            tablespaces: BTreeMap::new(),
+            owner: None,
+        }
     }
 
     /// Sets whether a folder that holds the cluster already is restored over, so that only pages that differ are written. What the
     /// backup does not have is removed from it.
     pub fn with_delta(mut self, delta: bool) -> Self {
         self.delta = delta;
+        self
+    }
+
+    /// Sets whether WAL in the folder that is restored over may go although it was never archived.
+    pub fn with_discard_wal(mut self, discard: bool) -> Self {
+        self.discard_wal = discard;
         self
     }
 
@@ -105,8 +120,29 @@ impl TargetFolders {
     }
 
     fn mark(&self, system_identifier: Option<u64>) -> Result<()> {
-        let text = system_identifier.map_or_else(String::new, |identifier| identifier.to_string());
-        self.write(&self.data.join(RESTORE_MARK), text.as_bytes())
+        let text = system_identifier.map_or_else(String::new, |identifier| format!("{identifier}\n"));
+        let mark = self.data.join(RESTORE_MARK);
+        // What a restore has noted that broke off stays.
+        if fs::read_to_string(&mark).is_ok_and(|found| found.starts_with(&text)) {
+            return Ok(());
+        }
+        self.write(&mark, text.as_bytes())?;
+        File::open(&mark).and_then(|file| file.sync_all()).map_err(failed("sync", &mark))
+    }
+
+    /// Notes that a tablespace's folder was made by this restore.
+    fn note_tablespace(&self, folder: &Path) -> Result<()> {
+        let mark = self.data.join(RESTORE_MARK);
+        let noted = OpenOptions::new().append(true).open(&mark).and_then(|mut file| {
+            io::Write::write_all(&mut file, format!("{}\n", folder.display()).as_bytes())?;
+            file.sync_all()
+        });
+        noted.map_err(failed("write", &mark))
+    }
+
+    /// Returns whether a folder was named for a tablespace.
+    pub(super) fn is_named(&self, folder: &Path) -> bool {
+        self.tablespaces.values().any(|named| named == folder)
     }
 
     /// Takes the mark of an unfinished restore away.
@@ -163,6 +199,7 @@ impl TargetFolders {
             return Ok(());
         }
         self.claim_root(&folder)?;
+        self.note_tablespace(&folder)?;
         symlink(&folder, &link).map_err(failed("create", &link))?;
         if let Some(owner) = self.owner {
             lchown(&link, Some(owner.uid()), Some(owner.gid())).map_err(failed("change the owner of", &link))?;

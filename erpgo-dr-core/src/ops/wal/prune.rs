@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::ops::Result;
+use crate::ops::{ErrorKind, Result};
 use crate::progress::{Phase, PhaseGuard, Progress};
 use crate::repository::{Catalogue, CatalogueEntry, Repository, WalObject};
 use crate::storage::MissedWrite;
@@ -92,10 +92,22 @@ pub(in crate::ops) async fn unneeded_wal(
         tracing::info!("no WAL is removed while a backup runs");
         return Ok(UnneededWal::default());
     }
-    let oldest = oldest_starts(repository, kept).await?;
+    // A run that committed before its lease was looked for is in the catalogue by now.
+    let now = repository.catalogue().await?;
+    if now.entries.iter().any(|entry| catalogue.find(entry.id()).is_none()) {
+        return Ok(UnneededWal::default());
+    }
+    let oldest = match oldest_starts(repository, kept).await {
+        Ok(oldest) => oldest,
+        Err(error) if matches!(error.kind(), ErrorKind::Integrity | ErrorKind::NotFound) => {
+            tracing::warn!(%error, "no WAL is removed while a backup cannot be read: it may need it");
+            return Ok(UnneededWal::default());
+        }
+        Err(error) => return Err(error),
+    };
     let mut unneeded = UnneededWal::default();
     for object in objects {
-        let Some((start, size)) = oldest.get(&object.system_identifier) else { continue };
+        let Some((start, Some(size))) = oldest.get(&object.system_identifier) else { continue };
         let is_old = segment_of(object.name)
             .and_then(|name| name.number(*size))
             .is_some_and(|number| number < start.0 / size.bytes());
@@ -136,20 +148,21 @@ pub(in crate::ops) async fn remove_wal(
     Ok(())
 }
 
-/// Returns where replay of the oldest backup of each cluster begins, and the size of its segments.
-async fn oldest_starts(
-    repository: &Repository,
-    kept: &[&CatalogueEntry],
-) -> Result<BTreeMap<u64, (Lsn, WalSegmentSize)>> {
-    let mut oldest: BTreeMap<u64, (Lsn, WalSegmentSize)> = BTreeMap::new();
+/// Where replay begins, and the size of segments, if it never changed.
+type Start = (Lsn, Option<WalSegmentSize>);
+
+/// Returns where replay of the oldest backup of each cluster begins.
+async fn oldest_starts(repository: &Repository, kept: &[&CatalogueEntry]) -> Result<BTreeMap<u64, Start>> {
+    let mut oldest: BTreeMap<u64, Start> = BTreeMap::new();
     for entry in kept.iter().filter(|entry| entry.summary.is_physical()) {
         let manifest = repository.manifest(&entry.summary).await?;
         let Some((system, physical)) = manifest.contents.server.system_identifier.zip(manifest.physical) else {
             continue;
         };
-        let size = WalSegmentSize::new(physical.wal_segment_bytes).unwrap_or(WalSegmentSize::DEFAULT);
+        let size = WalSegmentSize::new(physical.wal_segment_bytes);
         let start = oldest.entry(system).or_insert((physical.start_lsn, size));
         start.0 = start.0.min(physical.start_lsn);
+        start.1 = start.1.filter(|known| Some(*known) == size);
     }
     Ok(oldest)
 }

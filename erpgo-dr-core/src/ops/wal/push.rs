@@ -117,9 +117,10 @@ async fn push(repository: &Repository, path: &Path, options: &WalPushOptions) ->
     Ok((report, stamp))
 }
 
-/// Files that are taken along in one push, and how many at once: each is held in memory twice, in the clear and sealed.
+/// Files that are taken along in one push.
 const AHEAD: usize = 64;
-const AT_ONCE: usize = 4;
+/// Bytes of files that are pushed at once: each is held in memory twice, in the clear and sealed.
+const AT_ONCE: u64 = 32 << 20;
 
 impl WalSpool {
     /// Archives the other files that wait beside `path`, oldest first, and notes which are durable everywhere.
@@ -143,12 +144,14 @@ impl WalSpool {
         let ahead = waiting.into_iter().filter(|name| *name != report.name && !self.is_noted(system, *name));
         let paths: Vec<PathBuf> = ahead.take(AHEAD).map(|name| folder.join(name.to_string())).collect();
         let location = repository.storage().location();
+        let largest = paths.first().and_then(|path| std::fs::metadata(path).ok()).map_or(0, |found| found.len());
+        let at_once = AT_ONCE.checked_div(largest).unwrap_or(1).clamp(1, 2) as usize;
         let pushes = futures::stream::iter(paths).map(|path| async move {
             let outcome = push(repository, &path, options).await;
             (path, outcome)
         });
         // In order: where one fails, nothing behind it is noted, and the archive grows from its end.
-        let mut pushes = pushes.buffered(AT_ONCE).boxed();
+        let mut pushes = pushes.buffered(at_once).boxed();
         let mut pushed = Vec::new();
         while let Some((path, outcome)) = pushes.next().await {
             match outcome {

@@ -86,6 +86,23 @@ pub enum PhysicalError {
         /// The server.
         pid: i32,
     },
+    /// A tablespace of the folder that is to be restored over may be in use by another server.
+    #[error(
+        "{} holds files, and may be the tablespace of another server: if it belongs to this cluster, name it for the tablespace, else give another folder",
+        path.display()
+    )]
+    ForeignTablespace {
+        /// Where the tablespace would be restored to.
+        path: PathBuf,
+    },
+    /// The folder that is to be restored over holds WAL that is nowhere else.
+    #[error("{} has {files} segments of WAL that were never archived: archive them first, or discard them", path.display())]
+    UnarchivedWal {
+        /// The data directory.
+        path: PathBuf,
+        /// How many there are.
+        files: usize,
+    },
     /// The folder that is to be restored over does not hold the cluster of the backup.
     #[error(
         "{} {}: restore into another folder, or empty this one yourself",

@@ -84,7 +84,7 @@ pub(super) async fn read(
     if row.get::<_, Option<bool>>(0) != Some(true) {
         return Ok(None);
     }
-    if !wait_until_covered(client, timeline, (from, to), patience).await? {
+    if from > to || !wait_until_covered(client, timeline, (from, to), patience).await? {
         tracing::info!(server = client.server(), %from, %to, "the server has no complete summaries of its log");
         return Ok(None);
     }
@@ -101,7 +101,9 @@ pub(super) async fn read(
         let block = u32::try_from(row.get::<_, i64>(3)).unwrap_or(u32::MAX);
         changed.add((row.get(0), row.get(1), row.get(2)), block, row.get(4));
     }
-    Ok(Some(changed))
+    // One that was removed meanwhile would be missing in what was read.
+    let is_covered = wait_until_covered(client, timeline, (from, to), Duration::ZERO).await?;
+    Ok(is_covered.then_some(changed))
 }
 
 /// The summaries that tell of a stretch of the log; its positions come as numbers, and so does the timeline.
@@ -137,8 +139,15 @@ async fn wait_until_covered(
     }
 }
 
-/// Returns how far ranges, in order of their beginnings, reach without a gap from `from` on; `None` when there is a gap.
+/// Returns how far ranges, in order of their beginnings, reach without a gap from `from` on; `None` when there is a gap, or none
+/// of them begins there.
+///
+/// A backup begins at a checkpoint, and so does a summary. Where the server's own history has no checkpoint at that position, it
+/// is another history than the backup's, as after a snapshot of its disk was put back.
 fn covered(ranges: &[(Lsn, Lsn)], from: Lsn) -> Option<Lsn> {
+    if !ranges.is_empty() && !ranges.iter().any(|(start, _)| *start == from) {
+        return None;
+    }
     let reach = |end: Lsn, (start, next): &(Lsn, Lsn)| (*start <= end).then(|| end.max(*next));
     ranges.iter().try_fold(from, reach)
 }
@@ -154,9 +163,10 @@ mod tests {
             covered(&ranges, Lsn(from)).map(|end| end.0)
         };
         assert_eq!(covered(&[], 10), Some(10), "what is not there yet may still come");
-        assert_eq!(covered(&[(0, 20), (20, 30)], 10), Some(30));
-        assert_eq!(covered(&[(0, 20), (5, 15), (18, 30)], 10), Some(30));
-        assert_eq!(covered(&[(0, 20), (21, 30)], 10), None);
+        assert_eq!(covered(&[(10, 20), (20, 30)], 10), Some(30));
+        assert_eq!(covered(&[(0, 20), (10, 15), (18, 30)], 10), Some(30));
+        assert_eq!(covered(&[(10, 20), (21, 30)], 10), None);
+        assert_eq!(covered(&[(0, 20), (20, 30)], 10), None, "another history");
         assert_eq!(covered(&[(11, 20)], 10), None, "the beginning is gone");
     }
 

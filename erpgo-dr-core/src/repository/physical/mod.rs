@@ -42,6 +42,9 @@ pub struct PhysicalContents {
     pub wal_segment_bytes: u64,
     /// Whether it was taken from a standby.
     pub from_standby: bool,
+    /// Where its data directory was.
+    #[serde(default)]
+    pub data_directory: String,
     /// Whether pages carry checksums, and these were verified on the way.
     pub data_checksums: bool,
     /// Tablespaces beside `pg_default` and `pg_global`.
