@@ -78,8 +78,12 @@ pub(crate) enum CliError {
     #[error("{0}")]
     NotProven(String),
     /// The process was told to stop.
-    #[error("interrupted")]
-    Interrupted(Signal),
+    #[error("interrupted{}", left_behind(left))]
+    Interrupted {
+        signal: Signal,
+        /// What the work had made and could not remove.
+        left: Vec<String>,
+    },
 }
 
 impl CliError {
@@ -96,7 +100,7 @@ impl CliError {
             Self::Usage { .. } => "usage",
             Self::Refused { .. } => kind_name(ErrorKind::Refused),
             Self::NotProven(_) => kind_name(ErrorKind::Integrity),
-            Self::Interrupted(_) => "interrupted",
+            Self::Interrupted { .. } => "interrupted",
         }
     }
 
@@ -107,8 +111,8 @@ impl CliError {
             Self::Config(_) | Self::Usage { .. } => USAGE,
             Self::Refused { .. } => exit_code(ErrorKind::Refused),
             Self::NotProven(_) => exit_code(ErrorKind::Integrity),
-            Self::Interrupted(Signal::Interrupt) => 130,
-            Self::Interrupted(Signal::Terminate) => 143,
+            Self::Interrupted { signal: Signal::Interrupt, .. } => 130,
+            Self::Interrupted { signal: Signal::Terminate, .. } => 143,
         }
     }
 
@@ -120,7 +124,8 @@ impl CliError {
             Self::Usage { hint, .. } => hint.clone(),
             Self::Refused { hint, .. } => Some(hint.clone()),
             Self::NotProven(_) => Some("this is a fault of erpgo-dr or of this machine: please report it".to_owned()),
-            Self::Interrupted(_) => None,
+            Self::Interrupted { left, .. } if left.is_empty() => None,
+            Self::Interrupted { .. } => Some("DROP DATABASE it, before it is taken for a whole one".to_owned()),
         }
     }
 
@@ -139,6 +144,10 @@ impl CliError {
         }
         causes
     }
+}
+
+fn left_behind(left: &[String]) -> String {
+    if left.is_empty() { String::new() } else { format!("; left behind: {}", left.join(", ")) }
 }
 
 macro_rules! from_layers {

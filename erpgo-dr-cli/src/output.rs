@@ -164,7 +164,7 @@ impl Output {
     /// Returns the exit code of a failure. A signal's is the same for every command.
     fn code(&self, error: &CliError) -> u8 {
         match error {
-            CliError::Interrupted(_) => error.exit_code(),
+            CliError::Interrupted { .. } => error.exit_code(),
             _ => self.code_offset + error.exit_code(),
         }
     }

@@ -13,17 +13,22 @@ pub(crate) async fn run(
 ) -> Result<Report, CliError> {
     let outcome = tokio::select! {
         biased;
-        caught = caught() => Err(CliError::Interrupted(caught?)),
+        caught = caught() => Err(CliError::Interrupted { signal: caught?, left: Vec::new() }),
         outcome = work => outcome,
     };
-    if let Err(CliError::Interrupted(_)) = &outcome {
-        context.prompts.restore_terminal();
-        context.output.note("interrupted: cleaning up (once more to stop at once)");
-    }
-    tokio::select! {
-        () = context.cleanups.settle() => outcome,
-        again = caught() => Err(CliError::Interrupted(again?)),
-    }
+    let Err(CliError::Interrupted { signal, .. }) = outcome else {
+        return tokio::select! {
+            () = context.cleanups.settle() => outcome,
+            caught = caught() => Err(CliError::Interrupted { signal: caught?, left: context.cleanups.remains() }),
+        };
+    };
+    context.prompts.restore_terminal();
+    context.output.note("interrupted: cleaning up (once more to stop at once)");
+    let signal = tokio::select! {
+        () = context.cleanups.settle() => signal,
+        again = caught() => again?,
+    };
+    Err(CliError::Interrupted { signal, left: context.cleanups.remains() })
 }
 
 async fn caught() -> Result<Signal, CliError> {

@@ -8,7 +8,7 @@
 //! repository   catalogue, manifests, leases, key epochs
 //! container    framed stream: codec + crypto, seekable, bounded memory
 //! codec  crypto  storage  postgres  retention      siblings, blind to each other
-//! types  clock  progress  compute
+//! types  clock  progress  compute  cleanup
 //! ```
 //!
 //! The library never prints, never reads the environment, never installs a logger and never exits.
@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cleanup;
 pub mod clock;
 pub mod codec;
 pub mod compute;

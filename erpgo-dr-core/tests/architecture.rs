@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// From the bottom up. What stands in one line is blind to each other.
 const LAYERS: [&[&str]; 6] = [
     &["types"],
-    &["clock", "progress", "compute"],
+    &["clock", "progress", "compute", "cleanup"],
     &["codec", "crypto", "storage", "postgres", "retention"],
     &["container"],
     &["repository"],

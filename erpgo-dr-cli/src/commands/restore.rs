@@ -6,9 +6,8 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
-use erpgo_dr_core::ops::{self, BackupSelector, RestoreReport, VerifyOptions};
-use erpgo_dr_core::postgres::{LogicalDriver, RestoreOptions, Scope, TableName};
-use erpgo_dr_core::repository::RepositoryError;
+use erpgo_dr_core::ops::{self, BackupSelector, RestoreReport};
+use erpgo_dr_core::postgres::{RestoreOptions, Scope, TableName};
 use erpgo_dr_core::types::BackupId;
 use serde::Serialize;
 
@@ -109,7 +108,7 @@ impl RestoreArgs {
         let settings = context.connection()?;
         // User, host and port; each database is named by itself.
         let server = settings.to_string().rsplit_once('/').map_or_else(String::new, |(server, _)| server.to_owned());
-        let driver = LogicalDriver::new(settings, context.programs()).restore_options(self.options());
+        let driver = context.driver_of(settings).restore_options(self.options());
         if let Some(path) = file {
             let legacy = self.legacy.options(context).await?;
             let dry_run = self.is_dry_run(context);
@@ -131,9 +130,6 @@ impl RestoreArgs {
             return plan.report();
         }
         self.confirm(context, &plan).await?;
-        if plan.destroys() {
-            prove_readable(context, &repository, &id).await?;
-        }
         let report = ops::restore(&repository, &id, &driver, context.progress()).await?;
         finished(context, &report)
     }
@@ -153,16 +149,25 @@ impl RestoreArgs {
     }
 
     async fn select(&self, repository: &erpgo_dr_core::Repository) -> Result<BackupId, CliError> {
-        let mut catalogue = repository.catalogue().await?;
-        if self.backup.as_deref().is_none_or(|named| named.starts_with("latest")) {
-            // The newest one that can be restored into a database.
-            catalogue.entries.retain(|entry| !entry.summary.is_physical());
-        }
-        let entry = match (&self.backup, self.before) {
-            (_, Some(moment)) => ops::select(&catalogue, &BackupSelector::Before(moment))?,
+        let catalogue = repository.catalogue().await?;
+        let entry = match (self.backup.as_deref(), self.before) {
+            (_, Some(moment)) => ops::select_dump(&catalogue, &BackupSelector::Before(moment))?,
+            (Some("latest"), None) => ops::select_dump(&catalogue, &BackupSelector::Latest)?,
+            (None | Some("latest-proven"), None) => ops::select_dump(&catalogue, &BackupSelector::LatestProven)?,
             (Some(text), None) => find(&catalogue, text)?,
-            (None, None) => find(&catalogue, "latest-proven")?,
         };
+        if entry.summary.is_physical() {
+            return Err(CliError::usage(
+                format!(
+                    "{} is a physical backup, the files of a whole cluster, and no database can be taken from it",
+                    entry.id()
+                ),
+                format!(
+                    "restore the cluster into a folder: `erpgo-dr cluster restore {} --data-dir FOLDER`",
+                    entry.id()
+                ),
+            ));
+        }
         Ok(entry.id().clone())
     }
 
@@ -211,23 +216,6 @@ impl RestoreArgs {
             false => {
                 Err(CliError::Refused { message: "not confirmed; nothing was done".to_owned(), hint: hint.to_owned() })
             }
-        }
-    }
-}
-
-/// Reads all of a backup before what it replaces is dropped: damage behind its beginning shows only then.
-async fn prove_readable(
-    context: &Context,
-    repository: &erpgo_dr_core::Repository,
-    id: &BackupId,
-) -> Result<(), CliError> {
-    let options = VerifyOptions::default().with_record(false);
-    let report = ops::verify(repository, std::slice::from_ref(id), None, &options, context.progress()).await?;
-    match report.verdicts.into_iter().find(|verdict| !verdict.passed) {
-        None => Ok(()),
-        Some(verdict) => {
-            let reason = format!("{}; nothing was changed", verdict.findings.join("; "));
-            Err(RepositoryError::Damaged { record: id.to_string(), reason }.into())
         }
     }
 }

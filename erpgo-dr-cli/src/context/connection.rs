@@ -25,7 +25,12 @@ const VARIABLES: [(&str, &str); 8] = [
 impl Context {
     /// Returns a driver for the server.
     pub(crate) fn driver(&self) -> Result<LogicalDriver, CliError> {
-        Ok(LogicalDriver::new(self.connection()?, self.programs()))
+        Ok(self.driver_of(self.connection()?))
+    }
+
+    /// Returns a driver for the server of these settings, whose cancelled restores are cleaned up before the program ends.
+    pub(crate) fn driver_of(&self, settings: ConnectionSettings) -> LogicalDriver {
+        LogicalDriver::new(settings, self.programs()).cleanups(self.cleanups.clone())
     }
 
     /// Returns the connection settings. Later sources win, keyword by keyword: `.env.production`, `PG*`, the

@@ -4,14 +4,33 @@ use std::error::Error as StdError;
 
 use erpgo_dr_core::crypto::CryptoError;
 use erpgo_dr_core::ops::legacy::LegacyError;
-use erpgo_dr_core::postgres::PostgresError;
+use erpgo_dr_core::postgres::{PostgresError, Refusal};
 use erpgo_dr_core::repository::RepositoryError;
 use erpgo_dr_core::storage::StorageError;
 use erpgo_dr_core::{Error, ErrorKind};
 
 /// Finds the most specific hint: by the error itself, then by its kind.
 pub(super) fn of(error: &Error) -> Option<String> {
+    if let Some(hint) = named(error) {
+        return Some(hint);
+    }
     specific(error).or_else(|| by_kind(error.kind())).map(str::to_owned)
+}
+
+/// Hints that name what the error names.
+fn named(error: &Error) -> Option<String> {
+    let Error::Postgres(error) = error else { return None };
+    match error {
+        PostgresError::ScratchFull { scratch, .. } => Some(format!(
+            "free some space in {}, or name a folder on another disk: --scratch FOLDER, or `scratch` in [verify]",
+            scratch.display()
+        )),
+        PostgresError::LeftBehind { database, .. } => Some(format!(
+            "drop what is there before you try again: DROP DATABASE \"{}\"",
+            database.replace('"', "\"\"")
+        )),
+        _ => None,
+    }
 }
 
 fn specific(error: &Error) -> Option<&'static str> {
@@ -38,6 +57,9 @@ fn repository(error: &RepositoryError) -> Option<&'static str> {
         E::NoBackup(what) if what.contains("verified") => {
             Some("take `latest` instead of `latest-proven`, or prove one first: `erpgo-dr verify --restore --latest`")
         }
+        E::NoBackup(what) if what.contains("clusters") => Some(
+            "`erpgo-dr cluster restore --data-dir FOLDER` brings back a whole cluster; `erpgo-dr backup` takes databases",
+        ),
         E::NoBackup(_) => Some("`erpgo-dr list` shows the backups; `erpgo-dr backup` takes one"),
         E::NoSlotOpened { .. } => {
             Some("give the right key: --identity FILE, --passphrase-file FILE or ERPGO_DR_PASSPHRASE")
@@ -84,6 +106,20 @@ fn crypto(error: &CryptoError) -> Option<&'static str> {
 
 fn postgres(error: &PostgresError) -> Option<&'static str> {
     use PostgresError as E;
+    match error.refusal() {
+        Some(Refusal::Credentials) => {
+            return Some(
+                "set the password in a PGPASSFILE or in ERPGO_DR_PGPASSWORD, and check the user and pg_hba.conf",
+            );
+        }
+        Some(Refusal::NoSuchDatabase) => {
+            return Some(
+                "check the name: `psql --list` shows the databases; --connection, PGDATABASE or `connection` says which is meant",
+            );
+        }
+        Some(Refusal::DiskFull) => return Some("free some space on the server's disk, then try again"),
+        _ => {}
+    }
     match error {
         E::Connect { source, .. } => Some(connect(source.as_ref())),
         E::NoClientProgram { .. } => {
@@ -104,9 +140,7 @@ fn postgres(error: &PostgresError) -> Option<&'static str> {
 
 fn connect(source: &(dyn StdError + 'static)) -> &'static str {
     let text = chain(source);
-    if text.contains("password") || text.contains("authentication") {
-        "set the password in a PGPASSFILE or in ERPGO_DR_PGPASSWORD, and check the user and pg_hba.conf"
-    } else if text.contains("certificate") || text.contains("TLS") {
+    if text.contains("certificate") || text.contains("TLS") {
         "name the authority's certificate with sslrootcert=FILE in the connection; sslmode=require does without verification"
     } else {
         "check host and port (--connection), and that the server runs: `pg_isready`"

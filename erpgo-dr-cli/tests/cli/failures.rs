@@ -63,13 +63,18 @@ fn servers_that_cannot_be_reached_or_say_no() {
     let url = server.url("postgres");
     desk.set("ERPGO_DR_CONNECTION", &url);
     desk.set("ERPGO_DR_PGPASSWORD", "another-secret");
-    let run = desk.fails(&["-vv", "backup"], 11, "unavailable", "PGPASSFILE");
+    let run = desk.fails(&["-vv", "backup"], 9, "permission", "PGPASSFILE");
     assert!(!run.stderr.contains("another-secret"), "{}", run.stderr);
+    let without = desk.command(&["backup", "--json"]).env_remove("ERPGO_DR_PGPASSWORD").output().unwrap();
+    let without = crate::support::Run::of(&without);
+    assert!(without.code == 9 && without.stdout.contains("PGPASSFILE"), "{}", without.stdout);
     let with_password = url.replacen("://", "://postgres:hunter2-secret@", 1).replacen("@postgres@", "@", 1);
     let run = desk.fails(&["backup", "-d", &with_password], 2, "usage", "PGPASSFILE");
     assert!(!run.stderr.contains("hunter2"), "{}", run.stderr);
     desk.set("ERPGO_DR_PGPASSWORD", "hunter2-secret");
     desk.fails(&["backup", "--database", "nowhere"], 4, "not-found", "check the name");
+    desk.fails(&["backup", "-d", "dbname=nowhere"], 4, "not-found", "psql --list");
+    desk.fails(&["backup", "-d", "user=nobody"], 9, "permission", "pg_hba.conf");
     let mut outputs = String::new();
     for arguments in [&["-vv", "backup"][..], &["-vv", "verify", "--restore"], &["-vv", "restore", "--dry-run"]] {
         let run = desk.run(arguments);
@@ -115,6 +120,21 @@ fn a_full_disk_and_a_full_target() {
     desk.ok(&["backup", "--database", "erp"]);
     desk.fails(&["restore"], 13, "refused", "--target-database");
     desk.fails(&["restore", "--table", "erp.nothing", "--allow-non-empty"], 4, "not-found", "erpgo-dr show");
+}
+
+#[test]
+fn a_full_scratch_disk_is_no_fault_of_the_backup() {
+    let (desk, server) = Desk::with_server(17);
+    server.psql("erp", "CREATE TABLE public.large AS SELECT repeat('x', 1000) FROM generate_series(1, 100000)");
+    desk.ok(&["backup", "--database", "erp"]);
+    // Too small for a cluster, and then for what is restored into it.
+    for mebibytes in [16, 110] {
+        let disk = FullDisk::mount(mebibytes << 20);
+        let scratch = disk.path().display().to_string();
+        let run = desk.fails(&["verify", "--restore", "--scratch", &scratch], 10, "no-space", &scratch);
+        assert!(run.stderr.contains("No space left on device"), "{}", run.stderr);
+    }
+    assert!(!desk.ok(&["show", "latest"]).contains("FAILED"), "no verdict says that the backup is bad");
 }
 
 #[test]

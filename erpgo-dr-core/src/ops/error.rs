@@ -6,9 +6,9 @@ use super::legacy::LegacyError;
 use crate::codec::CodecError;
 use crate::container::ContainerError;
 use crate::crypto::CryptoError;
-use crate::postgres::PostgresError;
 use crate::postgres::physical::PhysicalError;
 use crate::postgres::wal::WalError;
+use crate::postgres::{PostgresError, Refusal};
 use crate::repository::RepositoryError;
 use crate::storage::StorageError;
 
@@ -193,14 +193,27 @@ fn storage_kind(error: &StorageError) -> ErrorKind {
 
 fn postgres_kind(error: &PostgresError) -> ErrorKind {
     use PostgresError as E;
+    match error.refusal() {
+        Some(Refusal::Credentials) => return ErrorKind::Permission,
+        Some(Refusal::NoSuchDatabase) => return ErrorKind::NotFound,
+        Some(Refusal::DiskFull) => return ErrorKind::NoSpace,
+        Some(Refusal::NotNow) if !matches!(error, E::LeftBehind { .. }) => return ErrorKind::Unavailable,
+        _ => {}
+    }
     match error {
+        E::ScratchFull { .. } => ErrorKind::NoSpace,
+        // What is in the way must go first, whatever the reason was.
+        E::LeftBehind { source, .. } => match postgres_kind(source) {
+            ErrorKind::Unavailable | ErrorKind::Busy => ErrorKind::Database,
+            kind => kind,
+        },
         E::Connect { .. } | E::Pipe { .. } => ErrorKind::Unavailable,
         E::InvalidSettings(_) | E::InvalidOptions(_) => ErrorKind::Invalid,
         E::NoSuchDatabase { .. } | E::NotInBackup(_) | E::NoClientProgram { .. } => ErrorKind::NotFound,
         E::MalformedArchive(_) | E::ContentsDiffer(_) | E::MalformedCluster(_) => ErrorKind::Integrity,
         E::TargetNotEmpty { .. } | E::FolderNotEmpty { .. } => ErrorKind::Refused,
         E::Sink(source) | E::Source(source) => boxed_kind(source.as_ref()),
-        E::File { .. } | E::Spawn { .. } => ErrorKind::Io,
+        E::File { source, .. } | E::Spawn { source, .. } => io_kind(source),
         E::Physical(error) => physical_kind(error),
         _ => ErrorKind::Database,
     }
@@ -239,6 +252,7 @@ fn boxed_kind(error: &(dyn StdError + 'static)) -> ErrorKind {
 fn io_kind(error: &std::io::Error) -> ErrorKind {
     match error.kind() {
         std::io::ErrorKind::NotFound => ErrorKind::NotFound,
+        std::io::ErrorKind::AlreadyExists => ErrorKind::AlreadyExists,
         std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => ErrorKind::Permission,
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorKind::NoSpace,
         _ => ErrorKind::Io,

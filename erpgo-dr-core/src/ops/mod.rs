@@ -25,7 +25,7 @@ pub use import::{ImportOptions, import};
 pub use places::catalogue_of_places;
 pub use prune::{PruneOptions, PruneReport, PrunedBackup, prune};
 pub use repair::{RepairOutcome, repair};
-pub use restore::{BackupSelector, RestoreReport, restore, restore_file, select};
+pub use restore::{BackupSelector, RestoreReport, restore, restore_file, select, select_dump};
 pub use restore_test::{RestoreTestOptions, SqlCheck, restore_test};
 pub use status::{Status, status, status_of};
 pub use thaw::{ThawReport, thaw};

@@ -10,7 +10,7 @@ use super::Result;
 use super::physical::{check_relations, start_restored};
 use crate::postgres::throwaway::{RunAs, ThrowawayOptions, ThrowawayServer};
 use crate::postgres::{
-    CheckOutcome, ClientPrograms, ConnectionSettings, DatabaseDriver as _, LogicalDriver, PostgresError,
+    BoxError, CheckOutcome, ClientPrograms, ConnectionSettings, DatabaseDriver as _, LogicalDriver, PostgresError,
     RestoreOptions, StreamKind, compare_tables,
 };
 use crate::progress::{Phase, PhaseGuard, Progress, ProgressEvent};
@@ -100,10 +100,11 @@ pub async fn restore_test(
     let phase = PhaseGuard::start(progress, Phase::RestoreTest, id.as_str(), Some(total));
     let counting = CountingProgress { progress, phase, left: AtomicU64::new(total) };
     let throwaway = throwaway_options(&manifest, options).await?;
-    let Tested { restore_seconds, findings } = match &manifest.physical {
-        None => test_dump(repository, &manifest, throwaway, options, &counting).await?,
-        Some(physical) => test_cluster(repository, &manifest, physical, throwaway, options, &counting).await?,
+    let tested = match &manifest.physical {
+        None => test_dump(repository, &manifest, throwaway, options, &counting).await,
+        Some(physical) => test_cluster(repository, &manifest, physical, throwaway, options, &counting).await,
     };
+    let Tested { restore_seconds, findings } = tested.map_err(|error| name_scratch(error, options))?;
     phase.finish();
     let now = repository.environment().clock.now();
     let seconds = started.elapsed().as_secs_f64();
@@ -158,10 +159,32 @@ async fn test_dump(
 ) -> Result<Tested> {
     let server = ThrowawayServer::start(throwaway).await?;
     let tested = test(repository, manifest, &server, options, progress).await;
+    finish(server, tested, options).await
+}
+
+/// Stops the server. What its full disk explains says nothing of the backup.
+async fn finish(server: ThrowawayServer, tested: Result<Tested>, options: &RestoreTestOptions) -> Result<Tested> {
+    let is_well = tested.as_ref().is_ok_and(|tested| tested.findings.is_empty());
+    let lacked_space = !is_well && server.lacked_space().await;
     let stopped = server.stop().await;
+    if lacked_space {
+        let source = tested.map_or_else(BoxError::from, |tested| tested.findings.join("; ").into());
+        return Err(PostgresError::ScratchFull { scratch: options.scratch.clone(), source }.into());
+    }
     let tested = tested?;
     stopped?;
     Ok(tested)
+}
+
+/// Names the scratch folder in the error of a full disk: a restore test writes nowhere else.
+fn name_scratch(error: super::Error, options: &RestoreTestOptions) -> super::Error {
+    match error {
+        super::Error::Postgres(PostgresError::ScratchFull { .. }) => error,
+        error if error.kind() == super::ErrorKind::NoSpace => {
+            PostgresError::ScratchFull { scratch: options.scratch.clone(), source: error.into() }.into()
+        }
+        error => error,
+    }
 }
 
 /// Restores a cluster's files, and starts a server on them.
@@ -182,15 +205,13 @@ async fn test_cluster(
     let restore_seconds = Some(started.elapsed().as_secs_f64());
     let settings = settings(&server);
     let driver = LogicalDriver::new(settings.clone(), options.programs.clone());
-    let checked = check_relations(&settings, physical).await;
-    let mut findings = checked.as_ref().map_or_else(|_| Vec::new(), Clone::clone);
-    for check in &options.checks {
-        findings.extend(run_check(&driver, check).await);
+    let mut tested = check_relations(&settings, physical).await.map(|findings| Tested { restore_seconds, findings });
+    if let Ok(tested) = &mut tested {
+        for check in &options.checks {
+            tested.findings.extend(run_check(&driver, check).await);
+        }
     }
-    let stopped = server.stop().await;
-    checked?;
-    stopped?;
-    Ok(Tested { restore_seconds, findings })
+    finish(server, tested, options).await
 }
 
 /// Finds the server programs of exactly this major version: a newer server would prove something else.
@@ -226,7 +247,8 @@ async fn test(
     let has_roles = manifest.streams.iter().any(|stream| stream.info.kind == StreamKind::Globals);
     let wanted = RestoreOptions::new().jobs(options.jobs).no_tablespaces(true);
     let wanted = wanted.restore_globals(has_roles).no_owner(!has_roles).no_privileges(!has_roles);
-    let driver = LogicalDriver::new(settings(server), options.programs.clone()).restore_options(wanted);
+    let driver = LogicalDriver::new(settings(server), options.programs.clone());
+    let driver = driver.restore_options(wanted).on_throwaway_server();
     let source = repository.dump_source(manifest);
     driver.inspector().create_roles(&options.roles).await?;
     let started = Instant::now();

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::BoxError;
 use super::physical::PhysicalError;
+use super::{BoxError, Refusal};
 
 /// A failure of a server, of a client program, or of what they were given.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +104,21 @@ pub enum PostgresError {
     /// A table or schema that was asked for is not in the backup.
     #[error("not in the backup: {0}")]
     NotInBackup(String),
+    /// A restore failed, and the database that it had made and could not fill is still there.
+    #[error(
+        "database {database} was restored in part, and could not be dropped again (connected to {server}): {reason}"
+    )]
+    LeftBehind {
+        /// The server, and the database that was connected to.
+        server: String,
+        /// The database.
+        database: String,
+        /// Why it could not be dropped.
+        reason: String,
+        /// Why the restore failed.
+        #[source]
+        source: Box<PostgresError>,
+    },
     /// Options that exclude each other.
     #[error("{0}")]
     InvalidOptions(String),
@@ -127,6 +142,15 @@ pub enum PostgresError {
     /// A throwaway server could not be made.
     #[error("cannot run a throwaway server: {0}")]
     Throwaway(String),
+    /// The disk that a throwaway server works on is full.
+    #[error("there is no space left under the scratch folder {}", scratch.display())]
+    ScratchFull {
+        /// The scratch folder.
+        scratch: PathBuf,
+        /// What failed for it.
+        #[source]
+        source: BoxError,
+    },
     /// A file could not be read or written.
     #[error("{}: cannot {action}", path.display())]
     File {
@@ -149,6 +173,13 @@ pub enum PostgresError {
 impl PostgresError {
     /// Returns whether the same call may succeed later without anything being changed by hand.
     pub fn is_retryable(&self) -> bool {
+        match (self.refusal(), self) {
+            (Some(refusal), _) => refusal == Refusal::NotNow && !matches!(self, Self::LeftBehind { .. }),
+            (None, other) => other.is_outage(),
+        }
+    }
+
+    fn is_outage(&self) -> bool {
         match self {
             Self::Connect { .. } | Self::Pipe { .. } => true,
             Self::Physical(error) => error.is_retryable(),

@@ -10,6 +10,7 @@ mod logical;
 pub mod physical;
 mod programs;
 mod quoting;
+mod refusal;
 pub mod throwaway;
 pub mod wal;
 
@@ -20,6 +21,7 @@ pub use inspect::{CheckOutcome, ServerInspector};
 pub(crate) use integrity::check_relations;
 pub use logical::{DatabaseSelection, DumpOptions, LogicalDriver, RestoreOptions, TableName};
 pub use programs::{ClientProgram, ClientPrograms};
+pub use refusal::Refusal;
 
 use std::fmt;
 use std::ops::Range;
@@ -153,6 +155,14 @@ pub trait DatabaseDriver: Send + Sync + fmt::Debug {
         contents: &BackupContents,
         progress: &dyn Progress,
     ) -> Result<RestoreOutcome, PostgresError>;
+
+    /// Returns whether a restore of `contents` would drop something that is there now: then all of the backup is read first.
+    ///
+    /// # Errors
+    /// Any [`PostgresError`].
+    async fn replaces(&self, _contents: &BackupContents) -> Result<bool, PostgresError> {
+        Ok(false)
+    }
 
     /// Reads a stored backup as the restore tools would, and compares what they see with `contents`.
     ///

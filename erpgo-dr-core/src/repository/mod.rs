@@ -5,7 +5,6 @@
 //! finds it. This layer knows what objects mean, and neither how a database is read nor when to act.
 
 mod catalogue;
-mod cleanup;
 mod dump;
 mod epoch;
 mod error;
@@ -24,8 +23,8 @@ mod sweep;
 mod verdict;
 mod wal;
 
+pub use crate::cleanup::Cleanups;
 pub use catalogue::{Catalogue, CatalogueEntry, CatalogueProblem};
-pub use cleanup::Cleanups;
 pub use epoch::{EpochInfo, EpochRole, SlotInfo};
 pub use error::RepositoryError;
 pub use keyring::Keyring;

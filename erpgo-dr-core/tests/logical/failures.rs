@@ -1,14 +1,22 @@
 //! Servers and programs that die on the way.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use erpgo_dr_core::postgres::{BackupSink, BoxError, DatabaseDriver, DumpOptions, PostgresError, StreamKind};
+use erpgo_dr_core::cleanup::Cleanups;
+use erpgo_dr_core::conformance::driver::MemoryBackup;
+use erpgo_dr_core::postgres::{
+    BackupSink, BackupSource, BoxError, DatabaseDriver, DumpOptions, PostgresError, RestoreOptions, StreamInfo,
+    StreamKind,
+};
 use erpgo_dr_core::progress::NoProgress;
 use erpgo_dr_testkit::PgServer;
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
 
 use super::support::*;
 
@@ -178,6 +186,90 @@ async fn a_database_that_vanishes_is_missed() {
     let mut sink = DropMeanwhile { server: Arc::clone(&server), drop: None };
     let outcome = driver(&server).back_up(&mut sink, &NoProgress).await;
     assert!(matches!(&outcome, Err(PostgresError::Connect { server, .. }) if server.contains("zzz")), "{outcome:?}");
+}
+
+/// Does something when a stream is opened, and then gives all of it, or some and no more.
+struct Stalled<F: Fn() + Send + Sync> {
+    backup: MemoryBackup,
+    action: F,
+    goes_on: bool,
+}
+
+#[async_trait]
+impl<F: Fn() + Send + Sync> BackupSource for Stalled<F> {
+    fn streams(&self) -> &[StreamInfo] {
+        self.backup.streams()
+    }
+
+    async fn open(
+        &self,
+        stream: u32,
+        range: Option<Range<u64>>,
+    ) -> Result<BoxStream<'static, Result<Bytes, BoxError>>, BoxError> {
+        let whole = self.backup.open(stream, range).await?;
+        (self.action)();
+        Ok(if self.goes_on { whole } else { whole.take(4).chain(stream::pending()).boxed() })
+    }
+}
+
+#[tokio::test]
+async fn a_cancelled_restore_drops_what_it_had_made_and_nothing_else() {
+    let server = PgServer::start(17);
+    create_large(&server);
+    server.create_database("there");
+    let (backup, contents) = back_up(&server, DumpOptions::new().database("large")).await;
+    let source = Stalled { backup, action: || (), goes_on: false };
+    let databases = || server.psql("postgres", "SELECT string_agg(datname, ',' ORDER BY datname) FROM pg_database");
+    let (before, cleanups) = (databases(), Cleanups::default());
+    // From before the database is made until after it is filled in part.
+    let moments = [1, 5, 10, 20, 30, 40, 60, 90, 150, 300, 2000].map(|milliseconds| ("new", milliseconds));
+    for (target, milliseconds) in moments.into_iter().chain([("there", 2000)]) {
+        let options = RestoreOptions::new().target(target);
+        let driver = driver(&server).restore_options(options).cleanups(cleanups.clone());
+        let restore = driver.restore(&source, &contents, &NoProgress);
+        assert!(tokio::time::timeout(Duration::from_millis(milliseconds), restore).await.is_err());
+        cleanups.settle().await;
+        assert_eq!(databases(), before, "{target} after {milliseconds} ms");
+        assert!(cleanups.remains().is_empty(), "{:?}", cleanups.remains());
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_dropped_again_is_named() {
+    let mut server = PgServer::start(15);
+    create_large(&server);
+    let (backup, contents) = back_up(&server, DumpOptions::new().database("large")).await;
+    let pid = server.id().unwrap();
+    let source = Stalled { backup, action: move || signal(pid, "QUIT"), goes_on: true };
+    let driver = driver(&server).restore_options(RestoreOptions::new().target("new"));
+    let error = driver.restore(&source, &contents, &NoProgress).await.unwrap_err();
+    match &error {
+        PostgresError::LeftBehind { database, source, .. } => {
+            assert_eq!(database, "new");
+            assert!(matches!(**source, PostgresError::Program { .. }), "{source:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(!error.is_retryable() && error.to_string().contains("new was restored in part"), "{error}");
+    server.restart();
+    assert_eq!(server.psql("postgres", "SELECT count(*) FROM pg_database WHERE datname = 'new'"), "1");
+
+    // Of a cancelled restore it is the cleaning up that finds no server.
+    let cleanups = Cleanups::default();
+    let (backup, contents) = back_up(&server, DumpOptions::new().database("large")).await;
+    let source = Stalled { backup, action: || (), goes_on: false };
+    let driver =
+        self::driver(&server).restore_options(RestoreOptions::new().target("newer")).cleanups(cleanups.clone());
+    let mut restore = Box::pin(driver.restore(&source, &contents, &NoProgress));
+    let made = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'newer'";
+    while server.psql("postgres", made) == "0" {
+        let _ = tokio::time::timeout(Duration::from_millis(20), &mut restore).await;
+    }
+    server.stop();
+    drop(restore);
+    cleanups.settle().await;
+    let remains = cleanups.remains();
+    assert!(remains.len() == 1 && remains[0].starts_with("database newer "), "{remains:?}");
 }
 
 fn children(parent: u32) -> Vec<u32> {

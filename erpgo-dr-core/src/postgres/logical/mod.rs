@@ -22,6 +22,7 @@ use super::{
     BackupContents, BackupSink, BackupSource, CheckDepth, ClientPrograms, ConnectionSettings, DatabaseDriver,
     PostgresError, RestoreOutcome, ServerInfo, ServerInspector, TableContents,
 };
+use crate::cleanup::Cleanups;
 use crate::progress::Progress;
 
 /// Backs databases up with pg_dump, and restores them with pg_restore.
@@ -31,12 +32,15 @@ pub struct LogicalDriver {
     programs: ClientPrograms,
     dump: DumpOptions,
     restore: RestoreOptions,
+    /// `None` on a server that goes away as a whole.
+    cleanups: Option<Cleanups>,
 }
 
 impl LogicalDriver {
     /// Creates a driver for a server, which takes and gives back everything.
     pub fn new(settings: ConnectionSettings, programs: ClientPrograms) -> Self {
-        Self { settings, programs, dump: DumpOptions::new(), restore: RestoreOptions::new() }
+        let (dump, restore, cleanups) = (DumpOptions::new(), RestoreOptions::new(), Some(Cleanups::default()));
+        Self { settings, programs, dump, restore, cleanups }
     }
 
     /// Sets what a backup takes.
@@ -48,6 +52,20 @@ impl LogicalDriver {
     /// Sets what a restore brings back, and where to.
     pub fn restore_options(mut self, options: RestoreOptions) -> Self {
         self.restore = options;
+        self
+    }
+
+    /// Sets where a cancelled restore leaves the dropping of databases that it had made and not filled.
+    ///
+    /// A program that ends soon after waits there for it. Without it they are dropped in the background all the same.
+    pub fn cleanups(mut self, cleanups: Cleanups) -> Self {
+        self.cleanups = Some(cleanups);
+        self
+    }
+
+    /// Leaves what a cancelled restore had made: the server goes away as a whole.
+    pub(crate) fn on_throwaway_server(mut self) -> Self {
+        self.cleanups = None;
         self
     }
 
@@ -90,6 +108,10 @@ impl DatabaseDriver for LogicalDriver {
         progress: &dyn Progress,
     ) -> Result<RestoreOutcome, PostgresError> {
         restore::restore(self, source, contents, progress).await
+    }
+
+    async fn replaces(&self, contents: &BackupContents) -> Result<bool, PostgresError> {
+        restore::replaces(self, contents).await
     }
 
     async fn check(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -20,6 +20,7 @@ use super::{PostgresError, blocking, file_error};
 /// The port in the socket's name when the server does not listen on TCP.
 pub(super) const SOCKET_PORT: u16 = 5432;
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+const LOG_LIMIT: u64 = 16 << 20;
 const POLL: Duration = Duration::from_millis(20);
 /// A free port may be taken by somebody else before the server binds to it.
 const PORT_ATTEMPTS: usize = 5;
@@ -97,6 +98,18 @@ impl ThrowawayServer {
     /// Returns the pid of the server's main process.
     pub fn pid(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Returns whether its log says that its disk was full at some time. The first 16 MiB are looked at.
+    pub async fn lacked_space(&self) -> bool {
+        let log = self.folder.log();
+        let looked = blocking(move || {
+            let mut text = Vec::new();
+            let opened = File::open(&log).and_then(|file| file.take(LOG_LIMIT).read_to_end(&mut text));
+            opened.map_err(file_error(&log, "read"))?;
+            Ok(String::from_utf8_lossy(&text).contains("No space left on device"))
+        });
+        looked.await.unwrap_or(false)
     }
 
     /// Stops the server (a fast shutdown, after 30 seconds an immediate one) and removes its folder.

@@ -10,6 +10,7 @@ mod existing;
 mod globals;
 mod load;
 mod memory_file;
+mod new_database;
 mod plan;
 mod statements;
 mod target;
@@ -64,8 +65,23 @@ pub(super) async fn restore(
     Ok(restore.outcome)
 }
 
+/// Returns whether a target holds something that the restore would drop.
+pub(super) async fn replaces(driver: &LogicalDriver, contents: &BackupContents) -> Result<bool, PostgresError> {
+    driver.restore.validate()?;
+    if !driver.restore.clean {
+        return Ok(false);
+    }
+    let inspector = driver.inspector();
+    for target in plan::targets(&driver.restore, contents)? {
+        if inspector.database_exists(&target.name).await? && inspector.count_user_objects(&target.name).await? > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 impl Restore<'_> {
-    /// Restores one database. If it was made for this, a failure drops it again.
+    /// Restores one database. If it was made for this, a failure drops it again, and so does being cancelled.
     async fn database(
         &mut self,
         target: &plan::Target<'_>,
@@ -75,14 +91,14 @@ impl Restore<'_> {
         let guard = PhaseGuard::start(progress, Phase::Restore, &target.name, self.stream_bytes(target.contents));
         let created = self.make_ready(target, &state).await?;
         let mut outcome = self.load(target, &state, &guard).await;
-        if outcome.is_ok() && created && self.driver.restore.scope != Scope::Data {
+        if outcome.is_ok() && created.is_some() && self.driver.restore.scope != Scope::Data {
             outcome = self.apply_properties(target).await;
         }
-        if let Err(error) = outcome {
-            if created {
-                self.drop_again(&target.name).await;
-            }
-            return Err(error);
+        match (outcome, created) {
+            (Err(error), Some(created)) => return Err(created.give_up(error).await),
+            (Err(error), None) => return Err(error),
+            (Ok(()), Some(created)) => created.keep(),
+            (Ok(()), None) => {}
         }
         guard.finish();
         Ok(())

@@ -1,8 +1,7 @@
 //! The database that is restored into: refused, made, made ready, given its properties.
 
-use super::super::super::{
-    Client, DatabaseProperties, DatabaseSetting, PostgresError, ServerInspector, inspect, quoting,
-};
+use super::super::super::{DatabaseProperties, DatabaseSetting, PostgresError, ServerInspector, inspect, quoting};
+use super::new_database::NewDatabase;
 use super::plan::Target;
 use super::{Restore, globals};
 
@@ -43,19 +42,21 @@ impl Restore<'_> {
         Ok(State { exists: true, is_empty: objects == 0 })
     }
 
-    /// Makes the database if it is not there. Returns whether it did.
-    pub(super) async fn make_ready(&self, target: &Target<'_>, state: &State) -> Result<bool, PostgresError> {
+    /// Makes the database if it is not there. Returns it if it did.
+    pub(super) async fn make_ready(
+        &self,
+        target: &Target<'_>,
+        state: &State,
+    ) -> Result<Option<NewDatabase>, PostgresError> {
         if state.exists {
             if self.driver.restore.terminate_sessions {
                 self.terminate_sessions(&target.name).await?;
             }
-            return Ok(false);
+            return Ok(None);
         }
         let properties = &target.contents.properties;
         let sql = create_statement(&target.name, properties, self.server_major, self.driver.restore.no_tablespaces);
-        let created = self.session.batch_execute(&sql).await;
-        created.map_err(self.session.query_error(&format!("create database {}", target.name)))?;
-        Ok(true)
+        NewDatabase::create(self.driver, &target.name, sql).await.map(Some)
     }
 
     async fn terminate_sessions(&self, database: &str) -> Result<(), PostgresError> {
@@ -63,20 +64,6 @@ impl Restore<'_> {
             WHERE datname = $1 AND pid <> pg_catalog.pg_backend_pid()";
         let ended = self.session.query(sql, &[&database]).await;
         ended.map(drop).map_err(self.session.query_error("end the sessions of the target"))
-    }
-
-    /// Drops a database that this restore made and could not fill.
-    pub(super) async fn drop_again(&self, database: &str) {
-        let sql = format!("DROP DATABASE {} WITH (FORCE)", quoting::identifier(database));
-        // The session may have been lost together with what failed.
-        let session: Result<Client, PostgresError> = self.driver.settings.connect().await;
-        let dropped = match session {
-            Ok(session) => session.batch_execute(&sql).await.map_err(session.query_error("drop the database")),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = dropped {
-            tracing::warn!(database, error = globals::describe(&error), "a database restored in part stays behind");
-        }
     }
 
     /// Gives a database that this restore made what the original had. Last, because it may be read-only by default.

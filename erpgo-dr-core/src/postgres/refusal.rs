@@ -1,0 +1,80 @@
+//! Why a server, or a program that speaks with one, said no: what its SQLSTATE or its words mean for the caller.
+
+use std::error::Error;
+
+use super::PostgresError;
+
+/// What the operating system says of a full disk, as a server with messages in English passes it on.
+const FULL: &str = "No space left on device";
+
+/// Why a server said no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// User, password or `pg_hba.conf`: the server lets nobody in by these.
+    Credentials,
+    /// There is no such database.
+    NoSuchDatabase,
+    /// A disk of the server is full.
+    DiskFull,
+    /// The server is starting, stopping or has no room for another session.
+    NotNow,
+}
+
+impl PostgresError {
+    /// Returns why the server said no; `None` where it did not, or for another reason.
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Connect { source, .. } | Self::Query { source, .. } => of_chain(source.as_ref()),
+            Self::Program { stderr, .. } => stderr.contains(FULL).then_some(Refusal::DiskFull),
+            Self::LeftBehind { source, .. } => source.refusal(),
+            _ => None,
+        }
+    }
+}
+
+fn of_chain(error: &(dyn Error + 'static)) -> Option<Refusal> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<tokio_postgres::Error>()
+            && let Some(state) = error.code()
+        {
+            return of_state(state.code());
+        }
+        // The client's own word, for a server that asks for one where none was given.
+        if error.to_string() == "password missing" {
+            return Some(Refusal::Credentials);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// Appendix A of PostgreSQL's manual.
+fn of_state(state: &str) -> Option<Refusal> {
+    Some(match state {
+        "28000" | "28P01" => Refusal::Credentials,
+        "3D000" => Refusal::NoSuchDatabase,
+        "53100" => Refusal::DiskFull,
+        "53300" | "57P01" | "57P02" | "57P03" => Refusal::NotNow,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_names_a_full_disk_among_other_things() {
+        let failed = |stderr: &str| PostgresError::Program {
+            program: "pg_restore".to_owned(),
+            status: "exit status: 1".to_owned(),
+            stderr: stderr.to_owned(),
+        };
+        let full = "pg_restore: error: COPY failed for table \"t\": ERROR:  could not extend file \"base/5/16384\": \
+                    No space left on device\nHINT:  Check free disk space.";
+        assert_eq!(failed(full).refusal(), Some(Refusal::DiskFull));
+        assert_eq!(failed("pg_restore: error: role \"a\" does not exist").refusal(), None);
+    }
+}
