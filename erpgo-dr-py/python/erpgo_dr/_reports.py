@@ -297,6 +297,8 @@ class PhysicalContents(Report):
     timeline: int
     wal_segment_bytes: int
     from_standby: bool
+    data_directory: str
+    """Where the data directory was."""
     data_checksums: bool
     tablespaces: tuple[Tablespace, ...]
     superuser: str
@@ -688,6 +690,8 @@ class Slot(Report):
 
     name: str
     form: str
+    kind: Literal["passphrase", "recipient", "command"] | None = None
+    """What opens it. None for a file that is not what it should be."""
 
 
 @dataclass(frozen=True, kw_only=True)
