@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, Args, FromArgMatches as _, Parser, ValueEnum};
 
 use crate::commands::Command;
 
@@ -80,6 +81,9 @@ pub(crate) struct GlobalOptions {
         help_heading = "Keys"
     )]
     pub(crate) recipients_file: Option<PathBuf>,
+    /// Whether the public keys were named by an option, and not by the environment.
+    #[arg(skip)]
+    pub(crate) recipients_by_option: bool,
 
     /// The server: a URL or keyword=value pairs, without a password [env: ERPGO_DR_CONNECTION, PGHOST...]
     #[arg(short = 'd', long, global = true, value_name = "CONNINFO", help_heading = "PostgreSQL")]
@@ -171,6 +175,24 @@ pub(crate) struct GlobalOptions {
     )]
     #[arg(help_heading = "Output")]
     pub(crate) progress: When,
+}
+
+impl Cli {
+    /// Takes what was parsed. Of public keys, those of an option leave out those of the environment, whichever way they are named.
+    pub(crate) fn from_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut cli = Self::from_arg_matches(matches)?;
+        let by_option = |name: &str| matches.value_source(name) == Some(ValueSource::CommandLine);
+        let (keys, file) = (by_option("recipient"), by_option("recipients_file"));
+        let global = &mut cli.global;
+        global.recipients_by_option = keys || file;
+        if file && !keys {
+            global.recipient.clear();
+        }
+        if keys && !file {
+            global.recipients_file = None;
+        }
+        Ok(cli)
+    }
 }
 
 /// How log lines look.

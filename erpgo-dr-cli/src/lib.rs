@@ -19,7 +19,7 @@ mod signals;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::CommandFactory as _;
 
 use crate::cli::Cli;
 use crate::context::Context;
@@ -38,7 +38,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     let wants_json = arguments.iter().any(|argument| argument == "--json") || json_by_environment();
     let asks_for_wal = ["wal", "fetch"].iter().all(|word| arguments.iter().any(|argument| argument == word));
-    let parsed = Cli::command().try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed = Cli::command().try_get_matches_from(arguments).and_then(|matches| Cli::from_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => return refuse(&error, wants_json, error::code_offset(asks_for_wal)),

@@ -5,8 +5,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use erpgo_dr_core::crypto::keys::{SlotName, generate_identity};
-use erpgo_dr_core::repository::EpochInfo;
+use erpgo_dr_core::crypto::keys::{SlotKind, SlotName, generate_identity};
+use erpgo_dr_core::repository::{EpochInfo, SlotInfo};
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 
@@ -70,6 +70,8 @@ struct Listing {
 struct Changed {
     slot: String,
     action: &'static str,
+    /// What opens it now.
+    kind: Option<SlotKind>,
 }
 
 impl KeyArgs {
@@ -89,18 +91,20 @@ impl KeyArgs {
             KeyAction::List => list(context).await,
             KeyAction::Add { name, key } => {
                 let repository = context.repository(Access::Unlocked).await?;
-                repository.add_slot(&name, &context.new_wrapper(&key).await?).await?;
-                changed(&name, "added")
+                let wrapper = context.new_wrapper(&key).await?;
+                repository.add_slot(&name, &wrapper).await?;
+                changed(&name, "added", Some(wrapper.kind()))
             }
             KeyAction::Rotate { name, key } => {
                 let repository = context.repository(Access::Unlocked).await?;
-                repository.rotate_slot(&name, &context.new_wrapper(&key).await?).await?;
-                changed(&name, "rotated")
+                let wrapper = context.new_wrapper(&key).await?;
+                repository.rotate_slot(&name, &wrapper).await?;
+                changed(&name, "rotated", Some(wrapper.kind()))
             }
             KeyAction::Remove { name } => {
                 let repository = context.repository(Access::Unlocked).await?;
                 repository.remove_slot(&name).await?;
-                changed(&name, "removed")
+                changed(&name, "removed", None)
             }
             KeyAction::NewEpoch => new_epoch(context).await,
             KeyAction::Generate { file } => generate(&file),
@@ -114,7 +118,8 @@ async fn list(context: &Context) -> Result<Report, CliError> {
     let mut table =
         Table::new([("EPOCH", Align::Left), ("STATE", Align::Left), ("OPEN", Align::Left), ("SLOTS", Align::Left)]);
     for epoch in &listing.epochs {
-        let slots: Vec<String> = epoch.slots.iter().map(|slot| format!("{} ({})", slot.name, slot.form)).collect();
+        let kind = |slot: &SlotInfo| slot.kind.map_or_else(|| "damaged".to_owned(), |kind| kind.to_string());
+        let slots: Vec<String> = epoch.slots.iter().map(|slot| format!("{} ({})", slot.name, kind(slot))).collect();
         table.row([
             epoch.id.to_string(),
             if epoch.active { "active" } else { "" }.to_owned(),
@@ -125,8 +130,10 @@ async fn list(context: &Context) -> Result<Report, CliError> {
     Report::new(&listing, table.render(), true)
 }
 
-fn changed(name: &SlotName, action: &'static str) -> Result<Report, CliError> {
-    Report::new(&Changed { slot: name.to_string(), action }, format!("slot {name} {action}\n"), true)
+fn changed(name: &SlotName, action: &'static str, kind: Option<SlotKind>) -> Result<Report, CliError> {
+    let opens = kind.map(|kind| format!(": it opens by {kind}")).unwrap_or_default();
+    let text = format!("slot {name} {action}{opens}\n");
+    Report::new(&Changed { slot: name.to_string(), action, kind }, text, true)
 }
 
 async fn new_epoch(context: &Context) -> Result<Report, CliError> {

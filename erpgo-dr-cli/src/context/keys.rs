@@ -156,8 +156,18 @@ impl Context {
         Ok(slots)
     }
 
-    /// Returns what a slot is wrapped with: public keys, the command, or a new passphrase.
+    /// Returns what a slot is wrapped with: the command, a new passphrase, or public keys.
+    ///
+    /// What an option says goes before the environment, and nothing is chosen silently from two: who takes the wrong one for
+    /// the slot's owner locks himself out.
     pub(crate) async fn new_wrapper(&self, options: &NewKey) -> Result<Wrapper, CliError> {
+        let by_options = [options.command, options.new_passphrase_file.is_some(), self.global.recipients_by_option];
+        if by_options.iter().filter(|given| **given).count() > 1 {
+            return Err(CliError::usage(
+                "a slot is wrapped in one way only, and several were given",
+                "give one of --recipient, --new-passphrase-file and --command; a slot each for several",
+            ));
+        }
         if options.command {
             return self.key_command(|config| &config.wrap).map(Wrapper::Command).ok_or_else(|| {
                 CliError::usage(
@@ -166,18 +176,25 @@ impl Context {
                 )
             });
         }
-        if !self.global.recipient.is_empty() || self.global.recipients_file.is_some() {
-            return Ok(Wrapper::Recipients(self.recipients()?));
+        if let Some(path) = &options.new_passphrase_file {
+            return first_line(path).map(Wrapper::passphrase);
         }
-        let passphrase = match &options.new_passphrase_file {
-            Some(path) => Some(first_line(path)?),
-            None => secret_variable("ERPGO_DR_NEW_PASSPHRASE"),
-        };
-        let passphrase = match passphrase {
-            Some(passphrase) => Some(passphrase),
-            None => self.prompts.new_secret("New passphrase").await?,
-        };
-        passphrase.map(Wrapper::passphrase).ok_or_else(|| {
+        let names_recipients = !self.global.recipient.is_empty() || self.global.recipients_file.is_some();
+        let passphrase = secret_variable("ERPGO_DR_NEW_PASSPHRASE");
+        match (passphrase, names_recipients) {
+            (Some(_), true) if !self.global.recipients_by_option => Err(CliError::usage(
+                "the environment has both a new passphrase and public keys for the slot",
+                "say which is meant: --new-passphrase-file FILE, --recipient KEY or --recipients-file FILE",
+            )),
+            (_, true) => Ok(Wrapper::Recipients(self.recipients()?)),
+            (Some(passphrase), false) => Ok(Wrapper::passphrase(passphrase)),
+            (None, false) => self.asked_wrapper().await,
+        }
+    }
+
+    async fn asked_wrapper(&self) -> Result<Wrapper, CliError> {
+        let asked = self.prompts.new_secret("New passphrase").await?;
+        asked.map(Wrapper::passphrase).ok_or_else(|| {
             CliError::usage(
                 "nothing was given to wrap the key with",
                 "give --recipient KEY, --new-passphrase-file FILE, ERPGO_DR_NEW_PASSPHRASE or --command",

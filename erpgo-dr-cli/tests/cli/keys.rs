@@ -15,16 +15,30 @@ fn slots_come_change_and_go() {
     desk.ok(&["key", "add", "second", "--recipient", &second]);
     desk.fails(&["key", "add", "second", "--recipient", &second], 5, "already-exists", "key list");
     let list = desk.ok(&["key", "list", "--identity", "second.txt"]);
-    assert!(list.contains("second (age)") && list.contains("yes"), "{list}");
+    assert!(list.contains("second (recipient)") && list.contains("yes"), "{list}");
     desk.ok(&["key", "remove", "recipients"]);
     desk.fails(&["key", "list"], 6, "locked", "--identity");
     desk.fails(&["key", "remove", "second", "--identity", "second.txt"], 13, "refused", "key add");
     desk.set("ERPGO_DR_IDENTITY", &desk.path("second.txt").display().to_string());
     desk.set("ERPGO_DR_NEW_PASSPHRASE", "correct horse");
-    desk.ok(&["key", "rotate", "second"]);
+    // What an option says goes before the environment, and of two in the environment none is taken.
+    std::fs::write(desk.path("new"), "correct horse\n").unwrap();
+    desk.set("ERPGO_DR_RECIPIENT", &second);
+    desk.fails(&["key", "rotate", "second"], 2, "usage", "--new-passphrase-file");
+    desk.fails(
+        &["key", "rotate", "second", "--new-passphrase-file", "new", "--recipient", &second],
+        2,
+        "usage",
+        "one of",
+    );
+    let rotated = desk.json(&["key", "rotate", "second", "--new-passphrase-file", "new"]);
+    assert_eq!(rotated["result"]["kind"], "passphrase", "{rotated}");
+    desk.set("ERPGO_DR_RECIPIENT", "");
     desk.fails(&["status"], 6, "locked", "--passphrase-file");
     desk.set("ERPGO_DR_PASSPHRASE", "correct horse");
-    desk.ok(&["key", "list"]);
+    assert!(desk.ok(&["key", "list"]).contains("second (passphrase)"));
+    let list = desk.json(&["key", "list"]);
+    assert_eq!(list["result"]["epochs"][0]["slots"][0]["kind"], "passphrase", "{list}");
     desk.set("ERPGO_DR_PASSPHRASE", "");
     std::fs::write(desk.path("passphrase"), "correct horse\n").unwrap();
     let by_passphrase = ["--passphrase-file", "passphrase"];
@@ -53,7 +67,7 @@ fn a_command_wraps_and_unwraps() {
     .unwrap();
     let made = desk.ok(&["init"]);
     assert!(made.contains("it opens with: command"), "{made}");
-    assert!(desk.ok(&["key", "list"]).contains("command (ext)"));
+    assert!(desk.ok(&["key", "list"]).contains("command (command)"));
     std::fs::write(&program, "#!/bin/sh\necho no such key >&2; exit 3\n").unwrap();
     let run = desk.run(&["key", "list"]);
     assert_eq!(run.code, 6, "{}", run.stderr);

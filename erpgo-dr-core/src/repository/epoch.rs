@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keyring::Keyring;
 use super::{RepositoryError, layout, record};
-use crate::crypto::keys::{MAX_SLOT_LEN, SlotName, Unlocker, Wrapper};
+use crate::crypto::keys::{MAX_SLOT_LEN, SlotKind, SlotName, Unlocker, Wrapper, slot_kind};
 use crate::crypto::{CryptoError, EpochKey, record_mac, record_mac_matches};
 use crate::storage::{PutOptions, Storage, StorageExt as _};
 use crate::types::{EpochId, ObjectKey};
@@ -71,6 +71,8 @@ pub struct SlotInfo {
     pub name: String,
     /// `age` for passphrases and recipients, `ext` for an external command.
     pub form: String,
+    /// What opens it; `None` for a file that cannot be read as what it should be.
+    pub kind: Option<SlotKind>,
 }
 
 /// What lies under `keys/`: for each epoch its slots' objects.
@@ -93,6 +95,19 @@ pub(super) async fn list_slots(storage: &dyn Storage) -> Result<SlotTable, Repos
 /// Splits a slot's object into its name and form.
 pub(super) fn split_slot(object: &ObjectKey) -> Option<(&str, &str)> {
     object.file_name().rsplit_once('.')
+}
+
+/// Describes a slot by its object's name and header; `None` for what is no slot.
+pub(super) async fn describe_slot(
+    storage: &dyn Storage,
+    object: &ObjectKey,
+) -> Result<Option<SlotInfo>, RepositoryError> {
+    let Some((name, form)) = split_slot(object) else { return Ok(None) };
+    let kind = match form {
+        "ext" => Some(SlotKind::Command),
+        _ => slot_kind(&storage.read(object, MAX_SLOT_LEN).await?).ok(),
+    };
+    Ok(Some(SlotInfo { name: name.to_owned(), form: form.to_owned(), kind }))
 }
 
 /// Makes the key of an epoch, and stores its slots before its record: an epoch that shows can be opened.

@@ -2,7 +2,7 @@
 //!
 //! All of these rewrite small files under `keys/`; no data is written anew.
 
-use super::epoch::{self, EpochInfo, SlotInfo};
+use super::epoch::{self, EpochInfo};
 use super::{Repository, RepositoryError, layout, record, settings};
 use crate::crypto::keys::{SlotName, Wrapper};
 use crate::storage::{PutOptions, StorageExt as _};
@@ -19,11 +19,10 @@ impl Repository {
         let active = epoch::active(storage, &table, &self.keyring, &self.settings.epoch).await?;
         let mut infos = Vec::with_capacity(table.len());
         for (id, objects) in &table {
-            let slots = objects
-                .iter()
-                .filter_map(epoch::split_slot)
-                .map(|(name, form)| SlotInfo { name: name.to_owned(), form: form.to_owned() })
-                .collect();
+            let mut slots = Vec::with_capacity(objects.len());
+            for object in objects {
+                slots.extend(epoch::describe_slot(storage, object).await?);
+            }
             infos.push(EpochInfo {
                 role: epoch::role(storage, &self.keyring, id).await?,
                 active: *id == active,

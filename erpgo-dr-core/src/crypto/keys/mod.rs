@@ -80,7 +80,8 @@ impl fmt::Display for SlotName {
 }
 
 /// How a slot is wrapped, and so what opens it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum SlotKind {
     /// An age file that a passphrase opens.
@@ -98,6 +99,16 @@ impl SlotKind {
             Self::Passphrase | Self::Recipient => "age",
             Self::Command => "ext",
         }
+    }
+}
+
+impl fmt::Display for SlotKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Passphrase => "passphrase",
+            Self::Recipient => "recipient",
+            Self::Command => "command",
+        })
     }
 }
 
