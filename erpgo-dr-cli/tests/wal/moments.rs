@@ -104,7 +104,7 @@ fn a_physical_backup_is_proven_by_starting_a_server_on_it() {
 
     // A dump's restore does not take it for a dump.
     let refused = site.json(&["-d", &url, "restore", id]);
-    assert_eq!(refused["error"]["kind"], "invalid", "{refused}");
+    assert_eq!(refused["error"]["kind"], "usage", "{refused}");
 
     let pack = std::fs::read_dir(site.path("repository/packs").join(id)).unwrap().next().unwrap().unwrap().path();
     let mut bytes = std::fs::read(&pack).unwrap();
