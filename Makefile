@@ -6,7 +6,7 @@ GIGABYTES ?= 2
 ROUNDS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format docs py-test bench bench-crypto bench-logical bench-memory bench-peers soak-crash soak-physical fuzz coverage
+.PHONY: help setup demo test lint format docs py-test bench bench-crypto bench-logical bench-memory bench-peers soak-crash soak-physical soak-rpo fuzz coverage
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -61,6 +61,10 @@ soak-crash: ## Kills N backups and prunes at random moments (N=200)
 soak-physical: ## Kills N physical backups, servers and prunes, and restores what is left (N=200)
 	scripts/setup
 	scripts/soak-physical $(N)
+
+soak-rpo: ## Loses the database's host N times under a synchronous stream (N=200)
+	scripts/setup
+	scripts/soak-rpo $(N)
 
 fuzz: ## Fuzzes each target for some minutes, and keeps its corpus (MINUTES=10)
 	scripts/setup fuzz

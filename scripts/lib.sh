@@ -31,6 +31,12 @@ postgres_bin() {
     done
 }
 
+# Builds our programs as the tests have them, so that neither builds the dependencies anew.
+build_programs() { cargo build --quiet --workspace --exclude erpgo-dr-py --all-features --bins; }
+
+# Prints the path of one of them.
+built() { printf '%s\n' "${CARGO_TARGET_DIR:-$REPOSITORY/target}/debug/$1"; }
+
 # Prints the path of a program that the set-up installed, or of the one on PATH, or nothing.
 program() {
     local path=$SERVICES/venv/bin/$1

@@ -8,4 +8,5 @@ pub mod measure;
 pub mod peers;
 pub mod random;
 pub mod segments;
+pub mod soak;
 pub mod tool;

@@ -27,6 +27,7 @@ use crate::config::{self, Config, ConfigError, EnvFile};
 use crate::error::{self, CliError};
 use crate::output::Output;
 use crate::progress::ProgressDisplay;
+use crate::signals::Stop;
 
 /// How far a repository must be open for a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub(crate) struct Context {
     pub(crate) prompts: Prompts,
     /// What cancelled operations leave to be done.
     pub(crate) cleanups: Cleanups,
+    /// The word to stop, for work that ends by itself.
+    pub(crate) stop: Stop,
     progress: ProgressDisplay,
 }
 
@@ -71,7 +74,17 @@ impl Context {
         }
         let progress = ProgressDisplay::new(output.clone());
         let prompts = Prompts::new(output.clone());
-        Self { output, global, config, env_file, faults, prompts, cleanups: Cleanups::default(), progress }
+        Self {
+            output,
+            global,
+            config,
+            env_file,
+            faults,
+            prompts,
+            cleanups: Cleanups::default(),
+            stop: Stop::default(),
+            progress,
+        }
     }
 
     /// Returns what shows progress.

@@ -1,20 +1,50 @@
-//! Ctrl-C and SIGTERM: the work is dropped, which cancels it, and what cleans up behind it is waited for.
+//! Ctrl-C and SIGTERM: the work is dropped, which cancels it, and what cleans up behind it is waited for. Work that has asked for it is
+//! told to stop instead, and ends by itself.
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 
 use crate::context::Context;
 use crate::error::{CliError, Signal};
 use crate::output::Report;
+
+/// A request to stop, for work that ends by itself when it is told to.
+#[derive(Debug, Default)]
+pub(crate) struct Stop {
+    is_heard: AtomicBool,
+    requests: Notify,
+}
+
+impl Stop {
+    /// Waits for the request. From the call on, the first signal is one.
+    pub(crate) fn requested(&self) -> impl Future<Output = ()> + Send + use<'_> {
+        self.is_heard.store(true, Ordering::Release);
+        self.requests.notified()
+    }
+}
 
 /// Runs `work` until it ends or the process is told to stop. A second signal ends the process at once.
 pub(crate) async fn run(
     work: impl Future<Output = Result<Report, CliError>>,
     context: &Context,
 ) -> Result<Report, CliError> {
-    let outcome = tokio::select! {
-        biased;
-        caught = caught() => Err(CliError::Interrupted { signal: caught?, left: Vec::new() }),
-        outcome = work => outcome,
+    let mut work = std::pin::pin!(work);
+    let outcome = loop {
+        tokio::select! {
+            biased;
+            caught = caught() => {
+                let signal = caught?;
+                if context.stop.is_heard.swap(false, Ordering::AcqRel) {
+                    context.output.note("stopping (once more to give up what is under way)");
+                    context.stop.requests.notify_one();
+                    continue;
+                }
+                break Err(CliError::Interrupted { signal, left: Vec::new() });
+            }
+            outcome = work.as_mut() => break outcome,
+        }
     };
     let Err(CliError::Interrupted { signal, .. }) = outcome else {
         return tokio::select! {

@@ -303,7 +303,10 @@ impl PgServer {
             let folder = self.folder.path().display();
             text.push_str(&format!("ssl_cert_file = '{folder}/server.crt'\nssl_key_file = '{folder}/server.key'\n"));
             let method = if self.options.password.is_some() { "scram-sha-256" } else { "trust" };
-            let rules = format!("local all all {method}\nhostssl all all 127.0.0.1/32 {method}\n");
+            let rules = ["all", "replication"].map(|database| {
+                format!("local {database} all {method}\nhostssl {database} all 127.0.0.1/32 {method}\n")
+            });
+            let rules = rules.concat();
             fs::write(self.data_dir().join("pg_hba.conf"), rules).expect("cannot write pg_hba.conf");
         }
         for (name, value) in &self.options.settings {

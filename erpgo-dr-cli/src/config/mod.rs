@@ -162,6 +162,8 @@ pub struct PostgresConfig {
 pub struct WalConfig {
     /// The folder for what is fetched or pushed ahead.
     pub spool: Option<PathBuf>,
+    /// The folder in which `wal stream` keeps what is not archived yet.
+    pub stream: Option<PathBuf>,
     /// Segments that are fetched ahead; 8 where nothing is said.
     pub prefetch: Option<usize>,
     /// The system identifier of the cluster.

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 
 use erpgo_dr_core::crypto::CryptoError;
 use erpgo_dr_core::ops::legacy::LegacyError;
+use erpgo_dr_core::ops::wal::WalStreamError;
 use erpgo_dr_core::postgres::{PostgresError, Refusal};
 use erpgo_dr_core::repository::RepositoryError;
 use erpgo_dr_core::storage::StorageError;
@@ -43,6 +44,7 @@ fn specific(error: &Error) -> Option<&'static str> {
         Error::Wal(_) => {
             Some("compare the file with its name and server: nothing was archived; `pg_waldump PATH` reads a segment")
         }
+        Error::WalStream(error) => Some(stream(error)),
         Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Some("check the path"),
         _ => None,
     }
@@ -84,6 +86,27 @@ fn repository(error: &RepositoryError) -> Option<&'static str> {
         E::Crypto(error) => crypto(error),
         E::Storage(error) => storage(error),
         _ => None,
+    }
+}
+
+fn stream(error: &WalStreamError) -> &'static str {
+    use WalStreamError as E;
+    match error {
+        E::NoSlot { .. } => "make it with --create-slot, or check the name: SELECT slot_name FROM pg_replication_slots",
+        E::Removed { .. } => {
+            "the log has a gap that no restore goes past: begin with an empty --folder, name a --slot, and take a base backup now"
+        }
+        E::OtherCluster { .. } | E::SeveralClusters { .. } => {
+            "check --connection, or give each cluster a --folder of its own"
+        }
+        E::LeftBehind { .. } => {
+            "name the server that was promoted with --connection; the old one must not take writes any more"
+        }
+        E::Diverged { .. } => {
+            "check --connection; to follow this server begin with an empty --folder, and take a base backup of it now"
+        }
+        E::FolderBusy { .. } => "stop the other process, or name another --folder",
+        _ => "try again; if it stays so, begin with an empty --folder",
     }
 }
 

@@ -11,4 +11,5 @@ mod manifest;
 mod moments;
 mod prune;
 mod recovery;
+mod stream;
 mod support;

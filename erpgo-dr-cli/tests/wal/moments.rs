@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use erpgo_dr_testkit::postgres::{MAJORS, PgServer, give_to_postgres};
 
-use crate::support::{Site, content, wait_for, wait_until_archived, write};
+use crate::support::{Site, content, start_on, wait_until_archived, write};
 
 /// Commits numbers one by one until told to stop; returns the last one that the server acknowledged.
 fn commit_numbers(server: &PgServer, stop: &AtomicBool) -> u32 {
@@ -15,21 +15,6 @@ fn commit_numbers(server: &PgServer, stop: &AtomicBool) -> u32 {
         last += 50;
     }
     last
-}
-
-/// Lays restored files under a server of the same version, and starts it.
-fn start_on(data: &Path, major: u32) -> PgServer {
-    let mut server = PgServer::start(major);
-    server.stop();
-    std::fs::remove_dir_all(server.data_dir()).unwrap();
-    std::fs::rename(data, server.data_dir()).unwrap();
-    let conf = server.data_dir().join("postgresql.auto.conf");
-    let mut settings = std::fs::read_to_string(&conf).unwrap();
-    settings.push_str(&format!("unix_socket_directories = '{}'\n", server.socket_dir().display()));
-    std::fs::write(&conf, settings).unwrap();
-    server.restart();
-    wait_for("recovery", &server, || server.psql("postgres", "SELECT pg_is_in_recovery()") == "f");
-    server
 }
 
 #[test]

@@ -166,3 +166,18 @@ pub(crate) fn write(server: &PgServer, table: &str) {
 pub(crate) fn content(server: &PgServer, table: &str) -> String {
     server.psql("postgres", &format!("SELECT count(*), sum(hashtextextended(t::text, n)::numeric) FROM {table} AS t"))
 }
+
+/// Lays restored files under a server of the same version, and starts it.
+pub(crate) fn start_on(data: &Path, major: u32) -> PgServer {
+    let mut server = PgServer::start(major);
+    server.stop();
+    std::fs::remove_dir_all(server.data_dir()).unwrap();
+    std::fs::rename(data, server.data_dir()).unwrap();
+    let conf = server.data_dir().join("postgresql.auto.conf");
+    let mut settings = std::fs::read_to_string(&conf).unwrap();
+    settings.push_str(&format!("unix_socket_directories = '{}'\n", server.socket_dir().display()));
+    std::fs::write(&conf, settings).unwrap();
+    server.restart();
+    wait_for("recovery", &server, || server.psql("postgres", "SELECT pg_is_in_recovery()") == "f");
+    server
+}

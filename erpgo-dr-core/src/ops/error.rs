@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 
 use super::legacy::LegacyError;
+use super::wal::WalStreamError;
 use crate::codec::CodecError;
 use crate::container::ContainerError;
 use crate::crypto::CryptoError;
@@ -37,6 +38,9 @@ pub enum Error {
     /// A file of the write-ahead log is not what its name says.
     #[error(transparent)]
     Wal(#[from] WalError),
+    /// A stream of the write-ahead log cannot begin, or go on.
+    #[error(transparent)]
+    WalStream(#[from] WalStreamError),
     /// A storage place.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -97,6 +101,7 @@ impl Error {
             Self::Postgres(error) => postgres_kind(error),
             Self::Storage(error) => storage_kind(error),
             Self::Wal(_) => ErrorKind::Integrity,
+            Self::WalStream(error) => stream_kind(error),
             Self::Legacy(error) => legacy_kind(error),
             Self::Io { source, .. } => io_kind(source),
         }
@@ -105,6 +110,17 @@ impl Error {
     /// Returns whether the same call may succeed later without anything being changed by hand.
     pub fn is_retryable(&self) -> bool {
         matches!(self.kind(), ErrorKind::Unavailable | ErrorKind::Busy)
+    }
+}
+
+fn stream_kind(error: &WalStreamError) -> ErrorKind {
+    use WalStreamError as E;
+    match error {
+        E::NoSlot { .. } | E::Removed { .. } => ErrorKind::NotFound,
+        E::OtherCluster { .. } | E::LeftBehind { .. } | E::Diverged { .. } => ErrorKind::Refused,
+        E::FolderBusy { .. } => ErrorKind::Busy,
+        E::SeveralClusters { .. } => ErrorKind::Invalid,
+        E::OutOfOrder { .. } => ErrorKind::Integrity,
     }
 }
 

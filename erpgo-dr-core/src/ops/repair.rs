@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Result, strays};
 use crate::progress::{Phase, PhaseGuard, Progress};
-use crate::repository::{LEASES, Repository, StoredObject, WAL, owner_of};
+use crate::repository::{LEASES, Repository, StoredObject, WAL, WAL_TAILS, owner_of};
 use crate::storage::{
     RepairCopy, RepairJudge, RepairOptions, RepairPlan, RepairReport, ReplicatedStorage, StorageExt as _,
 };
@@ -105,7 +105,9 @@ impl<'a> Judge<'a> {
                 Some(hash) => hash == object.hash,
                 None => hash_of(copy, key).await == Some(object.hash),
             },
-            None if key.is_under(WAL) => self.repository.is_authentic_wal(&copy.storage, key).await,
+            None if key.is_under(WAL) || key.is_under(WAL_TAILS) => {
+                self.repository.is_authentic_wal(&copy.storage, key).await
+            }
             None => match copy.storage.read(key, RECORD_LIMIT).await {
                 Ok(stored) => self.repository.is_authentic_record(key, stored),
                 Err(_) => false,

@@ -11,6 +11,7 @@ pub mod physical;
 mod programs;
 mod quoting;
 mod refusal;
+pub mod replication;
 pub mod throwaway;
 pub mod wal;
 

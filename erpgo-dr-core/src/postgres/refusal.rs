@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use super::PostgresError;
+use super::replication::ServerError;
 
 /// What the operating system says of a full disk, as a server with messages in English passes it on.
 const FULL: &str = "No space left on device";
@@ -40,6 +41,9 @@ fn of_chain(error: &(dyn Error + 'static)) -> Option<Refusal> {
             && let Some(state) = error.code()
         {
             return of_state(state.code());
+        }
+        if let Some(error) = error.downcast_ref::<ServerError>() {
+            return of_state(&error.code);
         }
         // The client's own word, for a server that asks for one where none was given.
         if error.to_string() == "password missing" {

@@ -1,7 +1,7 @@
 //! Where everything lies: the one place that spells object keys.
 
 use crate::container::{ObjectIdentity, ObjectKind};
-use crate::types::{BackupId, EpochId, ObjectKey, WalFileName};
+use crate::types::{BackupId, EpochId, ObjectKey, WalFileName, WalSegmentName};
 
 /// The folder of catalogue entries and manifests.
 pub(crate) const BACKUPS: &str = "backups";
@@ -11,6 +11,8 @@ pub(crate) const DUMPS: &str = "dumps";
 pub(crate) const PACKS: &str = "packs";
 /// The folder of the archive of the write-ahead log.
 pub(crate) const WAL: &str = "wal";
+/// The folder of the pieces of segments that are not whole yet.
+pub(crate) const WAL_TAILS: &str = "wal-tails";
 /// The folder of epochs and their slots.
 pub(crate) const KEYS: &str = "keys";
 /// The folder of leases.
@@ -83,6 +85,23 @@ pub(crate) fn parse_wal_file(object: &ObjectKey) -> Option<(u64, WalFileName)> {
     let mut parts = object.as_str().strip_prefix(WAL)?.strip_prefix('/')?.split('/');
     let found = (parts.next()?.parse().ok()?, parts.nth(1)?.parse().ok()?);
     (wal_file(found.0, found.1) == *object).then_some(found)
+}
+
+/// `wal-tails/<system identifier>`: what is stored of the segments of a cluster that are not whole yet.
+pub(crate) fn wal_tails(system_identifier: u64) -> String {
+    format!("{WAL_TAILS}/{system_identifier}")
+}
+
+/// `wal-tails/<system identifier>/<segment>/<sequence>-<from>-<to>`
+pub(crate) fn wal_tail(system_identifier: u64, segment: WalSegmentName, piece: &str) -> ObjectKey {
+    key(format!("{}/{segment}/{piece}", wal_tails(system_identifier)))
+}
+
+/// Returns the cluster, the segment and the last part of the key of a piece; `None` for any other key.
+pub(crate) fn parse_wal_tail(object: &ObjectKey) -> Option<(u64, WalSegmentName, &str)> {
+    let mut parts = object.as_str().strip_prefix(WAL_TAILS)?.strip_prefix('/')?.split('/');
+    let found = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?);
+    (wal_tail(found.0, found.1, found.2) == *object).then_some(found)
 }
 
 /// `keys/<epoch>/epoch.json`

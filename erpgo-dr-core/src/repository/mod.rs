@@ -38,7 +38,7 @@ pub use wal::{SegmentGap, SegmentRange, WalObject, segment_ranges};
 
 pub(crate) use dump::{DumpSink, DumpSource};
 pub(crate) use layout::{BACKUPS, DUMPS, HOLDS, VERDICTS, summary as summary_key};
-pub(crate) use layout::{LEASES, PACKS, WAL, identity_of, owner_of};
+pub(crate) use layout::{LEASES, PACKS, WAL, WAL_TAILS, identity_of, owner_of};
 pub(crate) use physical::{
     ExtentCursor, FileMapReader, FileMapWriter, OpenPackReader, PackReader, PackWriter, PageHashReader, PageHashWriter,
     push_extent,
@@ -46,7 +46,7 @@ pub(crate) use physical::{
 pub(crate) use run::{BackupRun, Finished};
 pub(crate) use summary::PHYSICAL;
 pub(crate) use sweep::Leftovers;
-pub(crate) use wal::{WAL_IN_MEMORY, WalContent, WalOutcome, WalSource};
+pub(crate) use wal::{TailPiece, WAL_IN_MEMORY, WalContent, WalOutcome, WalSource, covered};
 
 use std::sync::Arc;
 

@@ -8,7 +8,6 @@
 #![forbid(unsafe_code)]
 
 mod ledger;
-mod site;
 mod soak;
 
 use std::error::Error;

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use erpgo_dr_benches::random::Random;
+use erpgo_dr_benches::soak::{Ended, Site, ended, kill_after};
 use erpgo_dr_core::postgres::ConnectionSettings;
 use erpgo_dr_testkit::PgServer;
 use erpgo_dr_testkit::postgres::{PgServerOptions, SUPERUSER};
 
 use crate::Outcome;
 use crate::ledger::{Ledger, SCHEMA, question};
-use crate::site::{Ended, Site, ended, kill_after};
 
 /// Kills between two restores.
 const RESTORE_EVERY: u64 = 5;
@@ -117,7 +117,7 @@ impl Soak {
         for id in self.listed()? {
             self.known.entry(id).or_insert(before);
         }
-        self.site.let_leases_lapse()
+        Ok(self.site.let_leases_lapse()?)
     }
 
     /// The backup must fail, or be whole; the server comes back by itself.

@@ -99,9 +99,10 @@ impl FetchArgs {
                 context.output.warn(&format!("nothing is fetched ahead: {error}"));
             }
         }
-        let text = match report.found {
-            true => format!("{} restored, {}\n", report.name, bytes(report.bytes)),
-            false => format!("{} is not in the archive\n", report.name),
+        let text = match (report.found, report.partial) {
+            (true, false) => format!("{} restored, {}\n", report.name, bytes(report.bytes)),
+            (true, true) => format!("{} restored as far as it was received, {}\n", report.name, bytes(report.bytes)),
+            (false, _) => format!("{} is not in the archive\n", report.name),
         };
         Report::new(report, text, report.found)
     }

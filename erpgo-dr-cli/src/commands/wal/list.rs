@@ -51,6 +51,11 @@ pub(super) fn render(clusters: &[WalClusterReport]) -> String {
             add_rows(&mut table, timeline);
         }
         text.push_str(&table.render());
+        for timeline in &cluster.timelines {
+            if let Some(end) = timeline.tail_end {
+                text.push_str(&format!("timeline {} is stored in pieces up to {end}\n", timeline.timeline));
+            }
+        }
     }
     text
 }

@@ -5,6 +5,7 @@ mod fetch;
 mod list;
 mod prune;
 mod push;
+mod stream;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use crate::output::Report;
 pub(crate) use fetch::FETCH;
 pub(crate) use prune::render_wal;
 
-/// Archive the write-ahead log, and fetch it back: for archive_command and restore_command
+/// Archive the write-ahead log, by archive_command or as a stream, and fetch it back by restore_command
 #[derive(Debug, Args)]
 pub(crate) struct WalArgs {
     #[command(subcommand)]
@@ -31,6 +32,7 @@ pub(crate) struct WalArgs {
 enum WalAction {
     Push(push::PushArgs),
     Fetch(fetch::FetchArgs),
+    Stream(stream::StreamArgs),
     List(list::ListArgs),
     Check(check::CheckArgs),
     Prune(prune::WalPruneArgs),
@@ -62,6 +64,7 @@ impl WalArgs {
         match self.action {
             WalAction::Push(_) => "wal push",
             WalAction::Fetch(_) => FETCH,
+            WalAction::Stream(_) => "wal stream",
             WalAction::List(_) => "wal list",
             WalAction::Check(_) => "wal check",
             WalAction::Prune(_) => "wal prune",
@@ -72,6 +75,7 @@ impl WalArgs {
         match self.action {
             WalAction::Push(arguments) => arguments.run(context).await,
             WalAction::Fetch(arguments) => arguments.run(context).await,
+            WalAction::Stream(arguments) => arguments.run(context).await,
             WalAction::List(arguments) => arguments.run(context).await,
             WalAction::Check(arguments) => arguments.run(context).await,
             WalAction::Prune(arguments) => arguments.run(context).await,

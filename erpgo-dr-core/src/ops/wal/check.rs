@@ -2,7 +2,7 @@
 
 mod findings;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
@@ -12,7 +12,7 @@ use crate::ops::Result;
 use crate::ops::verify::chain;
 use crate::postgres::ConnectionSettings;
 use crate::postgres::wal::{ArchivingStatus, SegmentHeader, TimelineHistory, archiving_status};
-use crate::repository::{Repository, SegmentGap, SegmentRange, WalObject, segment_ranges};
+use crate::repository::{Repository, SegmentGap, SegmentRange, TailPiece, WalObject, covered, segment_ranges};
 use crate::types::{Lsn, TimelineId, WalFileName, WalSegmentName, WalSegmentSize};
 
 /// History files are small.
@@ -63,6 +63,8 @@ pub struct WalTimelineReport {
     pub newest: Option<WalSegmentName>,
     /// When it was archived.
     pub newest_archived: Option<DateTime<Utc>>,
+    /// How far the segment behind it is stored, of which a stream has archived the beginning.
+    pub tail_end: Option<Lsn>,
     /// How many segments there are.
     pub segments: u64,
     /// Bytes that everything of the timeline takes up.
@@ -111,10 +113,18 @@ impl WalCheckReport {
 /// # Errors
 /// When the archive cannot be listed, or what it needs to read cannot be trusted.
 pub async fn wal_list(repository: &Repository, system_identifier: Option<u64>) -> Result<Vec<WalClusterReport>> {
+    let tails = repository.wal_tails(system_identifier, None).await?;
+    // After the pieces: of a segment that becomes whole meanwhile, the one or the other is seen.
     let objects = repository.wal_objects(system_identifier).await?;
+    let systems: BTreeSet<u64> = (objects.iter().map(|object| object.system_identifier))
+        .chain(tails.iter().map(|piece| piece.system_identifier))
+        .collect();
     let mut reports = Vec::new();
-    for cluster in objects.chunk_by(|one, next| one.system_identifier == next.system_identifier) {
-        reports.push(cluster_report(repository, cluster).await?);
+    for system in systems {
+        let objects: Vec<WalObject> =
+            objects.iter().filter(|object| object.system_identifier == system).cloned().collect();
+        let tails: Vec<TailPiece> = tails.iter().filter(|piece| piece.system_identifier == system).copied().collect();
+        reports.push(cluster_report(repository, system, &objects, &tails).await?);
     }
     Ok(reports)
 }
@@ -153,16 +163,25 @@ pub async fn wal_check(
     Ok(WalCheckReport { clusters, server, lag_bytes, verified, findings })
 }
 
-async fn cluster_report(repository: &Repository, objects: &[WalObject]) -> Result<WalClusterReport> {
-    let system_identifier = objects.first().map_or(0, |object| object.system_identifier);
-    let size = segment_size(repository, objects).await?;
+async fn cluster_report(
+    repository: &Repository,
+    system_identifier: u64,
+    objects: &[WalObject],
+    tails: &[TailPiece],
+) -> Result<WalClusterReport> {
+    let size = segment_size(repository, objects, tails).await?;
     let mut timelines: BTreeMap<TimelineId, Vec<&WalObject>> = BTreeMap::new();
     for object in objects {
         timelines.entry(object.name.timeline()).or_default().push(object);
     }
+    for piece in tails {
+        timelines.entry(piece.segment.timeline()).or_default();
+    }
     let mut reports = Vec::new();
     for (timeline, objects) in timelines {
-        let mut report = timeline_report(timeline, &objects, size.unwrap_or(WalSegmentSize::DEFAULT));
+        let segment_size = size.unwrap_or(WalSegmentSize::DEFAULT);
+        let mut report = timeline_report(timeline, &objects, segment_size);
+        report.tail_end = tail_end(tails, &report, segment_size);
         let history = WalFileName::History(timeline);
         if objects.iter().any(|object| object.name == history) {
             let bytes = repository.wal_bytes(system_identifier, history, 0..HISTORY_LIMIT).await?;
@@ -179,12 +198,36 @@ async fn cluster_report(repository: &Repository, objects: &[WalObject]) -> Resul
     Ok(WalClusterReport { system_identifier, segment_bytes, timelines: reports })
 }
 
-async fn segment_size(repository: &Repository, objects: &[WalObject]) -> Result<Option<WalSegmentSize>> {
+async fn segment_size(
+    repository: &Repository,
+    objects: &[WalObject],
+    tails: &[TailPiece],
+) -> Result<Option<WalSegmentSize>> {
     let is_segment = |object: &&WalObject| matches!(object.name, WalFileName::Segment(_) | WalFileName::Partial(_));
-    let Some(newest) = objects.iter().rev().find(is_segment) else { return Ok(None) };
-    let begin = 0..SegmentHeader::LEN as u64;
-    let begin = repository.wal_bytes(newest.system_identifier, newest.name, begin).await?;
-    Ok(Some(SegmentHeader::parse(&newest.name.to_string(), &begin)?.segment_size))
+    let (name, begin) = match (objects.iter().rev().find(is_segment), tails.last()) {
+        (Some(newest), _) => {
+            let begin = 0..SegmentHeader::LEN as u64;
+            (newest.name, repository.wal_bytes(newest.system_identifier, newest.name, begin).await?)
+        }
+        (None, Some(piece)) => {
+            let begin = repository.assemble_wal_tail(piece.system_identifier, piece.segment).await?;
+            let Some(begin) = begin.filter(|begin| begin.len() >= SegmentHeader::LEN) else { return Ok(None) };
+            (WalFileName::Segment(piece.segment), begin)
+        }
+        (None, None) => return Ok(None),
+    };
+    Ok(Some(SegmentHeader::parse(&name.to_string(), &begin)?.segment_size))
+}
+
+/// Finds how far the newest segment of a timeline is stored that is there in pieces, unless a whole one lies behind it.
+fn tail_end(tails: &[TailPiece], timeline: &WalTimelineReport, size: WalSegmentSize) -> Option<Lsn> {
+    let newest = tails.iter().map(|piece| piece.segment).filter(|name| name.timeline() == timeline.timeline).max()?;
+    if timeline.newest.is_some_and(|whole| whole >= newest) {
+        return None;
+    }
+    let pieces: Vec<TailPiece> = tails.iter().filter(|piece| piece.segment == newest).copied().collect();
+    let bytes = covered(&pieces);
+    newest.start(size).filter(|_| bytes > 0).map(|start| Lsn(start.0 + u64::from(bytes)))
 }
 
 fn timeline_report(timeline: TimelineId, objects: &[&WalObject], size: WalSegmentSize) -> WalTimelineReport {
@@ -203,6 +246,7 @@ fn timeline_report(timeline: TimelineId, objects: &[&WalObject], size: WalSegmen
         gaps,
         newest: newest.map(|(name, _)| *name),
         newest_archived: newest.map(|(_, archived)| *archived),
+        tail_end: None,
         segments: segments.len() as u64,
         stored_bytes: objects.iter().map(|object| object.stored_bytes).sum(),
         other_files: objects.iter().filter(|object| segment(object).is_none()).map(|object| object.name).collect(),

@@ -1,11 +1,15 @@
 //! `restore_command`: a file comes out of the archive.
 
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures::{Stream, TryStreamExt as _};
 use serde::Serialize;
 
 use super::part::PartFile;
+use super::tail::fetch_tail;
 use super::{cluster, spool};
 use crate::container::ContainerReader;
 use crate::ops::{Error, ErrorKind, Result};
@@ -47,18 +51,22 @@ pub struct WalFetchReport {
     pub name: WalFileName,
     /// Whether it is in the archive. If not, this is the end of what can be replayed, and nothing was written.
     pub found: bool,
-    /// Bytes that were written.
+    /// Whether it is a segment that was not whole when its last piece was received, filled up with zeros: the end of the log.
+    pub partial: bool,
+    /// Bytes of it that are of the log.
     pub bytes: u64,
 }
 
 impl WalFetchReport {
     /// Reports a file that was restored.
     pub fn restored(system_identifier: u64, name: WalFileName, bytes: u64) -> Self {
-        Self { system_identifier, name, found: true, bytes }
+        Self { system_identifier, name, found: true, partial: false, bytes }
     }
 }
 
 /// Writes the archived file `name` to `destination`: whole, authentic, durable, with mode 0600, or not at all.
+///
+/// Of a segment that is there in pieces only, as [`wal_stream`](super::wal_stream()) stores the end of the log, it writes what there is.
 ///
 /// That the file is not there is said only if every place says so, and only of a cluster of which the archive has anything: a wrong
 /// address must not look like the end of the log.
@@ -74,11 +82,22 @@ pub async fn wal_fetch(
 ) -> Result<WalFetchReport> {
     let system = cluster::of(repository, name, options.system_identifier, destination).await?;
     let written = fetch_to(repository, system, name, destination, &options.places).await?;
-    if written.is_none() && !repository.has_wal_of(system).await? {
+    let tail = match (written, name) {
+        (None, WalFileName::Segment(name)) => fetch_tail(repository, system, name, destination).await?,
+        _ => None,
+    };
+    let found = written.or(tail);
+    if found.is_none() && !repository.has_wal_of(system).await? {
         let location = repository.storage().location();
         return Err(RepositoryError::NoWalOfSystem { location, system_identifier: system }.into());
     }
-    Ok(WalFetchReport { system_identifier: system, name, found: written.is_some(), bytes: written.unwrap_or_default() })
+    Ok(WalFetchReport {
+        system_identifier: system,
+        name,
+        found: found.is_some(),
+        partial: tail.is_some(),
+        bytes: found.unwrap_or_default(),
+    })
 }
 
 /// Fetches from the repository, and where that copy is damaged from each of its places by itself.
@@ -119,8 +138,14 @@ async fn fetch_from(
     }
 }
 
-/// Writes what a reader gives under another name, and renames it when the reader has found all of it authentic.
-async fn write(mut reader: ContainerReader, destination: &Path) -> Result<u64> {
+/// Writes what a reader gives.
+async fn write(reader: ContainerReader, destination: &Path) -> Result<u64> {
+    write_chunks(reader.into_stream().map_err(Error::from), destination).await
+}
+
+/// Writes chunks under another name, and renames it when all have come without an error. Returns their length.
+pub(super) async fn write_chunks(chunks: impl Stream<Item = Result<Bytes>> + Send, destination: &Path) -> Result<u64> {
+    let mut chunks = pin!(chunks);
     let failed = |source| spool::failed("write", destination, source);
     let begun = PartFile::begin(destination).map_err(failed)?;
     let mut part = begun.ok_or_else(|| Error::Io {
@@ -128,7 +153,7 @@ async fn write(mut reader: ContainerReader, destination: &Path) -> Result<u64> {
         source: std::io::Error::new(std::io::ErrorKind::ResourceBusy, "another process is writing it"),
     })?;
     let mut bytes = 0;
-    while let Some(chunk) = reader.next().await? {
+    while let Some(chunk) = chunks.try_next().await? {
         bytes += chunk.len() as u64;
         part = blocking(move || part.write(&chunk).map(|()| part)).await.map_err(failed)?;
     }

@@ -13,6 +13,8 @@ mod prefetch;
 mod prune;
 mod push;
 mod spool;
+mod stream;
+mod tail;
 
 pub use check::{WalCheckOptions, WalCheckReport, WalClusterReport, WalTimelineReport, wal_check, wal_list};
 pub use cluster::wal_cluster_around;
@@ -21,5 +23,9 @@ pub use prefetch::{WalPrefetchOptions, WalPrefetchReport, wal_prefetch};
 pub use prune::{PrunedWal, WalPruneReport, wal_prune};
 pub use push::{WalPushOptions, WalPushOutcome, WalPushReport, wal_push};
 pub use spool::WalSpool;
+pub use stream::{
+    Durability, NoWalStreamObserver, WalStreamError, WalStreamObserver, WalStreamOptions, WalStreamReport,
+    WalStreamStatus, wal_stream,
+};
 
 pub(super) use prune::{UnneededWal, remove_wal, unneeded_wal};

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::ops::{ErrorKind, Result};
 use crate::progress::{Phase, PhaseGuard, Progress};
-use crate::repository::{Catalogue, CatalogueEntry, Repository, WalObject};
+use crate::repository::{Catalogue, CatalogueEntry, Repository, TailPiece, WalObject};
 use crate::storage::MissedWrite;
 use crate::types::{Lsn, WalFileName, WalSegmentName, WalSegmentSize};
 
@@ -42,6 +42,8 @@ pub(in crate::ops) struct UnneededWal {
     pub(in crate::ops) clusters: Vec<PrunedWal>,
     /// The oldest first: what a crash leaves has no gap.
     objects: Vec<WalObject>,
+    /// Pieces of segments that never became whole, or whose removal was cut short.
+    tails: Vec<TailPiece>,
 }
 
 /// Removes the log before the oldest physical backup of each cluster. A cluster without one keeps all of its log.
@@ -81,7 +83,8 @@ pub(in crate::ops) async fn unneeded_wal(
     kept: &[&CatalogueEntry],
 ) -> Result<UnneededWal> {
     let objects = repository.wal_objects(None).await?;
-    if objects.is_empty() {
+    let tails = repository.wal_tails(None, None).await?;
+    if objects.is_empty() && tails.is_empty() {
         return Ok(UnneededWal::default());
     }
     if !catalogue.problems.is_empty() || kept.iter().any(|entry| entry.details.is_none()) {
@@ -106,14 +109,16 @@ pub(in crate::ops) async fn unneeded_wal(
         Err(error) => return Err(error),
     };
     let mut unneeded = UnneededWal::default();
+    // Where replay begins, of what lies before it.
+    let is_old = |system: u64, name: Option<WalSegmentName>| {
+        let (start, size) = oldest.get(&system)?;
+        let number = name?.number((*size)?)?;
+        (number < start.0 / (*size)?.bytes()).then_some(*start)
+    };
+    unneeded.tails = tails;
+    unneeded.tails.retain(|piece| is_old(piece.system_identifier, Some(piece.segment)).is_some());
     for object in objects {
-        let Some((start, Some(size))) = oldest.get(&object.system_identifier) else { continue };
-        let is_old = segment_of(object.name)
-            .and_then(|name| name.number(*size))
-            .is_some_and(|number| number < start.0 / size.bytes());
-        if !is_old {
-            continue;
-        }
+        let Some(start) = is_old(object.system_identifier, segment_of(object.name)) else { continue };
         match unneeded.clusters.last_mut() {
             Some(last) if last.system_identifier == object.system_identifier => {
                 last.files += 1;
@@ -121,7 +126,7 @@ pub(in crate::ops) async fn unneeded_wal(
             }
             _ => unneeded.clusters.push(PrunedWal {
                 system_identifier: object.system_identifier,
-                before: *start,
+                before: start,
                 files: 1,
                 bytes: object.stored_bytes,
             }),
@@ -140,6 +145,9 @@ pub(in crate::ops) async fn remove_wal(
     for object in &unneeded.objects {
         repository.remove_wal(object).await?;
         phase.advance(object.stored_bytes);
+    }
+    for piece in &unneeded.tails {
+        repository.remove_wal_tail(piece).await?;
     }
     for cluster in &unneeded.clusters {
         let PrunedWal { system_identifier, before, files, .. } = cluster;

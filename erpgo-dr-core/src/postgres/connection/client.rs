@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::task::JoinHandle;
 
 use super::super::PostgresError;
@@ -60,14 +60,19 @@ impl ConnectionSettings {
         if let Some(options) = &self.options {
             config.options(options);
         }
-        if let Some(password) = &self.password {
-            config.password(password.expose_secret());
-        } else if let Some(path) = &self.passfile
-            && let Some(password) = passfile::look_up(self, path)?
-        {
+        if let Some(password) = self.find_password()? {
             config.password(password.expose_secret());
         }
         Ok(config)
+    }
+
+    /// Returns the password that was set, or the one that the password file has for these settings.
+    pub(in crate::postgres) fn find_password(&self) -> Result<Option<SecretString>, PostgresError> {
+        match (&self.password, &self.passfile) {
+            (Some(password), _) => Ok(Some(password.clone())),
+            (None, Some(path)) => passfile::look_up(self, path),
+            (None, None) => Ok(None),
+        }
     }
 }
 

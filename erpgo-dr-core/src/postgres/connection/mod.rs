@@ -13,3 +13,5 @@ mod tls;
 
 pub use client::Client;
 pub use settings::{ConnectionSettings, SslMode};
+
+pub(super) use tls::client_config;

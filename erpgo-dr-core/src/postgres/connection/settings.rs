@@ -180,6 +180,16 @@ impl ConnectionSettings {
         self.options.as_deref()
     }
 
+    /// Returns the name under which the server lists our sessions.
+    pub fn application(&self) -> &str {
+        &self.application_name
+    }
+
+    /// Returns how long a connection attempt may take.
+    pub fn timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
     /// Returns the SSL mode in force: the one that was set, or the default for the host.
     pub fn effective_ssl_mode(&self) -> SslMode {
         match self.ssl_mode {
@@ -202,7 +212,7 @@ impl ConnectionSettings {
     }
 
     /// Checks what cannot be checked setting by setting.
-    pub(super) fn validate(&self) -> Result<(), PostgresError> {
+    pub(in crate::postgres) fn validate(&self) -> Result<(), PostgresError> {
         let texts = [&self.host, &self.database, &self.application_name];
         let texts = texts.into_iter().chain(self.user.iter()).chain(self.options.iter());
         if texts.into_iter().any(|text| text.contains('\0')) {

@@ -16,6 +16,11 @@ use super::settings::{ConnectionSettings, SslMode};
 
 /// Makes a connector for the settings' SSL mode.
 pub(super) fn connector(settings: &ConnectionSettings) -> Result<MakeRustlsConnect, PostgresError> {
+    Ok(MakeRustlsConnect::new(client_config(settings)?))
+}
+
+/// Makes the configuration that the settings' SSL mode asks for.
+pub(in crate::postgres) fn client_config(settings: &ConnectionSettings) -> Result<ClientConfig, PostgresError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match settings.effective_ssl_mode() {
         SslMode::Disable | SslMode::Prefer | SslMode::Require => {
@@ -33,7 +38,7 @@ pub(super) fn connector(settings: &ConnectionSettings) -> Result<MakeRustlsConne
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
-    Ok(MakeRustlsConnect::new(config))
+    Ok(config)
 }
 
 fn authority(

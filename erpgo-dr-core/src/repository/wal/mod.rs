@@ -4,11 +4,13 @@ mod continuity;
 mod memory;
 mod object;
 mod store;
+mod tail;
 
 pub use continuity::{SegmentGap, SegmentRange, segment_ranges};
 pub use object::WalObject;
 
 pub(crate) use store::{WAL_IN_MEMORY, WalContent, WalOutcome, WalSource};
+pub(crate) use tail::{TailPiece, covered};
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -31,14 +33,21 @@ impl Repository {
         system_identifier: u64,
         name: WalFileName,
     ) -> Result<Option<ContainerReader>, RepositoryError> {
-        let key = layout::wal_file(system_identifier, name);
-        let stored = match place.get(&key, None).await {
+        self.open_wal_object(place, &layout::wal_file(system_identifier, name)).await
+    }
+
+    async fn open_wal_object(
+        &self,
+        place: &dyn Storage,
+        key: &ObjectKey,
+    ) -> Result<Option<ContainerReader>, RepositoryError> {
+        let stored = match place.get(key, None).await {
             Ok(stored) => stored,
             Err(StorageError::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         let pool = self.environment.pool.clone();
-        match ContainerReader::open(stored, &identity(&key), &self.keyring, pool).await {
+        match ContainerReader::open(stored, &identity(key), &self.keyring, pool).await {
             Ok(reader) => Ok(Some(reader)),
             Err(ContainerError::Storage(StorageError::NotFound { .. })) => Ok(None),
             Err(error) => Err(error.into()),
@@ -90,7 +99,9 @@ impl Repository {
 
     /// Returns whether the archive holds anything of a cluster.
     pub(crate) async fn has_wal_of(&self, system_identifier: u64) -> Result<bool, RepositoryError> {
-        Ok(self.storage.list(&layout::wal_system(system_identifier)).try_next().await?.is_some())
+        let (files, tails) = (layout::wal_system(system_identifier), layout::wal_tails(system_identifier));
+        Ok(self.storage.list(&files).try_next().await?.is_some()
+            || self.storage.list(&tails).try_next().await?.is_some())
     }
 
     /// Returns the clusters whose log is archived here, in order. Lists the whole archive.
@@ -103,8 +114,10 @@ impl Repository {
 
     /// Reads every MAC of an archived file at one place. Returns whether it is whole and authentic.
     pub(crate) async fn is_authentic_wal(&self, place: &Arc<dyn Storage>, key: &ObjectKey) -> bool {
-        let Some((system, name)) = layout::parse_wal_file(key) else { return false };
-        match self.open_wal(place.as_ref(), system, name).await {
+        if layout::parse_wal_file(key).is_none() && TailPiece::parse(key).is_none() {
+            return false;
+        }
+        match self.open_wal_object(place.as_ref(), key).await {
             Ok(Some(reader)) => reader.check_seals_to_end().await.is_ok(),
             _ => false,
         }

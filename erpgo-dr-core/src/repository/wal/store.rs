@@ -125,7 +125,7 @@ impl Repository {
         Ok(WalOutcome { identical: false, plaintext_bytes, stored_bytes, missed: Vec::new() })
     }
 
-    fn wal_writer(
+    pub(super) fn wal_writer(
         &self,
         key: &ObjectKey,
         sealing: &SealingKey,

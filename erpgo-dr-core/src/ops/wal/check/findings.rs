@@ -1,6 +1,6 @@
 //! What is wrong with an archive and with the server that fills it, in words that name the next step.
 
-use super::WalClusterReport;
+use super::{WalClusterReport, WalTimelineReport};
 use crate::postgres::wal::ArchivingStatus;
 use crate::types::WalFileName;
 
@@ -76,9 +76,11 @@ fn holds(cluster: &WalClusterReport, name: WalFileName) -> bool {
 pub(super) fn lag(server: &ArchivingStatus, cluster: Option<&WalClusterReport>) -> Option<u64> {
     let (position, size) = (server.position?, server.segment_size()?);
     let timelines = &cluster?.timelines;
-    let newest = timelines.iter().rev().find(|one| Some(one.timeline) <= server.timeline && one.newest.is_some())?;
-    let archived = newest.newest?.number(size)? + 1;
-    Some(position.0.saturating_sub(archived * size.bytes()))
+    let is_stored = |one: &&WalTimelineReport| one.newest.is_some() || one.tail_end.is_some();
+    let newest = timelines.iter().rev().filter(|one| Some(one.timeline) <= server.timeline).find(is_stored)?;
+    let whole = newest.newest.and_then(|name| name.number(size)).map(|number| (number + 1) * size.bytes());
+    let archived = whole.max(newest.tail_end.map(|end| end.0))?;
+    Some(position.0.saturating_sub(archived))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The server, the repository, and the tool as a program that can be killed.
+//! A repository, and the tool as a program that can be killed. Both belong to the account under which servers run.
 
 use std::fs::{self, File};
 use std::io;
@@ -8,14 +8,13 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, SystemTime};
 
 use erpgo_dr_core::repository::LEASE_TTL;
-use erpgo_dr_testkit::PgServer;
-use erpgo_dr_testkit::postgres::SUPERUSER;
+use erpgo_dr_testkit::postgres::{SUPERUSER, give_to_postgres};
+use erpgo_dr_testkit::{PgServer, unprivileged};
 use tempfile::TempDir;
 
-use crate::Outcome;
-
 /// A repository of its own, beside the server that is backed up.
-pub(crate) struct Site {
+#[derive(Debug)]
+pub struct Site {
     folder: TempDir,
     program: PathBuf,
     connection: String,
@@ -23,44 +22,57 @@ pub(crate) struct Site {
 }
 
 /// How a program ended.
-pub(crate) struct Ended {
-    pub(crate) killed: bool,
-    pub(crate) succeeded: bool,
-    pub(crate) result: serde_json::Value,
-    pub(crate) complaint: String,
+#[derive(Debug)]
+pub struct Ended {
+    /// Whether a signal ended it.
+    pub killed: bool,
+    /// Whether it ended with 0.
+    pub succeeded: bool,
+    /// The result in its document.
+    pub result: serde_json::Value,
+    /// Its error and what it wrote to standard error.
+    pub complaint: String,
 }
 
 impl Site {
-    pub(crate) fn new(server: &PgServer) -> Outcome<Self> {
+    /// Makes a key and a repository.
+    ///
+    /// # Errors
+    /// If the tool was not built, or fails.
+    pub fn new(server: &PgServer) -> io::Result<Self> {
         let program = std::env::current_exe()?.with_file_name("erpgo-dr");
         if !program.is_file() {
-            return Err("build the tool first: cargo build -p erpgo-dr-cli".into());
+            return Err(io::Error::other("build the tool first: cargo build -p erpgo-dr-cli"));
         }
         let connection = format!("host={} port={} user={SUPERUSER}", server.socket_dir().display(), server.port());
-        // The throwaway servers' account must get to its scratch folder.
         let folder = TempDir::with_prefix("erpgo-dr-soak-")?;
-        fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o711))?;
+        give_to_postgres(folder.path());
         let site = Self { folder, program, connection, bin: server.bin().to_owned() };
-        File::create(site.path("erpgo-dr.toml"))?;
+        fs::write(site.path("erpgo-dr.toml"), "")?;
         let mut generate = site.bare();
         let made = generate.args(["key", "generate"]).arg(site.path("key.txt")).output()?;
         let text = String::from_utf8_lossy(&made.stdout).into_owned();
         let recipient = text.split(['"', ' ', '\n']).find(|word| word.starts_with("age1"));
-        let recipient = recipient.ok_or("no key was made")?.to_owned();
+        let complaint = || io::Error::other(String::from_utf8_lossy(&made.stderr).into_owned());
+        let recipient = recipient.ok_or_else(complaint)?.to_owned();
         let mut init = site.bare();
         init.arg("-r").arg(site.path("repository")).args(["init", "--recipient", &recipient]);
         match init.output()? {
             output if output.status.success() => Ok(site),
-            output => Err(String::from_utf8_lossy(&output.stderr).into_owned().into()),
+            output => Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned())),
         }
     }
 
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
+    /// Returns a path in the folder of the site.
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Starts the tool.
-    pub(crate) fn spawn(&self, arguments: &[&str]) -> io::Result<Child> {
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn spawn(&self, arguments: &[&str]) -> io::Result<Child> {
         let mut command = self.bare();
         command.arg("-r").arg(self.path("repository")).arg("-i").arg(self.path("key.txt"));
         command.args(["-d", &self.connection]).arg("--bin-dir").arg(&self.bin).args(arguments);
@@ -68,12 +80,18 @@ impl Site {
     }
 
     /// Runs the tool to its end.
-    pub(crate) fn run(&self, arguments: &[&str]) -> Outcome<Ended> {
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn run(&self, arguments: &[&str]) -> io::Result<Ended> {
         ended(self.spawn(arguments)?)
     }
 
     /// Lets the leases of dead processes lapse: their age is what the file system says.
-    pub(crate) fn let_leases_lapse(&self) -> Outcome<()> {
+    ///
+    /// # Errors
+    /// If the file system does not let us.
+    pub fn let_leases_lapse(&self) -> io::Result<()> {
         let long_ago = SystemTime::now() - 2 * LEASE_TTL;
         let Ok(leases) = fs::read_dir(self.path("repository/state/leases")) else { return Ok(()) };
         for lease in leases {
@@ -83,7 +101,7 @@ impl Site {
     }
 
     fn bare(&self) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = unprivileged(&self.program);
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ERPGO_DR_")) {
             command.env_remove(name);
         }
@@ -94,7 +112,10 @@ impl Site {
 }
 
 /// Waits for a program.
-pub(crate) fn ended(child: Child) -> Outcome<Ended> {
+///
+/// # Errors
+/// If it cannot be waited for.
+pub fn ended(child: Child) -> io::Result<Ended> {
     let Output { status, stdout, stderr } = child.wait_with_output()?;
     let document: serde_json::Value = serde_json::from_slice(&stdout).unwrap_or_default();
     Ok(Ended {
@@ -106,7 +127,10 @@ pub(crate) fn ended(child: Child) -> Outcome<Ended> {
 }
 
 /// Kills a program after a while, unless it has ended.
-pub(crate) fn kill_after(mut child: Child, delay: Duration) -> Outcome<Ended> {
+///
+/// # Errors
+/// If it cannot be waited for.
+pub fn kill_after(mut child: Child, delay: Duration) -> io::Result<Ended> {
     std::thread::sleep(delay);
     // One that has ended already is not there to be killed.
     let _ = child.kill();

@@ -1,0 +1,261 @@
+//! Brings what lies in the folder into the repository: whole files as they are, and the last segment piece by piece.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use super::super::push::{WalPushOptions, wal_push};
+use super::folder::{StreamFolder, failed};
+use super::writer::{Spooled, Tail};
+use super::{Durability, Shared, WalStreamOptions};
+use crate::ops::verify::chain;
+use crate::ops::{Error, ErrorKind, Result};
+use crate::repository::{Repository, RepositoryError, TailPiece};
+use crate::storage::StorageError;
+use crate::types::{Lsn, WalFileName, WalSegmentName};
+
+/// The most of a segment that goes into one piece.
+const PIECE: u64 = 16 << 20;
+
+/// How long to wait after a failure, at first and at the most.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// The part that archives.
+pub(super) struct Uploader<'a> {
+    repository: &'a Repository,
+    options: &'a WalStreamOptions,
+    push: WalPushOptions,
+    shared: &'a Shared,
+    spooled: watch::Receiver<Spooled>,
+    archived: watch::Sender<Lsn>,
+    folder: Option<StreamFolder>,
+    /// What of the folder has been dealt with.
+    completed: Option<u64>,
+    tail: Option<UploadedTail>,
+}
+
+/// How much of a segment is in the repository.
+#[derive(Debug, Clone, Copy)]
+struct UploadedTail {
+    segment: WalSegmentName,
+    generation: u64,
+    bytes: u64,
+    sequence: u32,
+}
+
+impl<'a> Uploader<'a> {
+    pub(super) fn new(
+        repository: &'a Repository,
+        options: &'a WalStreamOptions,
+        shared: &'a Shared,
+        spooled: watch::Receiver<Spooled>,
+        archived: watch::Sender<Lsn>,
+    ) -> Self {
+        let push = WalPushOptions::default().with_places(options.places.clone());
+        let (folder, completed, tail) = (None, None, None);
+        Self { repository, options, push, shared, spooled, archived, folder, completed, tail }
+    }
+
+    /// Archives until `finishing` completes, and then what is left, once. Ends earlier only by a failure that no waiting mends.
+    pub(super) async fn run(mut self, mut finishing: oneshot::Receiver<()>) -> Result<()> {
+        let (least, most) = BACKOFF;
+        let (mut backoff, mut tail_due) = (least, Instant::now());
+        loop {
+            let last = matches!(finishing.try_recv(), Ok(()) | Err(oneshot::error::TryRecvError::Closed));
+            let urgent = last || self.options.durability == Durability::Repository || Instant::now() >= tail_due;
+            let outcome = self.pass(urgent).await;
+            if urgent {
+                tail_due = Instant::now() + self.options.upload_every;
+            }
+            match outcome {
+                Ok(()) => {
+                    backoff = least;
+                    self.shared.note(|status| status.repository_problem = None);
+                }
+                Err(error) if is_hopeless(&error) => return Err(error),
+                Err(error) => {
+                    let text = chain(&error);
+                    tracing::error!(error = text, "the log cannot be archived; trying again");
+                    self.shared.tell(|status| status.repository_problem = Some(text));
+                    if !last {
+                        tokio::select! {
+                            _ = &mut finishing => {}
+                            () = tokio::time::sleep(backoff) => {}
+                        }
+                        backoff = (backoff * 2).min(most);
+                        tail_due = Instant::now();
+                        continue;
+                    }
+                }
+            }
+            if last {
+                return Ok(());
+            }
+            tokio::select! {
+                _ = &mut finishing => {}
+                changed = self.spooled.changed() => if changed.is_err() {
+                    // The writer has ended: the word to finish follows.
+                    let _ = (&mut finishing).await;
+                },
+                () = self.shared.hurry.notified() => tail_due = Instant::now(),
+                () = tokio::time::sleep_until(tail_due) => {}
+            }
+        }
+    }
+
+    async fn pass(&mut self, with_tail: bool) -> Result<()> {
+        let spooled = *self.spooled.borrow_and_update();
+        let folder = match (&self.folder, spooled.tail) {
+            (Some(folder), _) => folder.clone(),
+            (None, Some(tail)) => StreamFolder::open(&self.options.folder, tail.system_identifier)?,
+            // Whole segments of an earlier process may wait before the server has said a word.
+            (None, None) => match StreamFolder::find(&self.options.folder)? {
+                Some(folder) => folder,
+                None => return Ok(()),
+            },
+        };
+        self.folder = Some(folder.clone());
+        if self.completed != Some(spooled.completed) {
+            self.push_whole(&folder, spooled.tail).await?;
+            self.completed = Some(spooled.completed);
+        }
+        match spooled.tail {
+            Some(tail) if with_tail => self.push_tail(&folder, tail, spooled.generation).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Archives every file that will not grow any more, and removes it from the folder.
+    async fn push_whole(&mut self, folder: &StreamFolder, tail: Option<Tail>) -> Result<()> {
+        for name in folder.waiting()? {
+            match name {
+                WalFileName::Partial(segment) => self.push_left(folder, segment, tail).await?,
+                name => {
+                    let push = self.push.clone().with_system_identifier(Some(folder.system_identifier));
+                    let report = wal_push(self.repository, &folder.file(name), &push).await?;
+                    if let Some(missed) = report.missed.first() {
+                        return Err(missed_by(&missed.location, &missed.error));
+                    }
+                    folder.remove(name)?;
+                }
+            }
+            if let WalFileName::Segment(segment) = name {
+                self.forget_tail(folder.system_identifier, segment).await?;
+                self.shared.tell(|status| status.segments += 1);
+            }
+        }
+        // All that lay there is archived: up to where the last segment begins.
+        if let Some(tail) = tail {
+            self.advance(tail.start);
+        }
+        Ok(())
+    }
+
+    /// Archives what there is of a segment that nobody writes any more, as the end of a timeline that was left.
+    async fn push_left(&mut self, folder: &StreamFolder, segment: WalSegmentName, tail: Option<Tail>) -> Result<()> {
+        // Without a word of the server it is not known yet whether it goes on.
+        let is_left = tail.is_some_and(|tail| tail.segment.timeline() > segment.timeline());
+        if !is_left {
+            return Ok(());
+        }
+        let path = folder.file(WalFileName::Partial(segment));
+        let length = std::fs::metadata(&path).map_err(|source| failed("read", &path, source))?.len();
+        let mut state = self.begin_tail(folder.system_identifier, segment, u64::MAX).await?;
+        self.push_pieces(folder, &mut state, length).await?;
+        folder.remove(WalFileName::Partial(segment))
+    }
+
+    async fn push_tail(&mut self, folder: &StreamFolder, tail: Tail, generation: u64) -> Result<()> {
+        let known = self.tail.filter(|known| (known.segment, known.generation) == (tail.segment, generation));
+        let mut state = match known {
+            Some(known) => known,
+            None if tail.bytes == 0 => return Ok(()),
+            None => self.begin_tail(folder.system_identifier, tail.segment, generation).await?,
+        };
+        let pushed = self.push_pieces(folder, &mut state, tail.bytes).await;
+        self.tail = Some(state);
+        if pushed? {
+            self.advance(Lsn(tail.start.0 + state.bytes));
+        }
+        Ok(())
+    }
+
+    /// Finds how the pieces of a segment go on that an earlier process may have begun.
+    async fn begin_tail(&self, system: u64, segment: WalSegmentName, generation: u64) -> Result<UploadedTail> {
+        let pieces = self.repository.wal_tails(Some(system), Some(segment)).await?;
+        let sequence = pieces.last().map_or(0, |piece| piece.sequence + 1);
+        Ok(UploadedTail { segment, generation, bytes: 0, sequence })
+    }
+
+    /// Stores what of a segment is not stored yet. Returns whether that is so now: not if it became whole meanwhile.
+    async fn push_pieces(&self, folder: &StreamFolder, state: &mut UploadedTail, end: u64) -> Result<bool> {
+        while state.bytes < end {
+            let (from, to) = (state.bytes, end.min(state.bytes + PIECE));
+            let Some(plain) = read_partial(folder, state.segment, from, to).await? else { return Ok(false) };
+            let piece = TailPiece {
+                system_identifier: folder.system_identifier,
+                segment: state.segment,
+                sequence: state.sequence,
+                from: from as u32,
+                to: to as u32,
+            };
+            // Whatever comes of it, this number is used up.
+            state.sequence += 1;
+            self.repository.store_wal_tail(&piece, plain).await?;
+            if let Some(missed) = self.repository.storage().take_missed_writes().first() {
+                return Err(missed_by(&missed.location, &missed.error));
+            }
+            state.bytes = to;
+        }
+        Ok(true)
+    }
+
+    /// Removes the pieces of a segment that is archived whole.
+    async fn forget_tail(&self, system: u64, segment: WalSegmentName) -> Result<()> {
+        for piece in self.repository.wal_tails(Some(system), Some(segment)).await? {
+            self.repository.remove_wal_tail(&piece).await?;
+        }
+        Ok(())
+    }
+
+    fn advance(&self, position: Lsn) {
+        self.shared.note(|status| status.archived = Some(position));
+        self.archived.send_replace(position);
+    }
+}
+
+/// Reads a part of a segment; `None` if it has become whole, and has another name.
+async fn read_partial(folder: &StreamFolder, segment: WalSegmentName, from: u64, to: u64) -> Result<Option<Bytes>> {
+    let path = folder.file(WalFileName::Partial(segment));
+    let task_path = path.clone();
+    let read = tokio::task::spawn_blocking(move || {
+        let file = match File::open(task_path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        let mut plain = vec![0; (to - from) as usize];
+        file.read_exact_at(&mut plain, from)?;
+        Ok(Some(Bytes::from(plain)))
+    });
+    let read = read.await.map_err(std::io::Error::other).and_then(|read| read);
+    read.map_err(|source| failed("read", &path, source))
+}
+
+/// Returns whether a failure will be the same however often one tries.
+fn is_hopeless(error: &Error) -> bool {
+    match error {
+        Error::Repository(RepositoryError::WalConflict { .. } | RepositoryError::WalDamaged { .. }) => true,
+        Error::WalStream(_) | Error::Io { .. } => true,
+        error => matches!(error.kind(), ErrorKind::Integrity | ErrorKind::Locked | ErrorKind::Invalid),
+    }
+}
+
+/// What is durable at some places only is not durable.
+fn missed_by(location: &str, error: &str) -> Error {
+    let (location, subject, source) = (location.to_owned(), "the log".to_owned(), error.into());
+    StorageError::Unavailable { location, action: "write", subject, source }.into()
+}

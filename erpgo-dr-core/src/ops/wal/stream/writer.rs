@@ -1,0 +1,231 @@
+//! Puts what comes into the folder, on a thread of its own, and makes it durable.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+
+use super::WalStreamError;
+use super::folder::{StreamFolder, failed};
+use crate::ops::Result;
+use crate::postgres::wal::SegmentHeader;
+use crate::types::{Lsn, TimelineId, WalFileName, WalSegmentName, WalSegmentSize};
+
+/// Bytes that are written before they are made durable even though more waits.
+const SYNC_EVERY: u64 = 4 << 20;
+
+/// What the writer is to do.
+#[derive(Debug)]
+pub(super) enum Write {
+    /// A stream begins: at the start of a segment, or where the last one of this process broke off.
+    Begin { system_identifier: u64, timeline: TimelineId, start: Lsn, size: WalSegmentSize },
+    /// A piece of the log.
+    Wal { start: Lsn, bytes: Bytes },
+    /// The history of a timeline.
+    History { timeline: TimelineId, contents: Bytes },
+    /// The server cannot be reached: what an earlier process left is as good as it will get.
+    Adopt,
+}
+
+/// What is durable in the folder.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Spooled {
+    /// The segment that is being written, and how much of it is durable.
+    pub(super) tail: Option<Tail>,
+    /// Counts the files that became whole.
+    pub(super) completed: u64,
+    /// Counts the beginnings: what was durable before one may have been written anew since.
+    pub(super) generation: u64,
+}
+
+/// The beginning of a segment that is not whole yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tail {
+    pub(super) system_identifier: u64,
+    pub(super) segment: WalSegmentName,
+    pub(super) start: Lsn,
+    pub(super) bytes: u64,
+}
+
+impl Spooled {
+    /// How far the log is durable.
+    pub(super) fn end(&self) -> Option<Lsn> {
+        self.tail.map(|tail| Lsn(tail.start.0 + tail.bytes))
+    }
+}
+
+/// Works until nobody is left to send.
+pub(super) fn run(root: &Path, mut writes: mpsc::Receiver<Write>, spooled: &watch::Sender<Spooled>) -> Result<()> {
+    let mut writer = Writer { root: root.to_owned(), open: None, unsynced: 0, spooled };
+    while let Some(first) = writes.blocking_recv() {
+        writer.take(first)?;
+        // A commit waits for one sync, however many of them came meanwhile.
+        while writer.unsynced < SYNC_EVERY
+            && let Ok(next) = writes.try_recv()
+        {
+            writer.take(next)?;
+        }
+        writer.sync()?;
+    }
+    Ok(())
+}
+
+struct Writer<'a> {
+    root: PathBuf,
+    open: Option<Open>,
+    unsynced: u64,
+    spooled: &'a watch::Sender<Spooled>,
+}
+
+/// The segment that is written.
+struct Open {
+    folder: StreamFolder,
+    timeline: TimelineId,
+    size: WalSegmentSize,
+    /// How far the log has been written.
+    position: Lsn,
+    /// `None` between two segments.
+    file: Option<(WalSegmentName, File)>,
+}
+
+impl Writer<'_> {
+    fn take(&mut self, write: Write) -> Result<()> {
+        match write {
+            Write::Begin { system_identifier, timeline, start, size } => {
+                self.sync()?;
+                self.begin(system_identifier, timeline, start, size)
+            }
+            Write::Wal { start, bytes } => self.write(start, &bytes),
+            Write::History { timeline, contents } => {
+                let Some(open) = &self.open else { return Ok(()) };
+                open.folder.write(WalFileName::History(timeline), &contents)?;
+                self.spooled.send_modify(|spooled| spooled.completed += 1);
+                Ok(())
+            }
+            Write::Adopt => self.adopt(),
+        }
+    }
+
+    fn begin(&mut self, system: u64, timeline: TimelineId, start: Lsn, size: WalSegmentSize) -> Result<()> {
+        let goes_on = self.open.as_ref().is_some_and(|open| {
+            (open.folder.system_identifier, open.timeline, open.position) == (system, timeline, start)
+        });
+        if !goes_on {
+            let folder = StreamFolder::open(&self.root, system)?;
+            self.open = Some(Open { folder, timeline, size, position: start, file: None });
+            self.spooled.send_modify(|spooled| spooled.generation += 1);
+            // Partial files of the timeline before are left now.
+            self.publish(1);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, start: Lsn, mut bytes: &[u8]) -> Result<()> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        if start != open.position {
+            return Err(WalStreamError::OutOfOrder { expected: open.position, found: start }.into());
+        }
+        while !bytes.is_empty() {
+            let offset = open.position.0 % open.size.bytes();
+            let (now, rest) = bytes.split_at(bytes.len().min((open.size.bytes() - offset) as usize));
+            let (name, file) = match &mut open.file {
+                Some(file) => file,
+                None => {
+                    let name = WalSegmentName::containing(open.timeline, open.position, open.size);
+                    let file = open.folder.open_partial(name)?;
+                    reserve(&file, open.size).map_err(|source| failed_at(&open.folder, name, source))?;
+                    open.file.insert((name, file))
+                }
+            };
+            file.write_all_at(now, offset).map_err(|source| failed_at(&open.folder, *name, source))?;
+            open.position.0 += now.len() as u64;
+            self.unsynced += now.len() as u64;
+            bytes = rest;
+            if open.position.0 % open.size.bytes() == 0
+                && let Some((name, file)) = open.file.take()
+            {
+                file.sync_all().map_err(|source| failed_at(&open.folder, name, source))?;
+                open.folder.complete(name)?;
+                self.unsynced = 0;
+                self.publish(1);
+                return self.write(Lsn(start.0 + now.len() as u64), bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes durable what has been written, and says so.
+    fn sync(&mut self) -> Result<()> {
+        if self.unsynced == 0 {
+            return Ok(());
+        }
+        if let Some(Open { folder, file: Some((name, file)), .. }) = &self.open {
+            file.sync_data().map_err(|source| failed_at(folder, *name, source))?;
+        }
+        self.unsynced = 0;
+        self.publish(0);
+        Ok(())
+    }
+
+    fn publish(&self, completed: u64) {
+        let Some(open) = &self.open else { return };
+        let bytes = open.position.0 % open.size.bytes();
+        let start = Lsn(open.position.0 - bytes);
+        let segment = WalSegmentName::containing(open.timeline, open.position, open.size);
+        let system_identifier = open.folder.system_identifier;
+        self.spooled.send_modify(|spooled| {
+            spooled.tail = Some(Tail { system_identifier, segment, start, bytes });
+            spooled.completed += completed;
+        });
+    }
+
+    fn adopt(&mut self) -> Result<()> {
+        if self.open.is_some() {
+            return Ok(());
+        }
+        let Some(folder) = StreamFolder::find(&self.root)? else { return Ok(()) };
+        let Some(newest) = folder.newest()? else { return Ok(()) };
+        let tail = match newest {
+            WalFileName::Partial(segment) => adopted(&folder, segment)?,
+            _ => None,
+        };
+        self.spooled.send_modify(|spooled| {
+            spooled.tail = tail;
+            spooled.completed += 1;
+        });
+        Ok(())
+    }
+}
+
+/// Looks at a segment that an earlier process has begun. One that is too short to say what it is holds no record either.
+fn adopted(folder: &StreamFolder, segment: WalSegmentName) -> Result<Option<Tail>> {
+    let name = WalFileName::Partial(segment);
+    let path = folder.file(name);
+    let mut begin = [0; SegmentHeader::LEN];
+    let mut read = || -> std::io::Result<u64> {
+        let file = File::open(&path)?;
+        file.read_exact_at(&mut begin, 0)?;
+        Ok(file.metadata()?.len())
+    };
+    let bytes = match read() {
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
+        read => read.map_err(|source| failed("read", &path, source))?,
+    };
+    let header = SegmentHeader::parse(&name.to_string(), &begin)?;
+    header.check(segment, Some(folder.system_identifier))?;
+    Ok(Some(Tail { system_identifier: folder.system_identifier, segment, start: header.start, bytes }))
+}
+
+/// Takes the room for a whole segment beforehand, where the file system can: a disk that is full says so now.
+fn reserve(file: &File, size: WalSegmentSize) -> std::io::Result<()> {
+    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, size.bytes()) {
+        Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS | rustix::io::Errno::INVAL) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn failed_at(folder: &StreamFolder, segment: WalSegmentName, source: std::io::Error) -> crate::ops::Error {
+    failed("write", &folder.file(WalFileName::Partial(segment)), source)
+}

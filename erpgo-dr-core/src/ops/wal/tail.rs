@@ -1,0 +1,41 @@
+//! The end of the log: the beginning of a segment that is not whole yet, given to PostgreSQL as if it were.
+
+use std::path::Path;
+
+use bytes::Bytes;
+
+use super::fetch::write_chunks;
+use crate::ops::Result;
+use crate::postgres::wal::SegmentHeader;
+use crate::repository::Repository;
+use crate::types::WalSegmentName;
+
+/// Zeros that are written at a time.
+const ZEROS: Bytes = Bytes::from_static(&[0; 64 << 10]);
+
+/// Writes what there is of a segment to `destination`, filled up with zeros to a whole one: replay ends where the records do.
+///
+/// Returns how many bytes of it are of the log; `None` if there is nothing of it.
+pub(super) async fn fetch_tail(
+    repository: &Repository,
+    system: u64,
+    name: WalSegmentName,
+    destination: &Path,
+) -> Result<Option<u64>> {
+    let Some(begin) = repository.assemble_wal_tail(system, name).await? else { return Ok(None) };
+    if begin.len() < SegmentHeader::LEN {
+        return Ok(None);
+    }
+    let header = SegmentHeader::parse(&name.to_string(), &begin)?;
+    header.check(name, Some(system))?;
+    let received = begin.len() as u64;
+    let mut missing = header.segment_size.bytes().saturating_sub(received);
+    let zeros = std::iter::from_fn(|| {
+        let piece = missing.min(ZEROS.len() as u64);
+        missing -= piece;
+        (piece > 0).then(|| ZEROS.slice(..piece as usize))
+    });
+    let chunks = std::iter::once(begin).chain(zeros).map(Ok);
+    write_chunks(futures::stream::iter(chunks), destination).await?;
+    Ok(Some(received))
+}
