@@ -290,3 +290,46 @@ def test_errors(repository: erpgo_dr.Repository, postgres: Postgres, tmp_path: P
     with pytest.raises(erpgo_dr.LockedError):
         locked.restore_cluster(target, made.id)
     assert not target.exists()
+
+
+def test_the_log_is_received_as_it_is_written(archiving: Archiving, tmp_path: Path) -> None:
+    server, repository = archiving.server, archiving.repository
+    server.sql("CREATE TABLE streamed AS SELECT generate_series(1, 1000) AS n")
+    until = server.sql("SELECT pg_current_wal_lsn()")
+    # Neither a slot nor a segment that is whole is needed.
+    report = repository.wal_stream(server.url(), tmp_path / "incoming", until=until)
+    assert report.is_complete and report.archived is not None and report.connections == 1
+    tail = repository.wal_list()[0].timelines[0].tail_end
+    assert tail is None or tail == report.archived
+
+    asked = []
+
+    def stop() -> bool:
+        asked.append(None)
+        return len(asked) > 1
+
+    stopped = repository.wal_stream(server.url(), tmp_path / "incoming", slot="erpgo", create_slot=True, stop=stop)
+    assert stopped.is_complete and len(asked) == 2
+    with pytest.raises(erpgo_dr.NotFoundError):
+        repository.wal_stream(server.url(), tmp_path / "incoming", slot="missing", until=until)
+    with pytest.raises(erpgo_dr.InvalidError):
+        repository.wal_stream(server.url(), tmp_path / "incoming", until="nowhere")
+
+
+async def _stream_cancelled(archiving: Archiving, folder: Path) -> None:
+    place = str(archiving.server.folder.parent / "archiving" / "place")
+    repository = await erpgo_dr.aio.Repository.open(place, passphrase=PASSPHRASE)
+    task = asyncio.create_task(repository.wal_stream(archiving.server.url(), folder))
+    streaming = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
+    for _ in range(1200):
+        if archiving.server.sql(streaming) == "1":
+            break
+        await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    wait("the server sees it go", lambda: archiving.server.sql(streaming) == "0", 60)
+
+
+def test_a_stream_ends_with_its_task(archiving: Archiving, tmp_path: Path) -> None:
+    asyncio.run(_stream_cancelled(archiving, tmp_path / "incoming"))

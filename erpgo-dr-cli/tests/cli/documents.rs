@@ -94,6 +94,10 @@ fn every_document_is_as_the_reference_says() {
     let path = server.data_dir().join("pg_wal").join(&name).display().to_string();
     check("wal push", &desk.json(&["wal", "push", &path]));
     check("wal fetch", &desk.json(&["wal", "fetch", &name, "segment"]));
+    let stream = ["wal", "stream", "--slot", "erpgo"];
+    let until = ["--create-slot", "--folder", "incoming", "--until", "0/1"];
+    check("wal stream", &desk.json(&[&stream[..], &until].concat()));
+    check("wal stream --drop-slot", &desk.json(&[&stream[..], &["--drop-slot"]].concat()));
     check("wal list", &desk.json(&["wal", "list"]));
     let run = desk.run(&["wal", "check", "--json"]);
     assert_eq!(run.code, 1, "this server does not archive: {}", run.stdout);

@@ -95,6 +95,7 @@ from ._reports import (
     WalPruneReport,
     WalPushReport,
     WalSegments,
+    WalStreamReport,
     WalTimeline,
 )
 
@@ -208,6 +209,7 @@ __all__ = (
     "WalPruneReport",
     "WalPushReport",
     "WalSegments",
+    "WalStreamReport",
     "WalTimeline",
     "__version__",
     "decrypt",

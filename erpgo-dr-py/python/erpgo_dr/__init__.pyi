@@ -80,6 +80,7 @@ from ._reports import WalFetchReport as WalFetchReport
 from ._reports import WalPruneReport as WalPruneReport
 from ._reports import WalPushReport as WalPushReport
 from ._reports import WalSegments as WalSegments
+from ._reports import WalStreamReport as WalStreamReport
 from ._reports import WalTimeline as WalTimeline
 
 __version__: Final[str]
@@ -430,6 +431,19 @@ class Repository:
     ) -> ClusterDifference: ...
     def wal_push(self, path: _StrPath, *, system: int | None = None, spool: _StrPath | None = None) -> WalPushReport: ...
     def wal_fetch(self, name: str, path: _StrPath, *, system: int | None = None) -> WalFetchReport: ...
+    def wal_stream(
+        self,
+        connection: str | Connection,
+        folder: _StrPath,
+        *,
+        password: str | None = None,
+        slot: str | None = None,
+        create_slot: bool = False,
+        durable: Literal["folder", "repository"] = "folder",
+        until: str | None = None,
+        upload_every: _Span | None = None,
+        stop: Callable[[], bool] | None = None,
+    ) -> WalStreamReport: ...
     def wal_list(self, *, system: int | None = None) -> builtins.list[WalCluster]: ...
     def wal_check(
         self,
@@ -632,6 +646,7 @@ __all__ = (
     "WalPruneReport",
     "WalPushReport",
     "WalSegments",
+    "WalStreamReport",
     "WalTimeline",
     "__version__",
     "decrypt",

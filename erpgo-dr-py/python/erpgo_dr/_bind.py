@@ -42,6 +42,7 @@ METHODS = (
     "wal_list",
     "wal_prune",
     "wal_push",
+    "wal_stream",
 )
 FUNCTIONS = (
     "decrypt",

@@ -451,7 +451,29 @@ class WalFetchReport(Report):
     name: str
     found: bool
     """Whether it is in the archive. If not, this is the end of what can be replayed, and nothing was written."""
+    partial: bool
+    """Whether it is a segment of which only the beginning was received, filled up with zeros: the end of the log."""
     bytes: int
+    """Bytes of it that are of the log."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WalStreamReport(Report):
+    """What came of streaming the write-ahead log."""
+
+    system_identifier: int | None
+    timeline: int | None
+    durable: str | None
+    """The position up to which the log is durable."""
+    archived: str | None
+    """The position up to which it is durable in the repository."""
+    segments: int
+    """Segments archived whole."""
+    connections: int
+    repository_problem: str | None
+    """What keeps the rest out of the repository, if something does."""
+    is_complete: bool
+    """Whether all that was received is in the repository."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -476,6 +498,8 @@ class WalTimeline(Report):
     """What is missing between, before or behind them."""
     newest: str | None
     newest_archived: datetime | None
+    tail_end: str | None
+    """The position up to which the segment behind the newest is stored, of which a stream has archived the beginning."""
     segments: int
     stored_bytes: int
     other_files: tuple[str, ...]

@@ -1,6 +1,6 @@
 # The same names as in __init__.pyi, to be awaited.
 import builtins
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Literal, final
 
@@ -40,6 +40,7 @@ from . import (
     WalFetchReport,
     WalPruneReport,
     WalPushReport,
+    WalStreamReport,
 )
 from ._reports import Scope as _Scope
 
@@ -251,6 +252,19 @@ class Repository:
     ) -> ClusterDifference: ...
     async def wal_push(self, path: _StrPath, *, system: int | None = None, spool: _StrPath | None = None) -> WalPushReport: ...
     async def wal_fetch(self, name: str, path: _StrPath, *, system: int | None = None) -> WalFetchReport: ...
+    async def wal_stream(
+        self,
+        connection: str | Connection,
+        folder: _StrPath,
+        *,
+        password: str | None = None,
+        slot: str | None = None,
+        create_slot: bool = False,
+        durable: Literal["folder", "repository"] = "folder",
+        until: str | None = None,
+        upload_every: _Span | None = None,
+        stop: Callable[[], bool] | None = None,
+    ) -> WalStreamReport: ...
     async def wal_list(self, *, system: int | None = None) -> builtins.list[WalCluster]: ...
     async def wal_check(
         self,

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use erpgo_dr_core::ops::Error;
 use erpgo_dr_core::ops::physical::{ClusterBackupReport, ClusterDifference, ClusterRestoreReport, RecoveryTarget};
-use erpgo_dr_core::ops::wal::{WalCheckReport, WalClusterReport, WalFetchReport, WalPruneReport, WalPushReport};
+use erpgo_dr_core::ops::wal::{
+    WalCheckReport, WalClusterReport, WalFetchReport, WalPruneReport, WalPushReport, WalStreamReport,
+};
 use erpgo_dr_core::types::WalFileName;
 use serde_json::{Value, json};
 
@@ -15,6 +17,7 @@ reports! {
     WalFetchReport as "WalFetchReport", |_report| json!({});
     WalClusterReport as "WalCluster", |_report| json!({});
     WalCheckReport as "WalCheckReport", |report| json!({ "is_healthy": report.is_healthy() });
+    WalStreamReport as "WalStreamReport", |report| json!({ "is_complete": report.is_complete() });
     WalPruneReport as "WalPruneReport", |report| json!({ "is_complete": report.missed.is_empty() });
 }
 

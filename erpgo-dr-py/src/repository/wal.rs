@@ -1,16 +1,18 @@
 //! The write-ahead log: archived and fetched file by file, looked at for gaps, and let go.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use erpgo_dr_core::Storage;
 use erpgo_dr_core::ops::wal::{
-    WalCheckOptions, WalFetchOptions, WalPushOptions, WalSpool, wal_check, wal_fetch, wal_list, wal_prune, wal_push,
+    Durability, NoWalStreamObserver, WalCheckOptions, WalFetchOptions, WalPushOptions, WalSpool, WalStreamOptions,
+    wal_check, wal_fetch, wal_list, wal_prune, wal_push, wal_stream,
 };
-use erpgo_dr_core::types::WalFileName;
+use erpgo_dr_core::types::{Lsn, WalFileName};
 use pyo3::prelude::*;
 
 use super::{Repository, Shared};
-use crate::arguments::{PathArgument, parsed};
+use crate::arguments::{PathArgument, choice, duration, parsed};
 use crate::connection;
 use crate::operation::Operation;
 use crate::report::{Outcome, pushed};
@@ -69,6 +71,57 @@ impl Repository {
         }))
     }
 
+    /// Receives the log from a server as it is written, and archives it, until `stop` or `until`.
+    ///
+    /// `folder` keeps what is not archived yet, in the clear: it must be on another disk than the database's, better on
+    /// another host. What is in it is not lost by a crash, and is archived by the next call even if the server is gone.
+    /// `slot` is the physical replication slot by which the server keeps what has not been received. As a synchronous
+    /// standby (synchronous_standby_names) a commit returns when it is durable in the "folder", or with
+    /// `durable="repository"` in the repository at every place. The beginning of a segment is archived every
+    /// `upload_every`, a number of seconds or a timedelta. `stop` is called a few times a second from a thread; what has
+    /// come when it returns true is archived, as it is when the position `until` is reached. Lost connections are
+    /// sought again.
+    ///
+    /// Raises NotFoundError where the slot is missing or the server has removed what comes next, RefusedError for a
+    /// server of another cluster or one that was left behind by a promotion, BusyError where another process uses the
+    /// folder, PermissionDeniedError for a refused login, InputOutputError for a folder that cannot be written.
+    #[pyo3(signature = (
+        connection, folder, *, password = None, slot = None, create_slot = false, durable = "folder", until = None,
+        upload_every = None, stop = None,
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
+    fn wal_stream(
+        &self,
+        py: Python<'_>,
+        connection: &Bound<'_, PyAny>,
+        folder: PathArgument,
+        password: Option<String>,
+        slot: Option<String>,
+        create_slot: bool,
+        durable: &str,
+        until: Option<&str>,
+        upload_every: Option<Bound<'_, PyAny>>,
+        stop: Option<Py<PyAny>>,
+    ) -> PyResult<Operation> {
+        let server = connection::settings(connection, password)?;
+        let words = [("folder", Durability::Folder), ("repository", Durability::Repository)];
+        let until: Option<Lsn> = until.map(|position| parsed(py, position)).transpose()?;
+        let mut options =
+            WalStreamOptions::new(folder).with_durability(choice(py, "durable", durable, &words)?).with_until(until);
+        if let Some(period) = upload_every {
+            options = options.with_upload_every(duration(&period)?);
+        }
+        if let Some(slot) = slot {
+            options = options.with_slot(slot, create_slot);
+        }
+        Ok(self.operation(None, move |shared, _| async move {
+            let repository = shared.read().await;
+            let options = options.with_places(shared.places());
+            let report = wal_stream(&repository, &server, &options, Arc::new(NoWalStreamObserver), told(stop)).await?;
+            Ok(Outcome::report(&report))
+        }))
+    }
+
     /// Lists what is archived of the write-ahead log, by cluster and timeline, or of the cluster `system` alone.
     ///
     /// Raises IntegrityError where what must be read for that cannot be trusted.
@@ -114,6 +167,30 @@ impl Repository {
             let report = wal_prune(&*shared.read().await, dry_run, &*context.progress).await?;
             Ok(Outcome::report(&report))
         })
+    }
+}
+
+/// How often a stream asks whether it is to stop.
+const ASK_EVERY: Duration = Duration::from_millis(250);
+
+/// Completes when the callable says so; a failure of it is one way to say so. Without one it never does.
+async fn told(stop: Option<Py<PyAny>>) {
+    let Some(stop) = stop.map(Arc::new) else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(ASK_EVERY).await;
+        let stop = Arc::clone(&stop);
+        let ask = move || {
+            Python::attach(|py| match stop.call0(py).and_then(|answer| answer.is_truthy(py)) {
+                Ok(answer) => answer,
+                Err(error) => {
+                    error.write_unraisable(py, None);
+                    true
+                }
+            })
+        };
+        if tokio::task::spawn_blocking(ask).await.unwrap_or(true) {
+            return;
+        }
     }
 }
 

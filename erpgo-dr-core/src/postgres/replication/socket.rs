@@ -69,11 +69,11 @@ async fn accepts_tls(tcp: &mut TcpStream) -> Result<bool, BoxError> {
 async fn encrypt(settings: &ConnectionSettings, tcp: TcpStream) -> Result<Socket, BoxError> {
     let connector = TlsConnector::from(Arc::new(client_config(settings)?));
     let name = ServerName::try_from(settings.host().to_owned())?;
-    let stream = connector.connect(name, tcp).await.map_err(|error| explain(settings, error))?;
+    let stream = connector.connect(name, tcp).await.map_err(|error| explain(settings, &error))?;
     Ok(Socket { certificate_hash: certificate_hash(&stream), duplex: Box::new(stream), is_tls: true })
 }
 
-fn explain(settings: &ConnectionSettings, error: io::Error) -> BoxError {
+fn explain(settings: &ConnectionSettings, error: &io::Error) -> BoxError {
     format!("no TLS with {} (sslmode {}): {error}", settings.host(), settings.effective_ssl_mode().as_str()).into()
 }
 
