@@ -97,7 +97,8 @@ fn every_document_is_as_the_reference_says() {
     let stream = ["wal", "stream", "--slot", "erpgo"];
     let until = ["--create-slot", "--folder", "incoming", "--until", "0/1"];
     check("wal stream", &desk.json(&[&stream[..], &until].concat()));
-    check("wal stream --drop-slot", &desk.json(&[&stream[..], &["--drop-slot"]].concat()));
+    let dropped = desk.json(&[&stream[..], &["--drop-slot"]].concat());
+    check("wal stream --drop-slot", &with_command(dropped, "wal stream --drop-slot"));
     check("wal list", &desk.json(&["wal", "list"]));
     let run = desk.run(&["wal", "check", "--json"]);
     assert_eq!(run.code, 1, "this server does not archive: {}", run.stdout);

@@ -128,7 +128,8 @@ impl fmt::Debug for WalStream<'_> {
 }
 
 fn parse(mut message: Bytes) -> Result<WalStreamEvent, BoxError> {
-    let moment = |micros: i64| EPOCH + TimeDelta::microseconds(micros);
+    // A clock that is out of range says nothing.
+    let moment = |micros: i64| EPOCH.checked_add_signed(TimeDelta::microseconds(micros)).unwrap_or(EPOCH);
     match message.first() {
         Some(b'w') if message.len() >= 25 => {
             message.advance(1);
