@@ -78,6 +78,9 @@ fn repository(error: &RepositoryError) -> Option<&'static str> {
             "two servers write one timeline, or one was restored without a new one: stop the wrong one; to keep both, archive to another --repository",
         ),
         E::WalDamaged { .. } => Some("heal it from a replica with `erpgo-dr repair --deep`, then try again"),
+        E::WalGap { .. } => Some(
+            "look for the segment at the other places (`erpgo-dr repair`) and on the old server, and push it; else recover to a target before it, or from a later backup",
+        ),
         E::WalSystemUnknown { .. } => Some("name the cluster: --system NUMBER, or `system` in [wal] of erpgo-dr.toml"),
         E::NoWalOfSystem { .. } => {
             Some("check the address (`--repository`); `erpgo-dr wal list` shows what is archived there")

@@ -61,3 +61,34 @@ fn a_fault_of_the_archive_stops_recovery_and_never_ends_it() {
     wait_for("recovery", &recovered, || recovered.psql("postgres", "SELECT pg_is_in_recovery()") == "f");
     assert_eq!(content(&recovered, "one"), expected);
 }
+
+#[test]
+fn a_gap_in_the_archive_is_not_taken_for_its_end() {
+    let site = Site::new();
+    let server = site.archiving_server(17, "");
+    let copy = site.copy_files(&server);
+    for table in ["one", "two", "three"] {
+        write(&server, table);
+    }
+    wait_until_archived(&server);
+    drop(server);
+    let listed = site.json(&["wal", "list"]);
+    let cluster = &listed["result"]["clusters"][0];
+    let range = &cluster["timelines"][0]["ranges"][0];
+    let last = u32::from_str_radix(&range["last"].as_str().unwrap()[16..], 16).unwrap();
+    let missing = format!("{}{:08X}", &range["last"].as_str().unwrap()[..16], last - 1);
+    let archived = site.path(&format!("repository/wal/{}/00000001/{missing}", cluster["system_identifier"]));
+    let away = site.path("away");
+    std::fs::rename(&archived, &away).unwrap();
+
+    let mut recovered = site.under(&copy, 17, &site.shell("wal fetch %f %p"));
+    // It may take questions until it comes to the gap.
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| recovered.restart()));
+    wait_for("the end of the server", &recovered, || recovered.try_psql("postgres", "SELECT 1").is_err());
+    assert!(recovered.log().contains(&format!("{missing} is missing")), "{}", recovered.log());
+    assert!(!recovered.data_dir().join("pg_wal/00000002.history").exists(), "it was promoted: {}", recovered.log());
+    std::fs::rename(&away, &archived).unwrap();
+    recovered.restart();
+    wait_for("recovery", &recovered, || recovered.psql("postgres", "SELECT pg_is_in_recovery()") == "f");
+    assert_eq!(recovered.psql("postgres", "SELECT count(*) FROM three"), "100000");
+}

@@ -134,7 +134,7 @@ fn repository_kind(error: &RepositoryError) -> ErrorKind {
         E::Locked { .. } | E::NoSlotOpened { .. } => ErrorKind::Locked,
         E::LastSlot { .. } | E::OnHold { .. } => ErrorKind::Refused,
         E::WalConflict { .. } => ErrorKind::AlreadyExists,
-        E::WalDamaged { .. } => ErrorKind::Integrity,
+        E::WalDamaged { .. } | E::WalGap { .. } => ErrorKind::Integrity,
         E::WalUnreadable { source, .. } => io_kind(source),
         E::WalSystemUnknown { .. } => ErrorKind::Invalid,
         E::NoWalOfSystem { .. } => ErrorKind::NotFound,

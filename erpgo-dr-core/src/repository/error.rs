@@ -3,7 +3,7 @@
 use crate::container::ContainerError;
 use crate::crypto::CryptoError;
 use crate::storage::StorageError;
-use crate::types::{BackupId, EpochId, ObjectKey, WalFileName};
+use crate::types::{BackupId, EpochId, ObjectKey, WalFileName, WalSegmentName};
 
 /// A failure of the catalogue, the keys or the leases.
 #[derive(Debug, thiserror::Error)]
@@ -151,6 +151,16 @@ pub enum RepositoryError {
         name: WalFileName,
         /// What was looked at.
         reason: String,
+    },
+    /// A segment is missing, and later ones are there.
+    #[error("the archive at {location} has a gap: {name} is missing, and {later} is there")]
+    WalGap {
+        /// The place.
+        location: String,
+        /// The segment that is missing.
+        name: WalSegmentName,
+        /// One behind it.
+        later: WalSegmentName,
     },
     /// The archive holds nothing at all of a cluster, which is no word about one of its files.
     #[error("the archive at {location} holds nothing of the cluster with system identifier {system_identifier}")]

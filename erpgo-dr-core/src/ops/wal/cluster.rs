@@ -26,6 +26,12 @@ fn control_of(path: &Path) -> Option<PathBuf> {
     Some(log.parent()?.join("global/pg_control"))
 }
 
+/// Returns whether a file is for a server that recovers to end at some point, and not for a standby, which asks again.
+pub(super) fn is_for_recovery(path: &Path) -> bool {
+    let signal = |name: &str| control_of(path).is_some_and(|control| control.with_file_name("..").join(name).exists());
+    signal("recovery.signal") && !signal("standby.signal")
+}
+
 /// Finds the cluster of a file: the one that is named, that of the data directory around `path`, or the only one in the archive.
 pub(super) async fn of(repository: &Repository, name: WalFileName, named: Option<u64>, path: &Path) -> Result<u64> {
     if let Some(identifier) = named.or_else(|| wal_cluster_around(path)) {

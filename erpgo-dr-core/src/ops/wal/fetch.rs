@@ -68,6 +68,7 @@ impl WalFetchReport {
 ///
 /// Of a segment that is there in pieces only, as [`wal_stream`](super::wal_stream()) stores the end of the log, it writes what there is.
 ///
+/// For a server that recovers, a segment that is missing before others is an error: it would end its recovery there as if the log did.
 /// That the file is not there is said only if every place says so, and only of a cluster of which the archive has anything: a wrong
 /// address must not look like the end of the log.
 ///
@@ -90,6 +91,13 @@ pub async fn wal_fetch(
     if found.is_none() && !repository.has_wal_of(system).await? {
         let location = repository.storage().location();
         return Err(RepositoryError::NoWalOfSystem { location, system_identifier: system }.into());
+    }
+    if let (None, WalFileName::Segment(name)) = (found, name)
+        && cluster::is_for_recovery(destination)
+        && let Some(later) = repository.wal_behind_gap(system, name).await?
+    {
+        let location = repository.storage().location();
+        return Err(RepositoryError::WalGap { location, name, later }.into());
     }
     Ok(WalFetchReport {
         system_identifier: system,

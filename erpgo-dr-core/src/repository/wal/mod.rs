@@ -21,7 +21,10 @@ use futures::TryStreamExt as _;
 use super::{Repository, RepositoryError, layout};
 use crate::container::{ContainerError, ContainerReader, ObjectIdentity, ObjectKind, SeekableContainer};
 use crate::storage::{Storage, StorageError};
-use crate::types::{ObjectKey, WalFileName};
+use crate::types::{ObjectKey, WalFileName, WalSegmentName};
+
+/// Segments that are looked for behind one that is missing.
+const LOOK_BEHIND: i32 = 4;
 
 impl Repository {
     /// Opens an archived file for reading, from one of the places of this repository; `None` if it is not there.
@@ -90,6 +93,31 @@ impl Repository {
         }
         found.sort_by_key(|object| (object.system_identifier, object.name));
         Ok(found)
+    }
+
+    /// Returns one of the segments right behind one that is missing, if one is there and the one before it is, too.
+    pub(crate) async fn wal_behind_gap(
+        &self,
+        system_identifier: u64,
+        missing: WalSegmentName,
+    ) -> Result<Option<WalSegmentName>, RepositoryError> {
+        let is_there = async |distance| {
+            let Some(near) = missing.near(distance) else { return Ok(None) };
+            match self.storage.head(&layout::wal_file(system_identifier, WalFileName::Segment(near))).await {
+                Ok(_) => Ok(Some(near)),
+                Err(StorageError::NotFound { .. }) => Ok(None),
+                Err(error) => Err(RepositoryError::from(error)),
+            }
+        };
+        if is_there(-1).await?.is_none() {
+            return Ok(None);
+        }
+        for distance in 1..=LOOK_BEHIND {
+            if let Some(later) = is_there(distance).await? {
+                return Ok(Some(later));
+            }
+        }
+        Ok(None)
     }
 
     /// Removes an archived file.
