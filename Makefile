@@ -6,7 +6,7 @@ GIGABYTES ?= 2
 ROUNDS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format docs py-test bench bench-crypto bench-logical bench-memory bench-peers soak-crash soak-physical soak-rpo fuzz coverage
+.PHONY: help setup demo test lint format docs py-test bench bench-crypto bench-logical bench-memory bench-peers bench-relations soak-crash soak-physical soak-rpo fuzz coverage
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -53,6 +53,12 @@ bench-peers: ## Measures clusters and WAL beside pgBackRest and the shell (GIGAB
 	scripts/setup bench
 	cargo build --release -q -p erpgo-dr-cli
 	cargo run --release -q -p erpgo-dr-benches --bin bench_peers -- $(GIGABYTES) $(ROUNDS)
+
+bench-relations: N = 200000
+bench-relations: ## Measures memory and objects of a cluster of N relations (N=200000)
+	scripts/setup
+	cargo build --release -q -p erpgo-dr-cli
+	cargo run --release -q -p erpgo-dr-benches --bin bench_relations -- $(N)
 
 soak-crash: ## Kills N backups and prunes at random moments (N=200)
 	scripts/setup

@@ -18,6 +18,7 @@ pub struct Tool {
     connection: String,
     programs: PathBuf,
     recipient: String,
+    environment: Vec<(&'static str, &'static str)>,
 }
 
 impl Tool {
@@ -32,7 +33,8 @@ impl Tool {
         }
         let connection = format!("host={} port={} user={SUPERUSER}", server.socket_dir().display(), server.port());
         let (folder, programs) = (folder.to_owned(), server.bin().to_owned());
-        let mut tool = Self { program, folder, connection, programs, recipient: String::new() };
+        let mut tool =
+            Self { program, folder, connection, programs, recipient: String::new(), environment: Vec::new() };
         // Not the settings of whoever runs this.
         File::create(tool.folder.join("erpgo-dr.toml"))?;
         let output = tool.command().args(["key", "generate"]).arg(tool.identity()).stdout(Stdio::piped()).output()?;
@@ -44,6 +46,22 @@ impl Tool {
         Ok(tool)
     }
 
+    /// Sets variables for all commands, such as the credentials of a store.
+    pub fn with_environment(mut self, variables: impl IntoIterator<Item = (&'static str, &'static str)>) -> Self {
+        self.environment.extend(variables);
+        self
+    }
+
+    /// Makes a repository at an address where there is none.
+    ///
+    /// # Errors
+    /// If the tool fails.
+    pub fn init_at(&self, address: &str) -> io::Result<()> {
+        let mut command = self.command();
+        command.args(["-r", address, "init", "--recipient", &self.recipient]);
+        children::run(vec![command]).map(drop)
+    }
+
     /// Makes a repository in place of the one that was there.
     ///
     /// # Errors
@@ -52,9 +70,7 @@ impl Tool {
         if self.repository().exists() {
             fs::remove_dir_all(self.repository())?;
         }
-        let mut command = self.command();
-        command.arg("-r").arg(self.repository()).args(["init", "--recipient", &self.recipient]);
-        children::run(vec![command]).map(drop)
+        self.init_at(&self.repository().display().to_string())
     }
 
     /// Backs up one database, with the defaults: zstd 3, encrypted, each MAC verified afterwards.
@@ -97,8 +113,13 @@ impl Tool {
 
     /// Builds a command over the repository, the key and the server, of which the subcommand is still missing.
     pub fn open(&self) -> Command {
+        self.open_at(&self.repository().display().to_string())
+    }
+
+    /// Builds a command over a repository elsewhere.
+    pub fn open_at(&self, address: &str) -> Command {
         let mut command = self.command();
-        command.arg("-r").arg(self.repository()).arg("-i").arg(self.identity());
+        command.args(["-r", address]).arg("-i").arg(self.identity());
         command.args(["-d", &self.connection]).arg("--bin-dir").arg(&self.programs);
         command
     }
@@ -109,6 +130,7 @@ impl Tool {
         foreign.filter(|name| name.to_string_lossy().starts_with("ERPGO_DR_")).for_each(|name| {
             command.env_remove(name);
         });
+        command.envs(self.environment.iter().copied());
         command.current_dir(&self.folder).stdin(Stdio::null()).stdout(Stdio::null());
         command.args(["--quiet", "--config"]).arg(self.folder.join("erpgo-dr.toml"));
         command

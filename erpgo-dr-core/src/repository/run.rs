@@ -19,7 +19,7 @@ use crate::types::{BackupId, ContentHash};
 pub(super) const PURPOSE: &str = "backup";
 
 /// Plaintext bytes of a frame in packs: what is read to get at one page.
-const PACK_FRAME: usize = 256 << 10;
+const PACK_FRAME: usize = 1 << 20;
 
 /// A backup that has begun and does not exist yet.
 #[derive(Debug)]

@@ -19,6 +19,7 @@ mod pgbackrest;
 mod physical;
 mod side;
 mod start;
+mod store;
 mod table;
 mod wal;
 
@@ -73,6 +74,7 @@ fn run(table: &mut Table, gigabytes: f64, rounds: usize, folder: &Path) -> io::R
         context::measure(table, &cluster, folder)?;
         writeln!(out, "round {} of {rounds} is done", round + 1)?;
     }
+    store::measure(table, &cluster, folder, rounds)?;
     let segments = Segments::make(&cluster, &folder.join("wal"))?;
     (0..rounds).try_for_each(|_| wal::measure(table, &segments, (&ours, &theirs), folder))
 }
