@@ -7,6 +7,7 @@ mod codes;
 mod crash;
 mod delta;
 mod incremental;
+mod log;
 mod manifest;
 mod moments;
 mod prune;

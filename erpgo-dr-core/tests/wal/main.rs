@@ -6,5 +6,6 @@ mod archive;
 mod check;
 mod headers;
 mod places;
+mod records;
 mod spool;
 mod support;

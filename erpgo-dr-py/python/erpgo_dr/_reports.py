@@ -374,14 +374,16 @@ class ClusterBackupReport(BackupReport):
     timeline: int
     base: str | None
     """The earlier backup that unchanged pages were taken over from."""
-    changes: Literal["summaries", "comparison", "both"] | None
+    changes: Literal["summaries", "wal", "comparison", "both"] | None
     """What told which pages have changed since then."""
     read_bytes: int
+    wal_read_bytes: int
+    """Bytes of WAL that were read to find what has changed."""
     added_bytes: int
     """What this backup added to the repository, beside its catalogue entry."""
     damaged_pages: tuple[DamagedPage, ...]
     unannounced_pages: tuple[DamagedPage, ...]
-    """Pages that had changed though no summary named them, where that was compared. They are in the backup."""
+    """Pages that had changed though the WAL does not name them, where that was compared. They are in the backup."""
 
 
 @dataclass(frozen=True, kw_only=True)

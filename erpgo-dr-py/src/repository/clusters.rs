@@ -24,7 +24,7 @@ impl Repository {
     ///
     /// This process must be able to read `data_directory`, by default where the server says. `changes` is how it is
     /// found out what has changed since the last backup of the same cluster: auto (by the server's summaries of its
-    /// WAL, where `summarize_wal` is on, else as compare), compare (all pages are read and compared), both, or full
+    /// WAL, where `summarize_wal` is on, else by the WAL itself where that is little, else as compare), compare (all pages are read and compared), both, or full
     /// (everything is stored anew). Every backup is complete all the same: each is restored by itself, and any may be
     /// removed. `summary_patience` is how long summaries are waited for: a timedelta or seconds, 60 by default.
     /// Without `fast_checkpoint` the server spreads the checkpoint that the backup begins with. `verify` is as of

@@ -53,11 +53,12 @@ pub(super) struct ClusterBackupArgs {
 /// How it is found out what has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Changes {
-    /// By the server's summaries of its WAL, if it keeps them (`summarize_wal`, 17 and later), else by comparing
+    /// By the server's summaries of its WAL, if it keeps them (`summarize_wal`, 17 and later), else by the WAL itself where that is
+    /// little, else by comparing
     Auto,
     /// Read all files, and compare their pages with those of the last backup
     Compare,
-    /// Do both, and report pages that differ though no summary names them
+    /// Do both, and report pages that differ though the WAL does not name them
     Both,
     /// Store everything anew
     Full,
@@ -106,16 +107,20 @@ fn text(report: &ClusterBackupReport) -> String {
         report.files, report.timeline, report.stop_lsn
     ));
     if let (Some(base), Some(changes)) = (&report.base, report.changes) {
+        let log = match report.wal_read_bytes {
+            0 => "the server's summaries of its WAL".to_owned(),
+            read => format!("{} of WAL", bytes(read)),
+        };
         let how = match changes {
-            ChangeSource::Summaries => "by the server's summaries of its WAL",
-            ChangeSource::Both => "by the server's summaries of its WAL and by comparison",
-            _ => "by comparison",
+            ChangeSource::Summaries | ChangeSource::Wal => format!("by {log}"),
+            ChangeSource::Both => format!("by {log} and by comparison"),
+            _ => "by comparison".to_owned(),
         };
         let (read, added) = (bytes(report.read_bytes), bytes(report.added_bytes));
         text.push_str(&format!("changed since {base}, found {how}: {read} read, {added} added\n"));
     }
     for page in &report.unannounced_pages {
-        text.push_str(&format!("changed, though no summary names it: {}, block {}\n", page.path, page.block));
+        text.push_str(&format!("changed, though the WAL does not name it: {}, block {}\n", page.path, page.block));
     }
     for page in &report.damaged_pages {
         text.push_str(&format!("DAMAGED in the cluster itself: {}, block {}\n", page.path, page.block));

@@ -22,9 +22,11 @@ use crate::types::{BackupId, Lsn, TimelineId};
 pub enum ChangeSource {
     /// The server's summaries of its WAL.
     Summaries,
+    /// The records of the WAL, which the server still had or the archive has.
+    Wal,
     /// A comparison of all pages.
     Comparison,
-    /// Both, one to prove the other.
+    /// Summaries or records, and a comparison that proves them.
     Both,
 }
 
@@ -49,11 +51,13 @@ pub struct ClusterBackupReport {
     pub changes: Option<ChangeSource>,
     /// Bytes of files that were read.
     pub read_bytes: u64,
+    /// Bytes of WAL that were read to find what has changed; 0 where the server's summaries told, or nothing did.
+    pub wal_read_bytes: u64,
     /// Bytes that this backup added to the repository, beside its catalogue entry.
     pub added_bytes: u64,
     /// Pages that are damaged in the cluster itself.
     pub damaged_pages: Vec<DamagedPage>,
-    /// Pages that had changed although no summary named them, where that was compared; they are in the backup. Without
+    /// Pages that had changed although the WAL does not name them, where that was compared; they are in the backup. Without
     /// checksums and `wal_log_hints`, hint bits do that.
     pub unannounced_pages: Vec<DamagedPage>,
 }
@@ -119,8 +123,9 @@ pub async fn back_up_cluster(
         stop_lsn: physical.stop_lsn,
         timeline: physical.timeline,
         base: physical.base,
-        changes: copied.base.map(|base| base.changes),
+        changes: copied.base.as_ref().map(|base| base.changes),
         read_bytes: copied.read_bytes,
+        wal_read_bytes: copied.base.map_or(0, |base| base.wal_read_bytes),
         added_bytes,
         damaged_pages: physical.damaged_pages,
         unannounced_pages: copied.unannounced,

@@ -12,7 +12,7 @@ use crate::repository::{
     CatalogueEntry, Extent, FileKind, FileMapReader, FileRecord, PACKS, PageHashReader, PhysicalContents, Repository,
     RepositoryError, StoredObject, VerifyLevel,
 };
-use crate::types::{BackupId, Lsn, ObjectKey, TimelineId};
+use crate::types::{BackupId, ContentHash, Lsn, ObjectKey, TimelineId};
 
 /// A pack of which less than this share is of use is written anew, bit by bit, until nothing points to it.
 const WORN_SHARE: u64 = 4;
@@ -29,6 +29,10 @@ pub(super) struct Base {
     pub(super) stop_lsn: Lsn,
     pub(super) timeline: TimelineId,
     pub(super) data_checksums: bool,
+    /// Bytes of its files.
+    pub(super) bytes: u64,
+    /// The hash of the log that it came with.
+    pub(super) wal_hash: Option<ContentHash>,
     /// The key of its hashes.
     pub(super) key: [u8; 32],
     /// When all of its packs had been read and found good, if that was lately and nothing bad was found since.
@@ -110,6 +114,8 @@ impl Base {
             stop_lsn: physical.stop_lsn,
             timeline: physical.timeline,
             data_checksums: physical.data_checksums,
+            bytes: physical.bytes,
+            wal_hash: physical.wal_hash,
             key: pages.key,
             proven_at: proven_at(entry, repository.environment().clock.now()).filter(|_| findings.is_empty()),
             packs,

@@ -11,10 +11,11 @@ use super::backup::ChangeSource;
 use super::base::Base;
 use super::collect::{Collected, Collector};
 use super::feed::{Event, Feed};
+use super::log::{self, LogChanges, Since};
 use super::options::{ChangeDetection, ClusterBackupOptions};
-use super::plan::{FilePlan, Planner};
+use super::plan::{FilePlan, Planner, Told};
 use super::scatter::blocking;
-use super::wal::segments_between;
+use super::wal::{WalHasher, segments_between};
 use crate::ops::{Error, Result};
 use crate::postgres::physical::{
     BackupSession, ClusterEntry, ClusterEntryKind, ClusterFacts, ClusterListing, ClusterReader, PAGE, PageHasher,
@@ -26,7 +27,7 @@ use crate::repository::{
     BackupRun, DamagedPage, ExtentCursor, FileKind, FileRecord, PackWriter, PageHashes, PhysicalContents, Repository,
     StoredObject, Tablespace,
 };
-use crate::types::{BackupId, Lsn, WalSegmentName, WalSegmentSize};
+use crate::types::{BackupId, ContentHash, Lsn, WalSegmentName, WalSegmentSize};
 
 /// Threads that read files, at most: one reads several times as fast as a core compresses.
 const MOST_READERS: usize = 4;
@@ -43,6 +44,8 @@ pub(super) struct Copied {
 /// The earlier backup that was built on.
 pub(super) struct CopiedBase {
     pub(super) changes: ChangeSource,
+    /// Bytes of WAL that were read to find changes.
+    pub(super) wal_read_bytes: u64,
     pub(super) proven_at: Option<DateTime<Utc>>,
 }
 
@@ -73,15 +76,16 @@ pub(super) async fn copy(
             Base::find(repository, &facts).await?
         }
     };
-    let changed = match ask_since(&session, base.as_ref(), options) {
-        Some(since) => session.changed_since(since, options.summary_patience).await?,
+    let root = data.map_or_else(|| PathBuf::from(&facts.data_directory), Path::to_owned);
+    let told = match base.as_ref().filter(|base| can_be_told(&session, base, options)).map(Since::of) {
+        Some(since) => tell(repository, &session, &root, since, options).await?,
         None => None,
     };
     let compare_all = options.changes == ChangeDetection::Both;
-    let planner = Planner { base, changed, compare_all, pages_per_file: facts.blocks_per_segment };
+    let planner = Planner { base, told, compare_all, pages_per_file: facts.blocks_per_segment };
     let inherited: Vec<StoredObject> = planner.base.as_ref().map(|base| base.packs.clone()).unwrap_or_default();
     let mut packs = run.pack_writer(options.storage_class.clone(), inherited.len() as u32);
-    let copied = Copy { run, packs: &mut packs, facts, planner }.run(session, settings, data, progress).await;
+    let copied = Copy { run, packs: &mut packs, facts, planner, root }.run(session, settings, progress).await;
     match copied {
         Ok(mut copied) => {
             copied.physical.packs = inherited;
@@ -96,17 +100,41 @@ pub(super) async fn copy(
     }
 }
 
-/// Returns since when the server is to be asked what has changed, where that is wanted and it can tell.
-fn ask_since(session: &BackupSession, base: Option<&Base>, options: &ClusterBackupOptions) -> Option<Lsn> {
-    let base = base.filter(|base| base.timeline == session.timeline())?;
-    let wanted = matches!(options.changes, ChangeDetection::Auto | ChangeDetection::Both);
+/// Returns whether what was logged since the base can tell what has changed, where that is wanted.
+fn can_be_told(session: &BackupSession, base: &Base, options: &ClusterBackupOptions) -> bool {
     let facts = session.facts();
-    // Blocks are counted in the server's pages. Switching checksums on or off rewrites pages without a word in the log. And from
-    // a standby that is behind, a base may come from what is its future.
-    let tells = facts.block_size == PAGE as u32
-        && base.data_checksums == facts.data_checksums
-        && base.stop_lsn <= session.start_lsn();
-    (wanted && tells).then_some(base.start_lsn)
+    let reason = match options.changes {
+        ChangeDetection::Compare | ChangeDetection::Full => return false,
+        _ if base.timeline != session.timeline() => "it is of another timeline",
+        // Blocks are counted in the server's pages.
+        _ if facts.block_size != PAGE as u32 => "pages have another size than 8 KiB",
+        // Switching checksums on or off rewrites pages without a word in the log.
+        _ if base.data_checksums != facts.data_checksums => "checksums were switched on or off since",
+        // From a standby that is behind, a base may come from what is its future.
+        _ if base.stop_lsn > session.start_lsn() => "it comes from behind this one",
+        _ => return true,
+    };
+    tracing::info!(backup = %base.id, reason, "the log cannot tell what has changed since: pages are compared");
+    false
+}
+
+/// Finds out what was logged since the base: by the server's summaries, else from the log itself.
+async fn tell(
+    repository: &Repository,
+    session: &BackupSession,
+    root: &Path,
+    since: Since,
+    options: &ClusterBackupOptions,
+) -> Result<Option<Told>> {
+    if let Some(changed) = session.changed_since(since.start, options.summary_patience).await? {
+        return Ok(Some(Told { changed, by: ChangeSource::Summaries, wal_read_bytes: 0 }));
+    }
+    let changes = log::changed_since(repository, session, root, since).await;
+    Ok(changes.map(|LogChanges { changed, read_bytes }| Told {
+        changed,
+        by: ChangeSource::Wal,
+        wal_read_bytes: read_bytes,
+    }))
 }
 
 /// A copy under way.
@@ -115,6 +143,7 @@ struct Copy<'a, 'r> {
     packs: &'a mut PackWriter,
     facts: ClusterFacts,
     planner: Planner,
+    root: PathBuf,
 }
 
 impl Copy<'_, '_> {
@@ -122,14 +151,12 @@ impl Copy<'_, '_> {
         self,
         session: BackupSession,
         settings: &ConnectionSettings,
-        data: Option<&Path>,
         progress: &dyn Progress,
     ) -> Result<Copied> {
-        let Self { run, packs, facts, planner } = self;
+        let Self { run, packs, facts, planner, root } = self;
         let base = planner.base.as_ref().map(|base| (base.id.clone(), described(base, &planner)));
         let key = planner.base.as_ref().map_or_else(rand::random, |base| base.key);
         let hasher = PageHasher::new(&key);
-        let root = data.map_or_else(|| PathBuf::from(&facts.data_directory), Path::to_owned);
         let (reader, listing) = {
             let (facts, start, hasher) = (facts.clone(), session.start_lsn(), hasher.clone());
             blocking(move || {
@@ -152,10 +179,15 @@ impl Copy<'_, '_> {
         let (entry, contents) = control;
         collector.whole(record(&entry), contents).await?;
         let segments = segments_between(stopped.timeline, session.start_lsn(), stopped.stop, facts.wal_segment_size);
+        let mut wal_hash = None;
+        let mut hasher = WalHasher::new(session.start_lsn(), stopped.stop);
         for name in segments {
             let reader = Arc::clone(&reader);
             let (size, stop) = (facts.wal_segment_size, stopped.stop);
             let contents = blocking(move || Ok(without_rest(reader.wal_segment(name)?, name, size, stop))).await?;
+            if let Some(begin) = name.start(size) {
+                wal_hash = hasher.update(begin, &contents).or(wal_hash);
+            }
             let kind = FileKind::File { modified: 0, extents: Vec::new() };
             collector.whole(FileRecord::new(format!("{WAL_FOLDER}/{name}"), kind, 0o600), contents).await?;
         }
@@ -163,7 +195,7 @@ impl Copy<'_, '_> {
         session.close().await;
         let collected = collector.finish().await?;
         phase.finish();
-        Ok(describe(facts, start_lsn, stopped, collected, key, base, found))
+        Ok(describe(facts, (start_lsn, wal_hash), stopped, collected, key, base, found))
     }
 }
 
@@ -182,12 +214,11 @@ fn without_rest(contents: Bytes, name: WalSegmentName, size: WalSegmentSize, sto
 }
 
 fn described(base: &Base, planner: &Planner) -> CopiedBase {
-    let changes = match (&planner.changed, planner.compare_all) {
-        (Some(_), true) => ChangeSource::Both,
-        (Some(_), false) => ChangeSource::Summaries,
-        (None, _) => ChangeSource::Comparison,
+    let (changes, wal_read_bytes) = match &planner.told {
+        Some(told) => (if planner.compare_all { ChangeSource::Both } else { told.by }, told.wal_read_bytes),
+        None => (ChangeSource::Comparison, 0),
     };
-    CopiedBase { changes, proven_at: base.proven_at }
+    CopiedBase { changes, wal_read_bytes, proven_at: base.proven_at }
 }
 
 /// Reads all files on a few threads, and stores them as they come.
@@ -234,7 +265,7 @@ async fn copy_files(
                     found.damaged.push(page(damaged.block));
                 }
                 for changed in &outcome.unannounced {
-                    tracing::warn!(path = %entry.path, block = changed.block, "a page has changed that no summary names");
+                    tracing::warn!(path = %entry.path, block = changed.block, "a page has changed that the log does not name");
                     found.unannounced.push(page(changed.block));
                 }
                 collector.end(number, (!outcome.vanished).then(|| record(entry)), outcome.hashes).await?;
@@ -260,7 +291,7 @@ fn record(entry: &ClusterEntry) -> FileRecord {
 
 fn describe(
     facts: ClusterFacts,
-    start_lsn: Lsn,
+    (start_lsn, wal_hash): (Lsn, Option<ContentHash>),
     stopped: StoppedBackup,
     collected: Collected,
     key: [u8; 32],
@@ -284,6 +315,7 @@ fn describe(
         stop_lsn: stopped.stop,
         timeline: stopped.timeline,
         wal_segment_bytes: facts.wal_segment_size.bytes(),
+        wal_hash,
         from_standby: contents.server.in_recovery,
         data_checksums: facts.data_checksums,
         tablespaces: tablespaces.collect(),

@@ -7,6 +7,7 @@ mod compare;
 mod copy;
 mod delta;
 mod feed;
+mod log;
 mod manifest_file;
 mod options;
 mod plan;

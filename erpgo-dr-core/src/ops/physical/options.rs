@@ -89,12 +89,13 @@ impl ClusterBackupOptions {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChangeDetection {
-    /// By the server's summaries of its WAL where it keeps them (`summarize_wal`, PostgreSQL 17 and later), else by comparing.
+    /// By the server's summaries of its WAL where it keeps them (`summarize_wal`, PostgreSQL 17 and later); else by the records of
+    /// the WAL since then, where all of it is there, and it is at most a quarter as large as the cluster; else by comparing.
     #[default]
     Auto,
     /// All files are read, and their pages compared with those of the last backup.
     Compare,
-    /// Both: all files are read and compared, and pages that differ though no summary names them are reported.
+    /// Both: all files are read and compared, and pages that differ though the WAL does not name them are reported.
     Both,
     /// Not at all: everything is stored anew.
     Full,

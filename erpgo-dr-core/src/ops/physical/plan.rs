@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::backup::ChangeSource;
 use super::base::Base;
 use crate::postgres::physical::{ChangedBlocks, ClusterEntry, ClusterEntryKind, ReadPlan, RelationFile};
 use crate::repository::Extent;
@@ -19,12 +20,22 @@ pub(super) struct FilePlan {
     pub(super) extents: Vec<Extent>,
 }
 
+/// What is known of changes since the base.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) changed: ChangedBlocks,
+    /// What told so.
+    pub(super) by: ChangeSource,
+    /// Bytes of WAL that were read for it.
+    pub(super) wal_read_bytes: u64,
+}
+
 /// Makes the plans of a backup.
 #[derive(Debug)]
 pub(super) struct Planner {
     pub(super) base: Option<Base>,
-    /// What the server told of changes since the base.
-    pub(super) changed: Option<ChangedBlocks>,
+    /// What is known of changes since the base.
+    pub(super) told: Option<Told>,
     /// Whether all is read and compared, whatever was told.
     pub(super) compare_all: bool,
     pub(super) pages_per_file: u32,
@@ -57,8 +68,8 @@ impl Planner {
             }
         };
         let Some(known) = known else { return FilePlan::default() };
-        let changed = self.changed.as_ref().zip(RelationFile::parse(&entry.path));
-        let changed = changed.and_then(|(changed, file)| changed.of_file(&file, self.pages_per_file));
+        let told = self.told.as_ref().zip(RelationFile::parse(&entry.path));
+        let changed = told.and_then(|(told, file)| told.changed.of_file(&file, self.pages_per_file));
         let read = ReadPlan { known: Some(known.pages), changed, compare_all: self.compare_all };
         FilePlan { read, extents: known.extents }
     }

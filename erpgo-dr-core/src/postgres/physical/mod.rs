@@ -1,5 +1,6 @@
 //! Reads the files of a running server's cluster, so that with the WAL of the meantime they make a consistent copy.
 
+mod changed;
 mod checksum;
 mod control;
 mod error;
@@ -12,8 +13,10 @@ mod relation_file;
 mod session;
 mod sieve;
 mod summaries;
+mod summarizer;
 mod timeline;
 
+pub use changed::{ChangedBlocks, ForkChanges};
 pub(crate) use checksum::PAGE;
 pub use control::{ClusterState, ControlFile, ControlFileImage};
 pub use error::PhysicalError;
@@ -23,4 +26,4 @@ pub use reader::{ClusterReader, DamagedBlock, FileOutcome, Piece};
 pub use relation_file::RelationFile;
 pub use session::{BackupSession, ClusterFacts, ClusterTablespace, StoppedBackup};
 pub(crate) use sieve::read_up_to;
-pub use summaries::ChangedBlocks;
+pub use summarizer::{Untold, WalSummarizer};

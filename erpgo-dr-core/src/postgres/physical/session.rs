@@ -9,10 +9,11 @@ use tokio_postgres::error::SqlState;
 use super::super::connection::{Client, ConnectionSettings};
 use super::super::inspect::{list_databases, probe};
 use super::super::{PostgresError, ServerInfo};
+use super::changed::ChangedBlocks;
 use super::error::PhysicalError;
 use super::listing::failed;
 use super::raw_text::{self, RawText};
-use super::summaries::{self, ChangedBlocks};
+use super::summaries;
 use super::timeline;
 use crate::types::{Lsn, TimelineId, WalSegmentSize};
 

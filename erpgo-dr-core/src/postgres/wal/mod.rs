@@ -5,6 +5,7 @@ mod control;
 mod error;
 mod history;
 mod page_header;
+pub mod records;
 
 pub use archiving::{ArchivingStatus, archiving_status};
 pub use control::system_identifier_of_control;

@@ -70,6 +70,11 @@ impl SegmentHeader {
         })
     }
 
+    /// Returns the number that every page of this version begins with.
+    pub(super) fn magic(&self) -> u16 {
+        MAGICS.iter().find(|(_, major)| *major == self.major).map_or(0, |(magic, _)| *magic)
+    }
+
     /// Checks that the header is that of the segment `name`, and of the cluster `system_identifier` where one is expected.
     ///
     /// # Errors

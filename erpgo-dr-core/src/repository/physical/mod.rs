@@ -21,7 +21,7 @@ pub(crate) use page_hashes::{PageHashReader, PageHashWriter};
 use serde::{Deserialize, Serialize};
 
 use super::manifest::StoredObject;
-use crate::types::{BackupId, Lsn, TimelineId};
+use crate::types::{BackupId, ContentHash, Lsn, TimelineId};
 
 /// What a physical backup contains, beside what every manifest says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +40,9 @@ pub struct PhysicalContents {
     pub timeline: TimelineId,
     /// Bytes of a WAL segment.
     pub wal_segment_bytes: u64,
+    /// The hash of the WAL from where replay begins to where the cluster is consistent: its bytes as they lie in segments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wal_hash: Option<ContentHash>,
     /// Whether it was taken from a standby.
     pub from_standby: bool,
     /// Where its data directory was.
