@@ -41,8 +41,8 @@ impl SystemRecord {
             0x00 | 0x10 => checkpoint(record),
             0x60 => word_at(record, LEVEL_AT).map(Self::Level),
             0x90 => Some(Self::EndOfRecovery),
-            // The position from which a checkpoint counts, from version 17 on.
-            0xE0 => word_at(record, 0).map(Self::Level),
+            // The position from which a checkpoint counts; older versions do not log it.
+            0xE0 if record.major >= 17 => word_at(record, 0).map(Self::Level),
             _ => return Ok(None),
         };
         read.map(Some).ok_or_else(|| record.malformed())
