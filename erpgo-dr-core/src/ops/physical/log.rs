@@ -26,6 +26,8 @@ use crate::types::{ContentHash, Lsn, TimelineId, WalFileName, WalSegmentName};
 const SHARE: u64 = 4;
 /// Bytes that are read at a time.
 const CHUNK: usize = 1 << 20;
+/// Pages of the log are at most this large, and begin at multiples of their size.
+const LARGEST_PAGE: u64 = 1 << 16;
 
 /// The earlier backup since which changes are looked for.
 #[derive(Debug, Clone, Copy)]
@@ -169,7 +171,7 @@ impl Log<'_> {
         let (mut file, begin, length) = in_background(move || begin_of(&path)).await?;
         let (header, at) = self.check(name, &begin)?;
         header.check_length(name, length)?;
-        let at = Lsn(wanted.0.max(at.0));
+        let at = Lsn((wanted.0 - wanted.0 % LARGEST_PAGE).max(at.0));
         file.seek(SeekFrom::Start(at.0 % header.segment_size.bytes()))?;
         Ok(Segment { header, at, chunks: chunks(file) })
     }
