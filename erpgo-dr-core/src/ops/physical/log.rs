@@ -24,6 +24,8 @@ use crate::types::{ContentHash, Lsn, TimelineId, WalFileName, WalSegmentName};
 
 /// The log is read when it is at most this part of the cluster: a byte of it takes about three times as long as comparing one.
 const SHARE: u64 = 4;
+/// Segments that are opened before their turn: what lies far away takes its time.
+const AHEAD: usize = 4;
 /// Bytes that are read at a time.
 const CHUNK: usize = 1 << 20;
 /// Pages of the log are at most this large, and begin at multiples of their size.
@@ -131,12 +133,13 @@ impl Log<'_> {
             return Err(Doubt::TooMuch { log: bytes, cluster: since.bytes });
         }
         let size = self.facts.wal_segment_size;
-        let mut walk: Option<Walk> = None;
         // The record at the end may reach into the next segment.
         let end = Lsn(to.0.saturating_add(size.bytes()));
-        for name in segments_between(self.timeline, since.start, end, size) {
-            let wanted = walk.as_ref().map_or(since.start, |walk| walk.reader.position());
-            let mut segment = self.open(name, wanted).await?;
+        let names = segments_between(self.timeline, since.start, end, size);
+        let opened = stream::iter(names).map(|name| self.open(name, since.start)).buffered(AHEAD);
+        let (mut segments, mut walk): (_, Option<Walk>) = (std::pin::pin!(opened), None);
+        while let Some(segment) = segments.next().await {
+            let mut segment = segment?;
             let mut next = match walk.take() {
                 Some(walk) => walk,
                 None => Walk::new(LogPlace::new(&segment.header, self.timeline)?, since, own, to),

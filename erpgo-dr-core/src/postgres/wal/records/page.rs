@@ -50,7 +50,7 @@ impl PageHeader {
             return Err(fault("xlp_pageaddr"));
         }
         let timeline = TimelineId::new(timeline).filter(|found| *found <= place.timeline).ok_or(fault("xlp_tli"))?;
-        let is_first = at.0 % place.segment_size.bytes() == 0;
+        let is_first = at.0.is_multiple_of(place.segment_size.bytes());
         if is_first != (info & LONG != 0) {
             return Err(fault("xlp_info"));
         }

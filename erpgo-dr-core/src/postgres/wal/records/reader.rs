@@ -276,8 +276,8 @@ fn length_of(bytes: &[u8], at: Lsn) -> Result<usize, RecordFault> {
     let length = bytes.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
     match length {
         0 => Err(RecordFault::End { at }),
-        ..HEADER_LENGTH => Err(RecordFault::Record { at, reason: "it is shorter than its header" }),
-        ..=MOST => Ok(length as usize),
+        1..HEADER_LENGTH => Err(RecordFault::Record { at, reason: "it is shorter than its header" }),
+        HEADER_LENGTH..=MOST => Ok(length as usize),
         length => Err(RecordFault::TooLong { at, length }),
     }
 }
