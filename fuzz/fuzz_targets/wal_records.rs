@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use erpgo_dr_core::postgres::physical::WalSummarizer;
 use erpgo_dr_core::postgres::wal::SegmentHeader;
-use erpgo_dr_core::postgres::wal::records::{LogPlace, RecordReader};
+use erpgo_dr_core::postgres::wal::records::{LogPlace, RecordReader, TransactionEnd};
 use libfuzzer_sys::fuzz_target;
 
 const MOST: usize = 1 << 20;
@@ -24,6 +24,11 @@ fuzz_target!(|input: (u16, u32, &[u8])| {
     let whole = read(place, header.start.0, start, &log, log.len());
     let pieces = read(place, header.start.0, start, &log, usize::from(piece) + 1);
     assert_eq!(whole, pieces, "the pieces matter");
+    let sought = RecordReader::seek(place, header.start).feed(&log, &mut |record| {
+        let _ = TransactionEnd::of(record);
+        ControlFlow::Continue(())
+    });
+    let _ = sought;
 });
 
 /// What was read, as text, and how it ended.

@@ -85,6 +85,54 @@ async fn the_server_is_asked_whether_it_archives_here() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_commit_that_is_archived_is_known() {
+    for major in MAJORS {
+        // A record that spans segments comes between, and then segments without a commit.
+        let server = PgServerOptions::new(major).wal_segment_mib(1).start();
+        let archive = Archive::new().await;
+        let settings: ConnectionSettings = server.url("postgres").parse().unwrap();
+        let before = microseconds(&server);
+        let paths = segments(&server, archive.folder.path(), 1);
+        let after = microseconds(&server);
+        server.psql("postgres", "SELECT pg_logical_emit_message(false, 'test', repeat('m', 3000000))");
+        let end = server.psql("postgres", "SELECT pg_walfile_name(pg_switch_wal())");
+        let log = server.data_dir().join("pg_wal");
+        let copies = archive.folder.path().join("pg_wal");
+        let mut names: Vec<String> = std::fs::read_dir(&log)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.len() == 24 && *name > name_of(&paths[0]) && *name <= end)
+            .collect();
+        names.sort();
+        assert!(names.len() >= 3, "{names:?}");
+        archive.push(&paths[0]).await.unwrap();
+        for name in &names {
+            std::fs::copy(log.join(name), copies.join(name)).unwrap();
+            archive.push(&copies.join(name)).await.unwrap();
+        }
+        let options = WalCheckOptions::default();
+        let report = wal_check(&archive.repository, Some(&settings), &options).await.unwrap();
+        let commit = report.newest_commit.unwrap().timestamp_micros();
+        assert!((before..=after).contains(&commit), "{major}: {before} {commit} {after}");
+        assert_eq!((report.lag_bytes, report.at_risk_seconds), (Some(0), Some(0.0)), "all of it is archived");
+        server.psql("postgres", "CREATE TABLE later (n int)");
+        let report = wal_check(&archive.repository, Some(&settings), &options).await.unwrap();
+        assert_eq!(report.newest_commit.unwrap().timestamp_micros(), commit);
+        assert!(report.at_risk_seconds.unwrap() > 0.0, "{report:?}");
+        let alone = wal_check(&archive.repository, None, &options).await.unwrap();
+        assert_eq!((alone.newest_commit, alone.at_risk_seconds), (report.newest_commit, None));
+        damage(&archive.object(0, names.last().unwrap()));
+        let report = wal_check(&archive.repository, None, &options).await.unwrap();
+        assert!(report.newest_commit.is_none() && report.findings[0].contains("damaged"), "{report:?}");
+    }
+}
+
+/// The time of a server, in microseconds.
+fn microseconds(server: &PgServer) -> i64 {
+    server.psql("postgres", "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint").parse().unwrap()
+}
+
 fn wait_until_archived(server: &PgServer, name: &str) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while server.psql("postgres", "SELECT last_archived_wal FROM pg_stat_archiver") != name {

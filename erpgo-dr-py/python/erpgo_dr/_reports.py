@@ -548,6 +548,10 @@ class WalCheckReport(Report):
     server: ArchivingStatus | None
     lag_bytes: int | None
     """What the server has written that is not archived."""
+    newest_commit: datetime | None
+    """When the newest transaction was committed that is archived."""
+    at_risk_seconds: float | None
+    """Seconds since then, where a server was asked: transactions of this time, at most, would be lost with it."""
     verified: int
     """Files whose MACs were checked."""
     findings: tuple[str, ...]

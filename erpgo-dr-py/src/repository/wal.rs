@@ -136,7 +136,8 @@ impl Repository {
     /// Looks for gaps in the archive and, where a server is given, whether it archives here and how far it is ahead.
     ///
     /// What is wrong is in the report's `findings`, in words; look at its `is_healthy`. `lag_bytes` is how much the
-    /// server has written that is not archived. With `verify`, every file is read and every MAC checked.
+    /// server has written that is not archived, and `at_risk_seconds` how long ago the newest commit was that is: the
+    /// time whose transactions would be lost with the server, at most. With `verify`, every file is read and every MAC checked.
     ///
     /// Raises UnavailableError or DatabaseError of the server, UnavailableError for a place that cannot be reached.
     #[pyo3(signature = (connection = None, *, password = None, system = None, verify = false))]

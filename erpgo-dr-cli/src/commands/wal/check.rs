@@ -6,7 +6,7 @@ use erpgo_dr_core::ops::wal::{WalCheckOptions, WalCheckReport, wal_check};
 use super::list;
 use crate::context::{Access, Context};
 use crate::error::CliError;
-use crate::output::{Report, bytes};
+use crate::output::{Report, bytes, moment};
 
 /// Check the archive for gaps and, where a server is named, whether it archives and how far it is ahead
 #[derive(Debug, Args)]
@@ -37,6 +37,12 @@ fn render(report: &WalCheckReport) -> String {
         let waiting = server.waiting.map(|files| format!(", {files} files wait")).unwrap_or_default();
         let lag = report.lag_bytes.map(|lag| format!(", {} not archived", bytes(lag))).unwrap_or_default();
         text.push_str(&format!("server at {position}{lag}{waiting}\n"));
+    }
+    if let Some(commit) = report.newest_commit {
+        let seconds = report
+            .at_risk_seconds
+            .map(|seconds| format!(", {seconds:.0} s ago: what came after it is lost with the server"));
+        text.push_str(&format!("newest commit archived {}{}\n", moment(commit), seconds.unwrap_or_default()));
     }
     if report.verified > 0 {
         text.push_str(&format!("{} files read\n", report.verified));

@@ -1,5 +1,6 @@
 //! What is archived of the write-ahead log, what is missing, and how far behind the server the archive is.
 
+mod commits;
 mod findings;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,6 +96,12 @@ pub struct WalCheckReport {
     pub server: Option<ArchivingStatus>,
     /// Bytes of the log that the server has written and that are not archived.
     pub lag_bytes: Option<u64>,
+    /// When the newest transaction was committed that is archived, by the clock of its server: of the cluster of the server that was
+    /// asked, or of the only one. `None` when the newest segments hold none.
+    pub newest_commit: Option<DateTime<Utc>>,
+    /// Seconds since then, while the server has written what is not archived: transactions of this time, at most, would be lost with
+    /// it. `None` when no server was asked, or the newest commit is not known.
+    pub at_risk_seconds: Option<f64>,
     /// Files whose MACs were checked.
     pub verified: u64,
     /// What is wrong, in words. Empty: all is well.
@@ -149,18 +156,50 @@ pub async fn wal_check(
     let clusters = wal_list(repository, system).await?;
     let mut findings = findings::of_archive(&clusters);
     let mut lag_bytes = None;
+    let newest_commit = match of_interest(&clusters, server.as_ref()) {
+        Some(cluster) => newest_commit(repository, cluster, &mut findings).await?,
+        None => None,
+    };
     if let Some(server) = &server {
         let cluster = clusters.iter().find(|cluster| Some(cluster.system_identifier) == server.system_identifier);
         lag_bytes = findings::lag(server, cluster);
         findings.extend(findings::of_server(server, cluster));
     }
+    let age = |commit: DateTime<Utc>| match lag_bytes {
+        Some(0) => 0.0,
+        _ => (repository.environment().clock.now() - commit).as_seconds_f64().max(0.0),
+    };
+    let at_risk_seconds = server.as_ref().and(newest_commit).map(age);
     let mut verified = 0;
     if options.verify {
         let (good, bad) = verify_all(repository, system).await?;
         verified = good + bad.len() as u64;
         findings.extend(bad);
     }
-    Ok(WalCheckReport { clusters, server, lag_bytes, verified, findings })
+    Ok(WalCheckReport { clusters, server, lag_bytes, newest_commit, at_risk_seconds, verified, findings })
+}
+
+/// Returns the cluster of the server, or the only one.
+fn of_interest<'a>(clusters: &'a [WalClusterReport], server: Option<&ArchivingStatus>) -> Option<&'a WalClusterReport> {
+    match (server.map(|server| server.system_identifier), clusters) {
+        (Some(Some(identifier)), _) => clusters.iter().find(|cluster| cluster.system_identifier == identifier),
+        (_, [only]) => Some(only),
+        _ => None,
+    }
+}
+
+async fn newest_commit(
+    repository: &Repository,
+    cluster: &WalClusterReport,
+    findings: &mut Vec<String>,
+) -> Result<Option<DateTime<Utc>>> {
+    match commits::newest(repository, cluster).await {
+        Err(error) if error.kind() == crate::ops::ErrorKind::Integrity => {
+            findings.push(format!("a segment of the newest ones is damaged: {}", chain(&error)));
+            Ok(None)
+        }
+        outcome => outcome,
+    }
 }
 
 async fn cluster_report(

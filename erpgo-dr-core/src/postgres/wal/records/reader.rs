@@ -52,12 +52,16 @@ impl LogPlace {
 
 /// Reads records from the bytes of the log, which come in pieces of any size.
 ///
-/// The first record must begin at the given position. From there on each is checked to follow the one before it, so that the
-/// records up to any position that is reached are all that were written.
+/// From the first record on each is checked to follow the one before it, so that up to any position that is reached they are all
+/// that were written.
 #[derive(Debug)]
 pub struct RecordReader {
     place: LogPlace,
+    /// Where the first record begins; not known while it is sought.
     start: Lsn,
+    is_sought: bool,
+    /// Whether pages of earlier timelines may come, which the first segment of one begins with.
+    takes_earlier: bool,
     /// Where the next page begins that is to be read.
     position: Lsn,
     /// Whether the last record was a switch to the next segment.
@@ -88,6 +92,8 @@ impl RecordReader {
         Self {
             place,
             start,
+            is_sought: false,
+            takes_earlier: false,
             position,
             switched: false,
             next: position,
@@ -99,9 +105,14 @@ impl RecordReader {
         }
     }
 
+    /// Reads from the first record on that begins on the page at `page`, or behind it.
+    pub fn seek(place: LogPlace, page: Lsn) -> Self {
+        Self { is_sought: true, takes_earlier: true, ..Self::new(place, page) }
+    }
+
     /// Returns the position of the byte that is to be fed next: at first, of the page that the first record begins on.
     pub fn position(&self) -> Lsn {
-        Lsn(self.position.0 + self.page.len() as u64)
+        Lsn(self.position.0.saturating_add(self.page.len() as u64))
     }
 
     /// Reads on with the bytes at [`position`](Self::position), and gives each record to `visit` until that breaks off.
@@ -147,13 +158,14 @@ impl RecordReader {
         visit: &mut impl FnMut(&WalRecord<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, RecordFault> {
         let begin = self.position;
-        self.position.0 += page.len() as u64;
+        let end = begin.0.checked_add(page.len() as u64);
+        self.position = end.map(Lsn).ok_or(RecordFault::Page { at: begin, field: "xlp_pageaddr" })?;
         if begin < self.next {
             return Ok(ControlFlow::Continue(()));
         }
         let header = PageHeader::parse(page, begin, &self.place)?;
         // The first record is of this timeline, though the page that it lies on may have been begun before the switch to it.
-        if begin > self.start && header.timeline != self.place.timeline {
+        if begin > self.start && header.timeline != self.place.timeline && !self.takes_earlier {
             return Err(RecordFault::Page { at: begin, field: "xlp_tli" });
         }
         let mut at = match self.continue_record(page, begin, &header, visit)? {
@@ -191,6 +203,13 @@ impl RecordReader {
         visit: &mut impl FnMut(&WalRecord<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<ControlFlow<()>, usize>, RecordFault> {
         let fault = |field| RecordFault::Page { at: begin, field };
+        if self.is_sought {
+            let passed = if header.continues { u64::from(header.remaining).next_multiple_of(ALIGNMENT) } else { 0 };
+            let offset = (header.length as u64 + passed).min(page.len() as u64) as usize;
+            self.is_sought = offset == page.len();
+            self.start = Lsn(begin.0 + offset as u64);
+            return Ok(ControlFlow::Continue(offset));
+        }
         if begin <= self.start {
             return self.first_offset(begin, header).map(ControlFlow::Continue);
         }

@@ -79,6 +79,33 @@ fn a_reader_stops_where_it_is_told_to() {
 }
 
 #[test]
+fn the_first_record_behind_a_page_is_found() {
+    let log = long_log();
+    for page in (0..log.bytes.len()).step_by(8192 * 7).chain([1 << 20, 2 << 20]) {
+        let mut reader = RecordReader::seek(log.place, Lsn(BEGIN + page as u64));
+        let mut found = Vec::new();
+        let mut bytes = log.bytes[page..].to_vec();
+        bytes.resize(bytes.len().next_multiple_of(8192), 0);
+        let _ = reader.feed(&bytes, &mut |record| {
+            found.push(record.at);
+            ControlFlow::Continue(())
+        });
+        let expected: Vec<Lsn> = log.begins.iter().copied().filter(|at| at.0 >= BEGIN + page as u64).collect();
+        assert_eq!(found, expected, "{page}");
+    }
+}
+
+#[test]
+fn a_log_ends_where_positions_do() {
+    let mut log = Log::new(15);
+    log.push(10, 0, &own(&[1; 9000]));
+    let last = u64::MAX - 8191;
+    log.bytes[8..16].copy_from_slice(&last.to_le_bytes());
+    let outcome = RecordReader::seek(log.place, Lsn(last)).feed(&log.bytes[..8192], &mut |_| ControlFlow::Continue(()));
+    assert!(matches!(outcome, Err(RecordFault::Page { .. })), "{outcome:?}");
+}
+
+#[test]
 fn what_was_damaged_is_never_taken_for_the_log() {
     let log = long_log();
     let (whole, _) = read(&log, &log.bytes, usize::MAX);

@@ -1,0 +1,85 @@
+//! When the last transaction was committed that is archived: what happened later is lost with the server.
+
+use std::ops::ControlFlow;
+
+use chrono::{DateTime, Utc};
+
+use super::WalClusterReport;
+use crate::ops::Result;
+use crate::postgres::wal::SegmentHeader;
+use crate::postgres::wal::records::{LogPlace, RecordReader, TransactionEnd};
+use crate::repository::Repository;
+use crate::types::{WalFileName, WalSegmentName, WalSegmentSize};
+
+/// Segments that are looked through, the newest first; a server where nothing happens archives segments without a commit.
+const MOST: u64 = 8;
+
+/// Finds the newest commit in the newest segments of a cluster's newest timeline; `None` when there is none in them, or they are of
+/// a version whose records are not read.
+///
+/// # Errors
+/// When a segment cannot be read, or is not authentic.
+pub(super) async fn newest(repository: &Repository, cluster: &WalClusterReport) -> Result<Option<DateTime<Utc>>> {
+    let Some(size) = cluster.segment_bytes.and_then(WalSegmentSize::new) else { return Ok(None) };
+    let Some(timeline) = cluster.timelines.iter().rev().find(|timeline| timeline.newest.is_some()) else {
+        return Ok(None);
+    };
+    let range = timeline.ranges.last().map(|range| (range.first.number(size), range.last.number(size)));
+    let Some((Some(first), Some(last))) = range else { return Ok(None) };
+    for number in (first.max(last.saturating_sub(MOST - 1))..=last).rev() {
+        let name = WalSegmentName::numbered(timeline.timeline, number, size);
+        if let Some(commit) = newest_in(repository, cluster.system_identifier, name).await? {
+            return Ok(Some(commit));
+        }
+    }
+    Ok(None)
+}
+
+async fn newest_in(repository: &Repository, system: u64, name: WalSegmentName) -> Result<Option<DateTime<Utc>>> {
+    let storage = repository.storage().as_ref();
+    let Some(mut chunks) = repository.open_wal(storage, system, WalFileName::Segment(name)).await? else {
+        return Ok(None);
+    };
+    let mut walk: Option<Walk> = None;
+    while let Some(chunk) = chunks.next().await? {
+        let mut next = match walk.take() {
+            Some(walk) => walk,
+            None => {
+                let header = SegmentHeader::parse(&name.to_string(), &chunk)?;
+                let Ok(place) = LogPlace::new(&header, name.timeline()) else { return Ok(None) };
+                Walk { reader: RecordReader::seek(place, header.start), commit: None, has_ended: false }
+            }
+        };
+        if !next.has_ended {
+            next = repository.environment().pool.run(move || next.feed(&chunk)).await;
+        }
+        walk = Some(next);
+    }
+    Ok(walk.and_then(|walk| walk.commit))
+}
+
+/// The way along the records of a segment.
+struct Walk {
+    reader: RecordReader,
+    commit: Option<DateTime<Utc>>,
+    has_ended: bool,
+}
+
+impl Walk {
+    fn feed(mut self, chunk: &[u8]) -> Self {
+        let commit = &mut self.commit;
+        let outcome = self.reader.feed(chunk, &mut |record| {
+            if let Ok(Some(end)) = TransactionEnd::of(record)
+                && end.committed
+            {
+                *commit = (*commit).max(end.at);
+            }
+            ControlFlow::Continue(())
+        });
+        if let Err(fault) = outcome {
+            tracing::debug!(%fault, "the records of an archived segment end early");
+            self.has_ended = true;
+        }
+        self
+    }
+}
