@@ -139,8 +139,14 @@ fn a_stream_goes_on_into_the_timeline_of_the_server_that_took_over() {
     server.psql("postgres", "CREATE TABLE first AS SELECT 1 AS n");
     make_synchronous(&server);
     server.psql("postgres", "INSERT INTO first VALUES (2)");
+    let committed = server.psql("postgres", "SELECT floor(extract(epoch FROM now()))").parse::<i64>().unwrap();
     server.kill();
     assert_eq!(stream.stop()["ok"], true);
+    // The last commit is known from the pieces of a segment that never became whole.
+    let check = site.json(&["wal", "check"]);
+    let newest = check["result"]["newest_commit"].as_str().unwrap_or_else(|| panic!("{check}"));
+    let newest = chrono::DateTime::parse_from_rfc3339(newest).unwrap().timestamp();
+    assert!((committed - 2..=committed).contains(&newest), "{newest} is not {committed}");
     let successor = restore(&site, 17);
     assert_eq!(successor.psql("postgres", "SELECT count(*) FROM first"), "2");
 

@@ -4,12 +4,12 @@ use std::ops::ControlFlow;
 
 use chrono::{DateTime, Utc};
 
-use super::WalClusterReport;
+use super::{WalClusterReport, WalTimelineReport};
 use crate::ops::Result;
 use crate::postgres::wal::SegmentHeader;
 use crate::postgres::wal::records::{LogPlace, RecordReader, TransactionEnd};
 use crate::repository::Repository;
-use crate::types::{WalFileName, WalSegmentName, WalSegmentSize};
+use crate::types::{Lsn, WalFileName, WalSegmentName, WalSegmentSize};
 
 /// Segments that are looked through, the newest first; a server where nothing happens archives segments without a commit.
 const MOST: u64 = 8;
@@ -21,9 +21,14 @@ const MOST: u64 = 8;
 /// When a segment cannot be read, or is not authentic.
 pub(super) async fn newest(repository: &Repository, cluster: &WalClusterReport) -> Result<Option<DateTime<Utc>>> {
     let Some(size) = cluster.segment_bytes.and_then(WalSegmentSize::new) else { return Ok(None) };
-    let Some(timeline) = cluster.timelines.iter().rev().find(|timeline| timeline.newest.is_some()) else {
-        return Ok(None);
-    };
+    let is_stored = |timeline: &&WalTimelineReport| timeline.newest.is_some() || timeline.tail_end.is_some();
+    let Some(timeline) = cluster.timelines.iter().rev().find(is_stored) else { return Ok(None) };
+    if let Some(end) = timeline.tail_end {
+        let name = WalSegmentName::containing(timeline.timeline, Lsn(end.0 - 1), size);
+        if let Some(commit) = newest_in_tail(repository, cluster.system_identifier, name).await? {
+            return Ok(Some(commit));
+        }
+    }
     let range = timeline.ranges.last().map(|range| (range.first.number(size), range.last.number(size)));
     let Some((Some(first), Some(last))) = range else { return Ok(None) };
     for number in (first.max(last.saturating_sub(MOST - 1))..=last).rev() {
@@ -44,11 +49,10 @@ async fn newest_in(repository: &Repository, system: u64, name: WalSegmentName) -
     while let Some(chunk) = chunks.next().await? {
         let mut next = match walk.take() {
             Some(walk) => walk,
-            None => {
-                let header = SegmentHeader::parse(&name.to_string(), &chunk)?;
-                let Ok(place) = LogPlace::new(&header, name.timeline()) else { return Ok(None) };
-                Walk { reader: RecordReader::seek(place, header.start), commit: None, has_ended: false }
-            }
+            None => match Walk::begin(name, &chunk)? {
+                Some(walk) => walk,
+                None => return Ok(None),
+            },
         };
         if !next.has_ended {
             next = repository.environment().pool.run(move || next.feed(&chunk)).await;
@@ -56,6 +60,16 @@ async fn newest_in(repository: &Repository, system: u64, name: WalSegmentName) -
         walk = Some(next);
     }
     Ok(walk.and_then(|walk| walk.commit))
+}
+
+/// As [`newest_in`], of a segment that is there in pieces.
+async fn newest_in_tail(repository: &Repository, system: u64, name: WalSegmentName) -> Result<Option<DateTime<Utc>>> {
+    let Some(begin) = repository.assemble_wal_tail(system, name).await? else { return Ok(None) };
+    if begin.len() < SegmentHeader::LEN {
+        return Ok(None);
+    }
+    let Some(walk) = Walk::begin(name, &begin)? else { return Ok(None) };
+    Ok(repository.environment().pool.run(move || walk.feed(&begin)).await.commit)
 }
 
 /// The way along the records of a segment.
@@ -66,6 +80,13 @@ struct Walk {
 }
 
 impl Walk {
+    /// Begins with the first bytes of a segment; `None` for a version whose records are not read.
+    fn begin(name: WalSegmentName, bytes: &[u8]) -> Result<Option<Self>> {
+        let header = SegmentHeader::parse(&name.to_string(), bytes)?;
+        let Ok(place) = LogPlace::new(&header, name.timeline()) else { return Ok(None) };
+        Ok(Some(Self { reader: RecordReader::seek(place, header.start), commit: None, has_ended: false }))
+    }
+
     fn feed(mut self, chunk: &[u8]) -> Self {
         let commit = &mut self.commit;
         let outcome = self.reader.feed(chunk, &mut |record| {
