@@ -15,6 +15,8 @@ pub enum Phase {
     Scrub,
     /// Writing a database from the repository.
     Restore,
+    /// Waiting for a server that replays its write-ahead log.
+    Replay,
     /// Starting and filling a throwaway server.
     RestoreTest,
     /// Removing what no policy keeps.
@@ -35,6 +37,7 @@ impl Phase {
             Self::Verify => "verify",
             Self::Scrub => "scrub",
             Self::Restore => "restore",
+            Self::Replay => "replay",
             Self::RestoreTest => "restore-test",
             Self::Prune => "prune",
             Self::Repair => "repair",
@@ -70,6 +73,13 @@ pub enum ProgressEvent<'a> {
         phase: Phase,
         /// The increment, in bytes.
         bytes: u64,
+    },
+    /// Where a phase stands that bytes alone do not tell.
+    Located {
+        /// The phase.
+        phase: Phase,
+        /// Where it stands, for people.
+        place: &'a str,
     },
     /// A phase ended well.
     Finished {
@@ -118,6 +128,11 @@ impl<'a> PhaseGuard<'a> {
     /// Reports [`ProgressEvent::Advanced`].
     pub fn advance(&self, bytes: u64) {
         self.sink.report(ProgressEvent::Advanced { phase: self.phase, bytes });
+    }
+
+    /// Reports [`ProgressEvent::Located`].
+    pub fn locate(&self, place: &str) {
+        self.sink.report(ProgressEvent::Located { phase: self.phase, place });
     }
 
     /// Reports [`ProgressEvent::Finished`] and returns the time that the phase took.

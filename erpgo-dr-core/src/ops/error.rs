@@ -242,6 +242,8 @@ fn physical_kind(error: &PhysicalError) -> ErrorKind {
         E::ControlFile { .. } | E::Tablespace { .. } | E::Label { .. } => ErrorKind::Integrity,
         E::ServerRuns { .. } | E::OtherCluster { .. } => ErrorKind::Refused,
         E::ForeignTablespace { .. } | E::UnarchivedWal { .. } => ErrorKind::Refused,
+        E::TargetNotReached { .. } => ErrorKind::NotFound,
+        E::NotStarted { .. } | E::ReplayStalled { .. } | E::ReplayTimedOut { .. } => ErrorKind::Database,
         E::SessionLost { .. } | E::Promoted { .. } | E::TimelineChanged { .. } => ErrorKind::Unavailable,
     }
 }

@@ -141,7 +141,7 @@ struct Tested {
 }
 
 async fn throwaway_options(manifest: &Manifest, options: &RestoreTestOptions) -> Result<ThrowawayOptions> {
-    let folder = server_programs(&options.programs, manifest.contents.server.major()).await?;
+    let folder = server_programs(&options.programs, "initdb", manifest.contents.server.major()).await?;
     let throwaway = ThrowawayOptions::new(folder, &options.scratch);
     Ok(match options.run_as {
         Some(account) => throwaway.run_as(account),
@@ -215,15 +215,16 @@ async fn test_cluster(
 }
 
 /// Finds the server programs of exactly this major version: a newer server would prove something else.
-async fn server_programs(programs: &ClientPrograms, major: u32) -> Result<PathBuf> {
-    let initdb = programs.find("initdb", major).await?;
-    match initdb.path.parent() {
-        Some(folder) if initdb.major == major => Ok(folder.to_owned()),
+/// Returns the folder of a major version's programs, which `program` is one of.
+pub(super) async fn server_programs(programs: &ClientPrograms, program: &'static str, major: u32) -> Result<PathBuf> {
+    let found = programs.find(program, major).await?;
+    match found.path.parent() {
+        Some(folder) if found.major == major => Ok(folder.to_owned()),
         _ => Err(PostgresError::NoClientProgram {
-            program: "initdb",
+            program,
             wanted: major,
-            found: initdb.major.to_string(),
-            searched: initdb.path.display().to_string(),
+            found: found.major.to_string(),
+            searched: found.path.display().to_string(),
         }
         .into()),
     }

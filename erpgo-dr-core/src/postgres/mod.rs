@@ -6,6 +6,7 @@ mod contents;
 mod error;
 mod inspect;
 mod integrity;
+pub(crate) mod launch;
 mod logical;
 pub mod physical;
 mod programs;

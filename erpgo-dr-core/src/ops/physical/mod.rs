@@ -15,6 +15,7 @@ mod recovery;
 mod restore;
 mod restore_test;
 mod scatter;
+mod start;
 mod target;
 mod wal;
 
@@ -23,6 +24,7 @@ pub use options::{ChangeDetection, ClusterBackupOptions};
 pub use recovery::{RecoveryAction, RecoveryOptions, RecoveryTarget, RecoveryTimeline};
 pub use restore::{ClusterDifference, ClusterRestoreReport, compare_cluster, restore_cluster, select_cluster};
 pub(super) use restore_test::{check_relations, start_restored};
+pub use start::{ArchiveEnd, ClusterStartReport, RecoveredState, StartOptions, restore_and_start_cluster};
 pub use target::ClusterTarget;
 
 /// Ends up in the data directory from the manifest, and is never read from there.
@@ -37,3 +39,5 @@ const RESTORE_MARK: &str = "erpgo-dr.restore";
 const CONTROL_FILE: &str = "global/pg_control";
 /// The name of the control file until all else is durable: no server starts without one.
 const CONTROL_DRAFT: &str = "global/pg_control.erpgo-dr";
+/// Where a server that is started writes until its configuration says otherwise.
+const START_LOG: &str = "erpgo-dr.log";

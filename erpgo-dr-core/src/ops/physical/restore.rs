@@ -12,6 +12,7 @@ use super::delta::{self, PathKind};
 use super::manifest_file::write_backup_manifest;
 use super::recovery::{RecoveryOptions, RecoveryTarget, rewrite_auto_conf};
 use super::scatter::{Scatter, blocking};
+use super::start::ClusterStartReport;
 use super::target::{ClusterTarget, TargetFolders, failed, sync_folder};
 use super::{AUTO_CONF, BACKUP_LABEL, CONTROL_DRAFT, CONTROL_FILE};
 use crate::ops::{BackupSelector, Result, select};
@@ -51,8 +52,10 @@ pub struct ClusterRestoreReport {
     pub stop_lsn: Lsn,
     /// Where replay is to stop.
     pub target: RecoveryTarget,
-    /// Seconds that it took.
+    /// Seconds that it took to restore the files.
     pub seconds: f64,
+    /// The server that was started, if one was.
+    pub started: Option<ClusterStartReport>,
 }
 
 /// What lies in a folder, beside a backup.
@@ -124,6 +127,7 @@ pub async fn restore_cluster(
         stop_lsn: physical.stop_lsn,
         target: recovery.target.clone(),
         seconds: started.elapsed().as_secs_f64(),
+        started: None,
     })
 }
 
@@ -152,7 +156,7 @@ pub async fn compare_cluster(
     Ok(difference)
 }
 
-async fn find(repository: &Repository, id: &BackupId) -> Result<(Manifest, PhysicalContents)> {
+pub(super) async fn find(repository: &Repository, id: &BackupId) -> Result<(Manifest, PhysicalContents)> {
     let catalogue = repository.catalogue().await?;
     let entry = select(&catalogue, &BackupSelector::Id(id.clone()))?;
     let mut manifest = repository.manifest(&entry.summary).await?;

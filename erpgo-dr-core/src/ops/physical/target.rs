@@ -72,6 +72,15 @@ impl ClusterTarget {
         self.owner = owner;
         self
     }
+
+    /// Returns the account that the files are given to; `None` is the caller's own.
+    pub(super) fn account(&self) -> Result<Option<RunAs>> {
+        let caller = rustix::process::geteuid();
+        Ok(match self.owner {
+            None if caller.is_root() => Some(RunAs::from_user_name("postgres")?),
+            owner => owner.filter(|account| account.uid() != caller.as_raw()),
+        })
+    }
 }
 
 /// The folders of a cluster that is being restored. Blocking calls.
@@ -88,11 +97,7 @@ pub(super) struct TargetFolders {
 impl TargetFolders {
     /// Tells where everything goes, and touches nothing.
     pub(super) fn new(target: &ClusterTarget) -> Result<Self> {
-        let caller = rustix::process::geteuid();
-        let owner = match target.owner {
-            None if caller.is_root() => Some(RunAs::from_user_name("postgres")?),
-            owner => owner.filter(|account| account.uid() != caller.as_raw()),
-        };
+        let owner = target.account()?;
         let (data, tablespaces) = (target.data.clone(), target.tablespaces.clone());
         Ok(Self { data, tablespaces, owner, roots: BTreeSet::new(), delta: false })
     }

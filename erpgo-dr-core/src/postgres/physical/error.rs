@@ -1,9 +1,10 @@
 //! What can be wrong with a data directory, or go wrong while it is backed up.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::super::BoxError;
-use crate::types::TimelineId;
+use crate::types::{Lsn, TimelineId};
 
 /// A data directory that cannot be backed up, or a backup of one that came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +103,65 @@ pub enum PhysicalError {
         path: PathBuf,
         /// How many there are.
         files: usize,
+    },
+    /// The server on a restored data directory did not start, or ended while it replayed.
+    #[error("the server on {} {what}; the end of {}:\n{tail}", data.display(), log.display())]
+    NotStarted {
+        /// The data directory. It can be started by hand, or restored over.
+        data: PathBuf,
+        /// What became of the server.
+        what: String,
+        /// Its log.
+        log: PathBuf,
+        /// The end of that.
+        tail: String,
+        /// The shell's command that starts it.
+        start: String,
+    },
+    /// The WAL ended before the target of the recovery, and the server with it.
+    #[error(
+        "the archive ends before the target of the recovery: {} was not promoted; the end of {}:\n{tail}",
+        data.display(),
+        log.display()
+    )]
+    TargetNotReached {
+        /// The data directory, which can be restored over.
+        data: PathBuf,
+        /// The server's log.
+        log: PathBuf,
+        /// The end of that.
+        tail: String,
+    },
+    /// The server has paused its replay where nobody told it to: its settings are too small for what it replays.
+    #[error("replay in {} has paused before its target; the end of {}:\n{tail}", data.display(), log.display())]
+    ReplayStalled {
+        /// The data directory.
+        data: PathBuf,
+        /// The server's log.
+        log: PathBuf,
+        /// The end of that.
+        tail: String,
+        /// The shell's command that stops the server.
+        stop: String,
+    },
+    /// The server did not reach the end of its recovery in time. It runs, and goes on.
+    #[error(
+        "the server on {} still replays after {timeout:?}{}: it runs on",
+        data.display(),
+        position.map_or_else(String::new, |position| format!(", at {position}"))
+    )]
+    ReplayTimedOut {
+        /// The data directory.
+        data: PathBuf,
+        /// How long it was waited for.
+        timeout: Duration,
+        /// How far it had replayed, where it said so.
+        position: Option<Lsn>,
+        /// The shell's command that stops the server.
+        stop: String,
+        /// Why it could not be asked.
+        #[source]
+        source: Option<BoxError>,
     },
     /// The folder that is to be restored over does not hold the cluster of the backup.
     #[error(

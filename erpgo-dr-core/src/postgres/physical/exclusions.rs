@@ -15,13 +15,14 @@ const EMPTIED: [&str; 9] = [
     "pg_wal/summaries",
 ];
 
-/// Files that belong to the running server, to its last start, or to another backup.
-const DROPPED: [&str; 11] = [
+/// Files that belong to the running server, to its last start (its log among them, if it was ours), or to another backup.
+const DROPPED: [&str; 12] = [
     "backup_label",
     "backup_label.old",
     "backup_manifest",
     "backup_manifest.tmp",
     "current_logfiles.tmp",
+    "erpgo-dr.log",
     "postgresql.auto.conf.tmp",
     "postmaster.opts",
     "postmaster.pid",

@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
+use super::super::throwaway::RunAs;
 use super::super::{ConnectionSettings, PostgresError};
 
 /// What is kept of standard error, in bytes.
@@ -25,6 +26,7 @@ pub(crate) struct Invocation {
     arguments: Vec<OsString>,
     // Not in `Debug`: may hold a password.
     environment: Environment,
+    account: Option<RunAs>,
 }
 
 struct Environment(Vec<(OsString, OsString)>);
@@ -37,7 +39,7 @@ impl std::fmt::Debug for Environment {
 
 impl Invocation {
     pub(super) fn new(program: &Path) -> Self {
-        Self { program: program.to_owned(), arguments: Vec::new(), environment: Environment(Vec::new()) }
+        Self { program: program.to_owned(), arguments: Vec::new(), environment: Environment(Vec::new()), account: None }
     }
 
     /// Adds an argument.
@@ -58,6 +60,12 @@ impl Invocation {
         self
     }
 
+    /// Runs the program as an account; only root can.
+    pub(crate) fn account(mut self, account: Option<RunAs>) -> Self {
+        self.account = account;
+        self
+    }
+
     /// Tells the program how to reach a server.
     pub(crate) fn connection(mut self, settings: &ConnectionSettings) -> Self {
         self.environment.0.extend(settings.client_environment());
@@ -67,7 +75,11 @@ impl Invocation {
     /// Starts the program, with standard input closed unless `with_stdin`.
     pub(crate) fn spawn(self, with_stdin: bool) -> Result<RunningProgram, PostgresError> {
         let name = self.program.file_name().unwrap_or(self.program.as_os_str()).to_string_lossy().into_owned();
-        let mut child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        if let Some(account) = self.account {
+            command.uid(account.uid()).gid(account.gid());
+        }
+        let mut child = command
             .args(&self.arguments)
             .env_clear()
             .envs(self.environment.0.iter().map(|(name, value)| (name, value)))

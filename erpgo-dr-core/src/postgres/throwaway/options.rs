@@ -146,6 +146,13 @@ impl RunAs {
             .ok_or_else(|| PostgresError::Throwaway(format!("no account {name:?} in /etc/passwd to run it as")))
     }
 
+    /// Returns the name of the account, as `/etc/passwd` has it.
+    pub(in crate::postgres) fn user_name(self) -> Option<String> {
+        let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
+        let named = passwd.lines().find(|line| line.split(':').nth(2) == Some(self.uid.to_string().as_str()))?;
+        named.split(':').next().map(str::to_owned)
+    }
+
     fn find(passwd: &str, name: &str) -> Option<Self> {
         passwd.lines().find_map(|line| {
             let mut fields = line.split(':');

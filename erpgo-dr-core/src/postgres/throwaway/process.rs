@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -10,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
+use super::super::launch::log_tail;
 use super::{PostgresError, RunAs, file_error};
 
 const TICK: Duration = Duration::from_millis(10);
 /// How long a dropped server may take for an immediate shutdown before it is killed.
 const DROP_TIMEOUT: Duration = Duration::from_secs(3);
-const LOG_TAIL: u64 = 4096;
 
 /// A running child. Dropping it stops it, blocking for at most a few seconds.
 #[derive(Debug)]
@@ -116,20 +115,5 @@ impl Drop for Process {
         }
         let _ = kill_process_group(self.pid(), Signal::KILL);
         let _ = self.child.wait();
-    }
-}
-
-fn log_tail(path: &Path) -> String {
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = File::open(path)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL)))?;
-        let mut tail = Vec::new();
-        file.take(LOG_TAIL).read_to_end(&mut tail)?;
-        Ok(tail)
-    };
-    match read() {
-        Ok(tail) => String::from_utf8_lossy(&tail).trim().to_owned(),
-        Err(error) => format!("(no log: {error})"),
     }
 }
