@@ -21,6 +21,7 @@ use erpgo_dr_core::types::BackupId;
 pub(crate) use keys::{NewKey, first_line};
 pub(crate) use places::Places;
 pub(crate) use prompt::Prompts;
+pub(crate) use wal_command::WalCommand;
 
 use crate::cli::GlobalOptions;
 use crate::config::{self, Config, ConfigError, EnvFile};

@@ -85,6 +85,20 @@ impl ProgressDisplay {
         }
     }
 
+    fn locate(&self, phase: Phase, place: &str) {
+        let mut phases = self.lock();
+        let Some(running) = phases.get_mut(&phase) else { return };
+        match &running.bar {
+            Some(bar) => bar.set_message(format!("at {place}")),
+            None if running.printed.elapsed() >= LINE_EVERY => {
+                running.printed = Instant::now();
+                drop(phases);
+                self.output.line(&format!("{phase}: at {place}"));
+            }
+            None => {}
+        }
+    }
+
     fn finish(&self, phase: Phase, elapsed: Duration) {
         let Some(running) = self.lock().remove(&phase) else { return };
         running.clear();
@@ -155,6 +169,7 @@ impl Progress for ProgressDisplay {
         match event {
             ProgressEvent::Started { phase, subject, total_bytes } => self.start(phase, subject, total_bytes),
             ProgressEvent::Advanced { phase, bytes } => self.advance(phase, bytes),
+            ProgressEvent::Located { phase, place } => self.locate(phase, place),
             ProgressEvent::Finished { phase, elapsed } => self.finish(phase, elapsed),
             _ => {}
         }

@@ -69,7 +69,7 @@ impl PruneArgs {
         settings.yearly = self.keep_yearly.unwrap_or(settings.yearly);
         settings.last = self.keep_last.or(settings.last);
         if let Some(span) = &self.keep_within {
-            settings.within = Some(RetentionSettings::parse_duration(span).map_err(|error| wrong(&error))?);
+            settings.within = Some(RetentionSettings::parse_age(span).map_err(|error| wrong(&error))?);
         }
         settings.keep_all |= self.keep_all;
         Ok(settings)

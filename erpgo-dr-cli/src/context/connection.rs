@@ -70,10 +70,13 @@ impl Context {
         keywords(names.iter().filter_map(|(name, keyword)| Some((*keyword, self.env_file.value(name)?.to_owned()))))
     }
 
+    /// Returns the password that the environment has for the server.
+    pub(crate) fn server_password(&self) -> Option<SecretString> {
+        ["ERPGO_DR_PGPASSWORD", "PGPASSWORD"].iter().find_map(|name| text_variable(name)).map(SecretString::from)
+    }
+
     fn with_password(&self, settings: ConnectionSettings) -> ConnectionSettings {
-        let password = ["ERPGO_DR_PGPASSWORD", "PGPASSWORD"].iter().find_map(|name| text_variable(name));
-        let password = password.map(SecretString::from);
-        let settings = match password {
+        let settings = match self.server_password() {
             Some(password) => settings.password(password),
             None if has_password(&settings) => settings,
             None => match passfile() {

@@ -5,6 +5,7 @@ use std::error::Error as StdError;
 use erpgo_dr_core::crypto::CryptoError;
 use erpgo_dr_core::ops::legacy::LegacyError;
 use erpgo_dr_core::ops::wal::WalStreamError;
+use erpgo_dr_core::postgres::physical::PhysicalError;
 use erpgo_dr_core::postgres::{PostgresError, Refusal};
 use erpgo_dr_core::repository::RepositoryError;
 use erpgo_dr_core::storage::StorageError;
@@ -22,6 +23,19 @@ pub(super) fn of(error: &Error) -> Option<String> {
 fn named(error: &Error) -> Option<String> {
     let Error::Postgres(error) = error else { return None };
     match error {
+        PostgresError::Physical(PhysicalError::NotStarted { start, .. }) => Some(format!(
+            "set right what the log names, then start it: {start}\nor restore again with --delta; --server-setting port=5433 takes another port"
+        )),
+        PostgresError::Physical(PhysicalError::TargetNotReached { .. }) => Some(
+            "`erpgo-dr wal check` shows where the archive ends or has a gap; restore again with --delta, to an earlier target, or without one"
+                .to_owned(),
+        ),
+        PostgresError::Physical(PhysicalError::ReplayStalled { stop, .. }) => Some(format!(
+            "stop it: {stop}\nthen restore again with --delta, and raise what the log names: --server-setting max_connections=N"
+        )),
+        PostgresError::Physical(PhysicalError::ReplayTimedOut { stop, .. }) => Some(format!(
+            "it goes on by itself: ask it for pg_last_wal_replay_lsn(); or stop it: {stop}\n--start-timeout waits longer"
+        )),
         PostgresError::ScratchFull { scratch, .. } => Some(format!(
             "free some space in {}, or name a folder on another disk: --scratch FOLDER, or `scratch` in [verify]",
             scratch.display()

@@ -59,10 +59,12 @@ pub enum RetentionError {
     #[error("the retention settings keep nothing: every rule is 0 (to keep everything, set keep_all)")]
     KeepsNothing,
     /// A span of time that is none.
-    #[error("not a span of time: {text:?} (expected a number with h, d or w, as 36h)")]
+    #[error("not a span of time: {text:?} (expected a number with {expected}, as 36h)")]
     InvalidDuration {
         /// What was given.
         text: String,
+        /// The units that are taken here.
+        expected: &'static str,
     },
 }
 
@@ -106,12 +108,29 @@ impl RetentionSettings {
         }
     }
 
-    /// Parses a span of time: a number with `h`, `d` or `w`.
+    /// Parses a span of time: a number with `s`, `m` (minutes), `h`, `d` or `w`.
     ///
     /// # Errors
     /// [`RetentionError::InvalidDuration`] for anything else.
     pub fn parse_duration(text: &str) -> Result<TimeDelta, RetentionError> {
-        let invalid = || RetentionError::InvalidDuration { text: text.to_owned() };
+        Self::parse_span(text, "s, m (minutes), h, d or w").map(|(span, _)| span)
+    }
+
+    /// Parses the age up to which backups are kept: a number with `h`, `d` or `w`. A number with `m`, meant as months, would keep next
+    /// to nothing.
+    ///
+    /// # Errors
+    /// [`RetentionError::InvalidDuration`] for anything else.
+    pub fn parse_age(text: &str) -> Result<TimeDelta, RetentionError> {
+        let expected = "h, d or w";
+        match Self::parse_span(text, expected)? {
+            (_, 's' | 'm') => Err(RetentionError::InvalidDuration { text: text.to_owned(), expected }),
+            (span, _) => Ok(span),
+        }
+    }
+
+    fn parse_span(text: &str, expected: &'static str) -> Result<(TimeDelta, char), RetentionError> {
+        let invalid = || RetentionError::InvalidDuration { text: text.to_owned(), expected };
         let trimmed = text.trim();
         let unit = trimmed.char_indices().next_back().ok_or_else(invalid)?;
         let number = trimmed[..unit.0].trim_end();
@@ -121,12 +140,14 @@ impl RetentionSettings {
         }
         let number: i64 = number.parse().map_err(|_| invalid())?;
         let span = match unit.1 {
+            's' => TimeDelta::try_seconds(number),
+            'm' => TimeDelta::try_minutes(number),
             'h' => TimeDelta::try_hours(number),
             'd' => TimeDelta::try_days(number),
             'w' => TimeDelta::try_weeks(number),
             _ => None,
         };
-        span.ok_or_else(invalid)
+        span.map(|span| (span, unit.1)).ok_or_else(invalid)
     }
 }
 
@@ -147,7 +168,7 @@ mod optional_duration {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TimeDelta>, D::Error> {
         let text = Option::<String>::deserialize(deserializer)?;
-        text.map(|text| RetentionSettings::parse_duration(&text)).transpose().map_err(serde::de::Error::custom)
+        text.map(|text| RetentionSettings::parse_age(&text)).transpose().map_err(serde::de::Error::custom)
     }
 }
 
@@ -181,7 +202,11 @@ mod tests {
     #[test]
     fn spans_are_parsed_exactly() {
         assert_eq!(RetentionSettings::parse_duration(" 2 w "), Ok(TimeDelta::days(14)));
-        for text in ["", "d", "-1d", "+1d", "1", "1m", "1.5d", "99999999999999999999d", "9223372036854775807w", "3é"] {
+        assert_eq!(RetentionSettings::parse_duration("0s"), Ok(TimeDelta::zero()));
+        assert_eq!(RetentionSettings::parse_duration("90m"), Ok(TimeDelta::minutes(90)));
+        assert_eq!(RetentionSettings::parse_age("36h"), Ok(TimeDelta::hours(36)));
+        assert!(RetentionSettings::parse_age("6m").is_err() && RetentionSettings::parse_age("6s").is_err());
+        for text in ["", "d", "-1d", "+1d", "1", "1y", "1.5d", "99999999999999999999d", "9223372036854775807w", "3é"] {
             assert!(RetentionSettings::parse_duration(text).is_err(), "{text:?}");
         }
     }

@@ -1,20 +1,23 @@
 //! `cluster restore`: brings a cluster's files back, to be started at any moment that the WAL reaches.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, ValueEnum};
 use erpgo_dr_core::Repository;
 use erpgo_dr_core::ops::physical::{
-    ClusterDifference, ClusterRestoreReport, ClusterTarget, RecoveryAction, RecoveryOptions, RecoveryTarget,
-    RecoveryTimeline, compare_cluster, restore_cluster, select_cluster,
+    ClusterDifference, ClusterRestoreReport, ClusterStartReport, ClusterTarget, RecoveredState, RecoveryAction,
+    RecoveryOptions, RecoveryTarget, RecoveryTimeline, StartOptions, compare_cluster, restore_and_start_cluster,
+    restore_cluster, select_cluster,
 };
 use erpgo_dr_core::postgres::throwaway::RunAs;
+use erpgo_dr_core::retention::RetentionSettings;
 use erpgo_dr_core::types::{BackupId, Lsn, TimelineId};
 use serde::Serialize;
 
-use crate::context::{Access, Context, find};
-use crate::error::CliError;
+use crate::context::{Access, Context, WalCommand, find};
+use crate::error::{self, CliError};
 use crate::output::{Report, bytes, seconds};
 
 /// Restore a cluster into a folder, and set how far it replays when it is started
@@ -58,8 +61,8 @@ pub(super) struct ClusterRestoreArgs {
     /// Replay no further than to the end of the backup
     #[arg(long, group = "target", help_heading = "Recovery")]
     immediate: bool,
-    /// Stop just before the target, not just behind it
-    #[arg(long, requires = "target", help_heading = "Recovery")]
+    /// Stop just before the time, position or transaction, not just behind it
+    #[arg(long, requires = "target", conflicts_with_all = ["immediate", "target_name"], help_heading = "Recovery")]
     exclusive: bool,
     /// The timeline that is followed: `latest`, `current` (the backup's) or a number
     #[arg(long, value_name = "TIMELINE", value_parser = parse_timeline, default_value = "latest", help_heading = "Recovery")]
@@ -77,8 +80,21 @@ pub(super) struct ClusterRestoreArgs {
     #[arg(long, help_heading = "Recovery")]
     keep_archiving: bool,
 
+    /// Start the server, wait until it has recovered, and measure how long that took and what is lost; it runs on then
+    #[arg(long, help_heading = "Start")]
+    start: bool,
+    /// With --start: how long the end of the recovery is waited for: 90s, 30m, 12h
+    #[arg(long, value_name = "SPAN", requires = "start", default_value = "24h", value_parser = parse_span, help_heading = "Start")]
+    start_timeout: Duration,
+    /// With --start: a parameter on the server's command line, over its configuration: port=5433; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", requires = "start", value_parser = parse_setting, help_heading = "Start")]
+    server_setting: Vec<(String, String)>,
+    /// With --start: where the server writes until its configuration says otherwise [default: erpgo-dr.log in the data directory]
+    #[arg(long, value_name = "FILE", requires = "start", help_heading = "Start")]
+    server_log: Option<PathBuf>,
+
     /// Say what would be done, and do nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with = "start")]
     dry_run: bool,
 }
 
@@ -102,19 +118,73 @@ struct Planned {
     restore_command: Option<String>,
     /// What restoring over the folder would change.
     difference: Option<ClusterDifference>,
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Restored {
+    #[serde(flatten)]
+    report: ClusterRestoreReport,
+    warnings: Vec<String>,
 }
 
 impl ClusterRestoreArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Report, CliError> {
         let repository = context.repository(Access::Unlocked).await?;
         let id = self.select(&repository).await?;
-        let recovery = self.recovery(context)?;
-        if self.dry_run {
-            return self.planned(context, &repository, id, &recovery).await;
-        }
+        let command = self.wal_command(context)?;
         let target = self.target()?;
-        let report = restore_cluster(&repository, &id, &target, &recovery, context.progress()).await?;
-        Report::new(&report, text(&report), true)
+        let warnings = self.warnings(&target, command.as_ref())?;
+        warnings.iter().for_each(|warning| context.output.warn(warning));
+        let recovery = self.recovery(command.map(|command| command.line));
+        if self.dry_run {
+            return self.planned(context, &repository, id, &recovery, warnings).await;
+        }
+        let progress = context.progress();
+        let report = match self.start {
+            true => {
+                let options = self.start_options(context)?;
+                restore_and_start_cluster(&repository, &id, &target, &recovery, &options, progress).await?
+            }
+            false => restore_cluster(&repository, &id, &target, &recovery, progress).await?,
+        };
+        let text = text(&report);
+        Report::new(&Restored { report, warnings }, text, true)
+    }
+
+    /// What may go wrong later, and can be said now.
+    fn warnings(&self, target: &ClusterTarget, command: Option<&WalCommand>) -> Result<Vec<String>, CliError> {
+        let mut warnings = match (command, target.account()?) {
+            (Some(command), Some(account)) => command.warnings(account),
+            _ => Vec::new(),
+        };
+        if self.backup.is_none() && (self.target_xid.is_some() || self.target_name.is_some()) {
+            warnings.push(
+                "where a transaction or a name lies is not known beforehand: the newest backup is taken, which may be beyond it; \
+                 if it is not reached, name an earlier BACKUP"
+                    .to_owned(),
+            );
+        }
+        Ok(warnings)
+    }
+
+    fn start_options(&self, context: &Context) -> Result<StartOptions, CliError> {
+        let log = self.server_log.as_deref().map(std::path::absolute).transpose();
+        let log = log.map_err(|source| error::io("resolve the server's log", source))?;
+        Ok(StartOptions::new(context.programs())
+            .with_timeout(self.start_timeout)
+            .with_settings(self.server_setting.clone())
+            .with_log(log)
+            .with_password(context.server_password())
+            .with_environment(context.wal_environment()))
+    }
+
+    /// Returns this program's `wal fetch`, unless something else was asked for.
+    fn wal_command(&self, context: &Context) -> Result<Option<WalCommand>, CliError> {
+        match self.restore_command.is_some() || self.no_archive {
+            true => Ok(None),
+            false => Ok(Some(context.wal_fetch_command()?)),
+        }
     }
 
     async fn select(&self, repository: &Repository) -> Result<BackupId, CliError> {
@@ -147,24 +217,19 @@ impl ClusterRestoreArgs {
         chosen.or(immediate).unwrap_or_default()
     }
 
-    fn recovery(&self, context: &Context) -> Result<RecoveryOptions, CliError> {
+    fn recovery(&self, wal_fetch: Option<String>) -> RecoveryOptions {
         let action = match self.action {
             Action::Promote => RecoveryAction::Promote,
             Action::Pause => RecoveryAction::Pause,
             Action::Shutdown => RecoveryAction::Shutdown,
         };
-        let command = match (&self.restore_command, self.no_archive) {
-            (Some(command), _) => Some(command.clone()),
-            (None, true) => None,
-            (None, false) => Some(context.wal_fetch_command()?),
-        };
-        Ok(RecoveryOptions::default()
+        RecoveryOptions::default()
             .with_target(self.recovery_target())
             .with_inclusive(!self.exclusive)
             .with_timeline(self.timeline)
             .with_action(action)
-            .with_restore_command(command)
-            .with_archiving(self.keep_archiving))
+            .with_restore_command(self.restore_command.clone().or(wal_fetch))
+            .with_archiving(self.keep_archiving)
     }
 
     async fn planned(
@@ -173,6 +238,7 @@ impl ClusterRestoreArgs {
         repository: &Repository,
         backup: BackupId,
         recovery: &RecoveryOptions,
+        warnings: Vec<String>,
     ) -> Result<Report, CliError> {
         let difference = match self.delta {
             true => Some(compare_cluster(repository, &backup, &self.target()?, context.progress()).await?),
@@ -185,6 +251,7 @@ impl ClusterRestoreArgs {
             target: recovery.target.clone(),
             restore_command: recovery.restore_command.clone(),
             difference,
+            warnings,
         };
         let command = recovery.restore_command.as_deref().unwrap_or("none: only the WAL in the backup");
         let mut text =
@@ -199,8 +266,8 @@ impl ClusterRestoreArgs {
 }
 
 fn text(report: &ClusterRestoreReport) -> String {
-    format!(
-        "restored {}: {} files, {} ({} written, {} removed) in {}, into {}\nstart it with PostgreSQL {}: it replays from {} and is consistent at {}\n",
+    let mut text = format!(
+        "restored {}: {} files, {} ({} written, {} removed) in {}, into {}\n",
         report.backup,
         report.files,
         bytes(report.bytes),
@@ -208,10 +275,73 @@ fn text(report: &ClusterRestoreReport) -> String {
         report.removed,
         seconds(report.seconds),
         report.data.display(),
-        report.server_version,
-        report.start_lsn,
-        report.stop_lsn,
-    )
+    );
+    match &report.started {
+        None => text.push_str(&format!(
+            "start it with PostgreSQL {}: it replays from {} and is consistent at {}\n",
+            report.server_version, report.start_lsn, report.stop_lsn,
+        )),
+        Some(started) => text.push_str(&started_text(report, started)),
+    }
+    text
+}
+
+fn started_text(report: &ClusterRestoreReport, started: &ClusterStartReport) -> String {
+    let timeline = started.timeline.map_or_else(String::new, |timeline| format!(" on timeline {timeline}"));
+    let mut text = match (started.state, &started.host, started.port) {
+        (RecoveredState::ShutDown, _, _) => format!("the server has shut down at its target{timeline}\n"),
+        (state, host, port) => {
+            let state = if state == RecoveredState::Paused { "waits at its target" } else { "is promoted" };
+            let (host, port) = (host.as_deref().unwrap_or("?"), port.unwrap_or_default());
+            format!("the server {state}{timeline}, and answers at {host}, port {port}\n")
+        }
+    };
+    text.push_str(&format!(
+        "RTO {}: restore {}, start {}, replay {}\n",
+        seconds(started.rto_seconds),
+        seconds(report.seconds),
+        seconds(started.start_seconds),
+        seconds(started.replay_seconds),
+    ));
+    text.push_str(&format!("RPO: {}\n", lost_text(started)));
+    for warning in &started.warnings {
+        text.push_str(&format!("warning: {warning}\n"));
+    }
+    if started.state == RecoveredState::Paused {
+        text.push_str("go on with: SELECT pg_wal_replay_resume()\n");
+    }
+    if let Some(stop) = &started.stop_command {
+        text.push_str(&format!("stop it with: {stop}\nits log: {}\n", started.log.display()));
+    }
+    text
+}
+
+/// Says how far replay came, and what lies beyond.
+fn lost_text(started: &ClusterStartReport) -> String {
+    let mut parts = vec![match (started.replayed_at, started.replayed_lsn) {
+        (Some(at), Some(lsn)) => {
+            format!("the last transaction is of {}, at {lsn}", at.to_rfc3339_opts(SecondsFormat::Micros, true))
+        }
+        (None, Some(lsn)) => format!("replayed to {lsn}"),
+        _ => "not known".to_owned(),
+    }];
+    if let Some(behind) = started.behind_target_seconds {
+        parts.push(format!("{} before the target time, with no other in between", seconds(behind)));
+    }
+    if let (Some(archive), Some(left)) = (&started.archive, started.behind_archive_bytes) {
+        parts.push(format!("the archive ends at {} ({}), {} further", archive.end_lsn, archive.segment, bytes(left)));
+    }
+    parts.join("; ")
+}
+
+fn parse_span(text: &str) -> Result<Duration, String> {
+    let span = RetentionSettings::parse_duration(text).map_err(|error| error.to_string())?;
+    span.to_std().map_err(|error| error.to_string())
+}
+
+fn parse_setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
 fn parse_tablespace(text: &str) -> Result<(u32, PathBuf), String> {

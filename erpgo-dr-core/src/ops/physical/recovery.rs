@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use crate::postgres::PostgresError;
 use crate::types::{Lsn, TimelineId};
 
 /// Where replay stops.
@@ -118,6 +119,20 @@ impl RecoveryOptions {
         self
     }
 
+    /// Checks that the options go together.
+    ///
+    /// # Errors
+    /// [`PostgresError::InvalidOptions`] where replay is to stop just before a target that PostgreSQL cannot stop before.
+    pub fn check(&self) -> Result<(), PostgresError> {
+        let by_value = matches!(self.target, RecoveryTarget::Time(_) | RecoveryTarget::Lsn(_) | RecoveryTarget::Xid(_));
+        match by_value || self.inclusive {
+            true => Ok(()),
+            false => Err(PostgresError::InvalidOptions(
+                "replay can stop just before a time, a position or a transaction, and nothing else".to_owned(),
+            )),
+        }
+    }
+
     /// Returns the parameters that are set, in the order in which they are written.
     fn parameters(&self) -> Vec<(&'static str, String)> {
         // Recovery insists on a command. One that has nothing keeps to the WAL in the backup, and still ends on a new timeline.
@@ -134,8 +149,7 @@ impl RecoveryOptions {
             RecoveryTarget::Xid(xid) => set("recovery_target_xid", xid.to_string()),
             RecoveryTarget::Name(name) => set("recovery_target_name", name.clone()),
         }
-        let by_value = matches!(self.target, RecoveryTarget::Time(_) | RecoveryTarget::Lsn(_) | RecoveryTarget::Xid(_));
-        if by_value && !self.inclusive {
+        if !self.inclusive {
             set("recovery_target_inclusive", "off".to_owned());
         }
         match self.timeline {
@@ -217,6 +231,21 @@ mod tests {
              recovery_target_inclusive = 'off'\nrecovery_target_timeline = 'latest'\nrecovery_target_action = 'promote'\n\
              archive_mode = 'off'\nsynchronous_standby_names = ''\n"
         );
+    }
+
+    #[test]
+    fn only_a_value_can_be_stopped_before() {
+        for (target, allowed) in [
+            (RecoveryTarget::Lsn(Lsn(1)), true),
+            (RecoveryTarget::Xid(1), true),
+            (RecoveryTarget::Name("x".to_owned()), false),
+            (RecoveryTarget::Immediate, false),
+            (RecoveryTarget::Latest, false),
+        ] {
+            let options = RecoveryOptions::default().with_target(target);
+            assert!(options.check().is_ok());
+            assert_eq!(options.with_inclusive(false).check().is_ok(), allowed);
+        }
     }
 
     #[test]

@@ -102,7 +102,7 @@ pub async fn select_cluster<'a>(
 /// byte is authenticated before it is written.
 ///
 /// # Errors
-/// [`PostgresError::FolderNotEmpty`]; with [`ClusterTarget::delta`] instead [`ServerRuns`](PhysicalError::ServerRuns) and
+/// [`PostgresError::InvalidOptions`]; [`PostgresError::FolderNotEmpty`]; with [`ClusterTarget::delta`] instead [`ServerRuns`](PhysicalError::ServerRuns) and
 /// [`OtherCluster`](PhysicalError::OtherCluster); of the repository, the storage place or the disk.
 pub async fn restore_cluster(
     repository: &Repository,
@@ -112,6 +112,7 @@ pub async fn restore_cluster(
     progress: &dyn Progress,
 ) -> Result<ClusterRestoreReport> {
     let started = Instant::now();
+    recovery.check()?;
     let (manifest, physical) = find(repository, id).await?;
     let Restored { files, written_bytes, removed } =
         restore_to(repository, &manifest, &physical, target, recovery, progress).await?;

@@ -190,6 +190,7 @@ pub async fn restore_and_start_cluster(
 ) -> Result<ClusterRestoreReport> {
     let begun = Instant::now();
     options.check()?;
+    recovery.check()?;
     let (manifest, contents) = find(repository, id).await?;
     let server = &manifest.contents.server;
     let folder = server_programs(&options.programs, "pg_ctl", server.major()).await?;
@@ -323,10 +324,10 @@ impl Watch<'_> {
             Ok(seen) => {
                 standing.refusal = None;
                 let position = seen.position.unwrap_or(self.position);
-                self.phase.advance(position.0.saturating_sub(self.position.0));
-                self.position = self.position.max(position);
                 let at = seen.at.map_or_else(String::new, |at| format!(", {}", at.format("%Y-%m-%d %H:%M:%S UTC")));
                 self.phase.locate(&format!("{position}{at}"));
+                self.phase.advance(position.0.saturating_sub(self.position.0));
+                self.position = self.position.max(position);
                 standing.seen = seen;
             }
             Err(error) => standing.refusal = Some(error),

@@ -74,7 +74,10 @@ impl ClusterTarget {
     }
 
     /// Returns the account that the files are given to; `None` is the caller's own.
-    pub(super) fn account(&self) -> Result<Option<RunAs>> {
+    ///
+    /// # Errors
+    /// [`PostgresError::Throwaway`] for root where no account was named and there is no `postgres`.
+    pub fn account(&self) -> Result<Option<RunAs>> {
         let caller = rustix::process::geteuid();
         Ok(match self.owner {
             None if caller.is_root() => Some(RunAs::from_user_name("postgres")?),

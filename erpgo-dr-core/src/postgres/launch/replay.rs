@@ -36,7 +36,7 @@ pub(crate) async fn ask(
     (user, database): (&str, &str),
     password: Option<&SecretString>,
 ) -> Result<ReplayState, PostgresError> {
-    let mut invocation = launch.programs.invoke(&launch.folder.join("psql")).account(launch.account);
+    let mut invocation = launch.invoke("psql");
     let port = server.port.to_string();
     for (name, value) in [
         ("PGHOST", server.host.as_str()),

@@ -7,12 +7,14 @@ use std::time::{Duration, SystemTime};
 
 use rustix::process::{Pid, test_kill_process};
 
-use super::super::programs::RunningProgram;
+use super::super::programs::{Invocation, RunningProgram};
 use super::super::throwaway::RunAs;
 use super::super::{ClientPrograms, PostgresError};
 use super::log::tail_since;
 
 const PID_FILE: &str = "postmaster.pid";
+/// Where util-linux has the program that takes on an account with its groups.
+const SETPRIV: [&str; 2] = ["/usr/bin/setpriv", "/bin/setpriv"];
 
 /// What a server is started with.
 #[derive(Debug, Clone)]
@@ -62,7 +64,7 @@ pub(crate) enum ServerPhase {
 impl Launch {
     /// Starts the server. The program that runs then ends when the server answers, or has ended; killing it leaves the server alone.
     pub(crate) fn start(&self, patience: Duration) -> Result<RunningProgram, PostgresError> {
-        let mut invocation = self.programs.invoke(&self.folder.join("pg_ctl")).account(self.account);
+        let mut invocation = self.invoke("pg_ctl");
         for (name, value) in &self.environment {
             invocation = invocation.variable(name, value);
         }
@@ -74,6 +76,22 @@ impl Launch {
             .argument(&self.log)
             .arguments(["-o".to_owned(), self.options()])
             .spawn(false)
+    }
+
+    /// Prepares to run one of the programs as the account, with all of its groups: a key may be open to one of them only.
+    pub(super) fn invoke(&self, program: &str) -> Invocation {
+        let program = self.folder.join(program);
+        let setpriv = SETPRIV.iter().map(Path::new).find(|path| path.is_file());
+        match (self.account, setpriv) {
+            (Some(account), Some(setpriv)) if account.user_name().is_some() => self
+                .programs
+                .invoke(setpriv)
+                .argument(format!("--reuid={}", account.uid()))
+                .argument(format!("--regid={}", account.gid()))
+                .argument("--init-groups")
+                .argument(program),
+            (account, _) => self.programs.invoke(&program).account(account),
+        }
     }
 
     /// Returns what the postmaster says of itself; `None` while it has said nothing, and when it has ended.

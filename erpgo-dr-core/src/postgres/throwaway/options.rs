@@ -1,6 +1,8 @@
 //! What a throwaway server is made of.
 
 use std::collections::BTreeMap;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -147,10 +149,45 @@ impl RunAs {
     }
 
     /// Returns the name of the account, as `/etc/passwd` has it.
-    pub(in crate::postgres) fn user_name(self) -> Option<String> {
+    pub fn user_name(self) -> Option<String> {
         let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
         let named = passwd.lines().find(|line| line.split(':').nth(2) == Some(self.uid.to_string().as_str()))?;
         named.split(':').next().map(str::to_owned)
+    }
+
+    /// Returns what keeps the account from reading `path`: the path itself, or a folder on the way to it. `None` when nothing does,
+    /// and for what is not there. Looks at modes, owners and `/etc/group`; access lists are not seen.
+    pub fn barred_from(self, path: &Path) -> Option<PathBuf> {
+        let groups = self.groups();
+        let lacks = |metadata: &Metadata, wanted: u32| {
+            let shift = match () {
+                () if metadata.uid() == self.uid => 6,
+                () if groups.contains(&metadata.gid()) => 3,
+                () => 0,
+            };
+            (metadata.mode() >> shift) & wanted != wanted
+        };
+        let path = path.canonicalize().ok()?;
+        let mut folders: Vec<&Path> = path.ancestors().skip(1).collect();
+        folders.reverse();
+        for folder in folders {
+            if std::fs::metadata(folder).is_ok_and(|metadata| lacks(&metadata, 0o1)) {
+                return Some(folder.to_owned());
+            }
+        }
+        let metadata = std::fs::metadata(&path).ok()?;
+        lacks(&metadata, if metadata.is_dir() { 0o5 } else { 0o4 }).then_some(path)
+    }
+
+    fn groups(self) -> Vec<u32> {
+        let (name, text) = (self.user_name(), std::fs::read_to_string("/etc/group").unwrap_or_default());
+        let member = |line: &str| {
+            let mut fields = line.split(':').skip(2);
+            let gid = fields.next()?.parse().ok()?;
+            let members = fields.next()?;
+            name.as_deref().is_some_and(|name| members.split(',').any(|member| member == name)).then_some(gid)
+        };
+        std::iter::once(self.gid).chain(text.lines().filter_map(member)).collect()
     }
 
     fn find(passwd: &str, name: &str) -> Option<Self> {
@@ -199,6 +236,33 @@ mod tests {
         assert_eq!(RunAs::find(passwd, "post"), Some(RunAs::new(1, 2)));
         assert_eq!(RunAs::find(passwd, "pos"), None);
         assert_eq!(RunAs::find("postgres:x:many:104\n", "postgres"), None);
+    }
+
+    #[test]
+    fn what_bars_an_account_is_named() {
+        let mode = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let (inner, file) = (root.join("inner"), root.join("inner/key"));
+        std::fs::create_dir(&inner).unwrap();
+        std::fs::write(&file, "x").unwrap();
+        let stranger = RunAs::new(4_000_000, 4_000_000);
+        for (path, bits) in [(&root, 0o755), (&inner, 0o755), (&file, 0o644)] {
+            mode(path, bits);
+        }
+        assert_eq!(stranger.barred_from(&file), None);
+        assert_eq!(stranger.barred_from(&root.join("none")), None);
+        mode(&file, 0o640);
+        assert_eq!(stranger.barred_from(&file), Some(file.clone()));
+        let owner = std::fs::metadata(&file).unwrap();
+        assert_eq!(RunAs::new(owner.uid(), 4_000_000).barred_from(&file), None);
+        assert_eq!(RunAs::new(4_000_000, owner.gid()).barred_from(&file), None);
+        mode(&inner, 0o711);
+        assert_eq!(stranger.barred_from(&inner), Some(inner.clone()));
+        mode(&inner, 0o700);
+        assert_eq!(stranger.barred_from(&file), Some(inner));
     }
 
     #[test]
