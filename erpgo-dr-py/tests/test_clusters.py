@@ -178,6 +178,44 @@ async def _backup(server: Postgres, place: Path) -> None:
     assert [entry.id for entry in listed] == [first.id, second.id] and archived == []
 
 
+def test_a_restored_server_runs_and_is_measured(archiving: Archiving, scratch: Path) -> None:
+    server, repository = archiving.server, archiving.repository
+    made = repository.backup_cluster(server.url(), verify=None)
+    server.sql("UPDATE orders SET amount = 7 WHERE id = 3", "erp")
+    moment = datetime.fromisoformat(server.sql(NOW))
+    archiving.archive()
+    folder = scratch / "started"
+    folder.mkdir()
+    give_to_postgres(folder)
+    settings = {"unix_socket_directories": str(folder), "listen_addresses": ""}
+    phases: set[str] = set()
+    restored = repository.restore_cluster(
+        folder / "data",
+        made.id,
+        target_time=moment,
+        restore_command=archiving.restore_command,
+        start=True,
+        start_timeout=120,
+        settings=settings,
+        progress=lambda phase, done, total: phases.add(phase),
+    )
+    started = restored.started
+    assert started is not None and started.stop_command is not None
+    try:
+        assert (started.state, started.host, started.warnings) == ("promoted", str(folder), ())
+        assert started.replayed_at is not None and started.replayed_at <= moment
+        assert started.rto_seconds >= restored.seconds + started.start_seconds + started.replay_seconds
+        assert "replay" in phases
+    finally:
+        assert os.system(f"{started.stop_command} > /dev/null") == 0
+    with pytest.raises(erpgo_dr.NotFoundError, match="ends before the target"):
+        repository.restore_cluster(
+            folder / "data", made.id, delta=True, target_lsn="FF/0", restore_command="false", start=True, settings=settings
+        )
+    with pytest.raises(erpgo_dr.InvalidError):
+        repository.restore_cluster(folder / "other", made.id, immediate=True, inclusive=False)
+
+
 def test_asyncio(postgres: Postgres, tmp_path: Path) -> None:
     asyncio.run(_backup(postgres, tmp_path / "repository"))
 

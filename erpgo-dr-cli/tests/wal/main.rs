@@ -13,4 +13,5 @@ mod moments;
 mod prune;
 mod recovery;
 mod stream;
+mod start;
 mod support;

@@ -38,6 +38,7 @@ from ._errors import (
     UnavailableError,
 )
 from ._reports import (
+    ArchiveEnd,
     ArchivingStatus,
     Backup,
     BackupContents,
@@ -48,6 +49,7 @@ from ._reports import (
     ClusterBackupReport,
     ClusterDifference,
     ClusterRestoreReport,
+    ClusterStartReport,
     DamagedPage,
     DatabaseContents,
     DatabaseGrant,
@@ -135,6 +137,7 @@ for _name in _FUNCTIONS:
 __all__ = (
     "AlreadyExistsError",
     "ArchivedError",
+    "ArchiveEnd",
     "ArchivingStatus",
     "Backup",
     "BackupContents",
@@ -146,6 +149,7 @@ __all__ = (
     "ClusterBackupReport",
     "ClusterDifference",
     "ClusterRestoreReport",
+    "ClusterStartReport",
     "Connection",
     "DamagedPage",
     "DatabaseContents",

@@ -23,6 +23,7 @@ from ._errors import PermissionDeniedError as PermissionDeniedError
 from ._errors import RefusedError as RefusedError
 from ._errors import UnavailableError as UnavailableError
 from ._reports import Scope as _Scope
+from ._reports import ArchiveEnd as ArchiveEnd
 from ._reports import ArchivingStatus as ArchivingStatus
 from ._reports import Backup as Backup
 from ._reports import BackupContents as BackupContents
@@ -33,6 +34,7 @@ from ._reports import CatalogueProblem as CatalogueProblem
 from ._reports import ClusterBackupReport as ClusterBackupReport
 from ._reports import ClusterDifference as ClusterDifference
 from ._reports import ClusterRestoreReport as ClusterRestoreReport
+from ._reports import ClusterStartReport as ClusterStartReport
 from ._reports import DamagedPage as DamagedPage
 from ._reports import DatabaseContents as DatabaseContents
 from ._reports import DatabaseGrant as DatabaseGrant
@@ -416,6 +418,11 @@ class Repository:
         tablespaces: dict[int, _StrPath] | None = None,
         owner: str | tuple[int, int] | None = None,
         backup_manifest: bool = False,
+        start: bool = False,
+        start_timeout: _Span | None = None,
+        settings: dict[str, str] | None = None,
+        environment: dict[str, str] | None = None,
+        password: str | None = None,
         progress: _Progress | None = None,
     ) -> ClusterRestoreReport: ...
     def compare_cluster(
@@ -572,6 +579,7 @@ def unwrap_key(
 __all__ = (
     "AlreadyExistsError",
     "ArchivedError",
+    "ArchiveEnd",
     "ArchivingStatus",
     "Backup",
     "BackupContents",
@@ -583,6 +591,7 @@ __all__ = (
     "ClusterBackupReport",
     "ClusterDifference",
     "ClusterRestoreReport",
+    "ClusterStartReport",
     "Connection",
     "DamagedPage",
     "DatabaseContents",

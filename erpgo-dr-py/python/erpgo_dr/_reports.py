@@ -398,6 +398,51 @@ class RecoveryTarget(Report):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ArchiveEnd(Report):
+    """The newest segment that the archive has of the timelines that were followed."""
+
+    segment: str
+    end_lsn: str
+    """Where it ends. A segment that was switched early is empty before that."""
+    archived_at: datetime
+    """By the clock of the storage place."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterStartReport(Report):
+    """A server that has reached the end of its recovery, and runs on in a session of its own."""
+
+    state: Literal["promoted", "paused", "shut-down"]
+    pid: int | None
+    host: str | None
+    """The folder of its socket, or its address."""
+    port: int | None
+    log: str
+    """Where it writes until its configuration says otherwise."""
+    timeline: int | None
+    start_seconds: float
+    """Until its process was up."""
+    replay_seconds: float
+    """From then on until it had reached its target, and was ready."""
+    rto_seconds: float
+    """All of it, with the restore of the files."""
+    replayed_lsn: str | None
+    replayed_at: datetime | None
+    """When the last transaction that was replayed had ended, by the clock of the old server."""
+    behind_target_seconds: float | None
+    """From then on until the target time, where there is one: nothing was committed in between."""
+    archive: ArchiveEnd | None
+    behind_archive_bytes: int | None
+    """What the archive has beyond. Less than a segment may be the empty rest of the last one."""
+    behind_archive_seconds: float | None
+    """From the last transaction until the newest segment was archived."""
+    stop_command: str | None
+    """The shell's command that stops the server."""
+    warnings: tuple[str, ...]
+    """What could not be found out, and why."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClusterRestoreReport(Report):
     """A cluster whose files have been restored: PostgreSQL of `server_version` must start it."""
 
@@ -416,6 +461,9 @@ class ClusterRestoreReport(Report):
     """Where the cluster is consistent: no target can lie before it."""
     target: RecoveryTarget
     seconds: float
+    """For the files alone."""
+    started: ClusterStartReport | None
+    """The server, with `start`."""
 
 
 @dataclass(frozen=True, kw_only=True)

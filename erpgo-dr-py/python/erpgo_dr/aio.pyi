@@ -237,6 +237,11 @@ class Repository:
         tablespaces: dict[int, _StrPath] | None = None,
         owner: str | tuple[int, int] | None = None,
         backup_manifest: bool = False,
+        start: bool = False,
+        start_timeout: _Span | None = None,
+        settings: dict[str, str] | None = None,
+        environment: dict[str, str] | None = None,
+        password: str | None = None,
         progress: _Progress | None = None,
     ) -> ClusterRestoreReport: ...
     async def compare_cluster(

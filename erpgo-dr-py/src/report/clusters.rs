@@ -37,6 +37,7 @@ impl Report for ClusterRestoreReport {
             "stop_lsn": self.stop_lsn,
             "target": target(&self.target),
             "seconds": self.seconds,
+            "started": self.started,
         })
     }
 }

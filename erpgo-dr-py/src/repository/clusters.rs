@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use erpgo_dr_core as core;
 use erpgo_dr_core::ops::physical::{
     ChangeDetection, ClusterBackupOptions, ClusterTarget, RecoveryAction, RecoveryOptions, RecoveryTarget,
-    RecoveryTimeline, back_up_cluster, compare_cluster, restore_cluster, select_cluster,
+    RecoveryTimeline, StartOptions, back_up_cluster, compare_cluster, restore_and_start_cluster, restore_cluster,
+    select_cluster,
 };
 use erpgo_dr_core::ops::{self, BackupSelector};
 use erpgo_dr_core::types::{BackupId, TimelineId};
@@ -92,14 +93,20 @@ impl Repository {
     /// writes a manifest for `pg_verifybackup`, for which all files are read back. `progress` is called with
     /// (phase, done, total), in bytes.
     ///
-    /// Raises NotFoundError where no such backup is, RefusedError for a folder that is not empty, holds another
-    /// cluster or has a server running on it, IntegrityError for stored data that is damaged: what was written by
-    /// then does not start.
+    /// With `start` the server is started, as the owner of the files and under its own configuration, and the end of its
+    /// recovery waited for, `start_timeout` (a timedelta or seconds) at most: the report's `started` says what came back, and
+    /// when. It runs on then, also when this process ends, the wait is interrupted or takes too long. `settings` are parameters
+    /// on its command line, `environment` is what it and `restore_command` find in theirs (nothing else of this process's),
+    /// `password` the superuser's where the server asks for one.
+    ///
+    /// Raises NotFoundError where no such backup is or the archive ends before the target, RefusedError for a folder that is not
+    /// empty, holds another cluster or has a server running on it, IntegrityError for stored data that is damaged: what was
+    /// written by then does not start. DatabaseError when the server does not start.
     #[pyo3(signature = (
         data_directory, backup = None, *, delta = false, discard_wal = false, target_time = None, target_lsn = None, target_xid = None,
         target_name = None, immediate = false, inclusive = true, timeline = None, action = "promote",
         restore_command = None, archiving = false, tablespaces = None, owner = None, backup_manifest = false,
-        progress = None,
+        start = false, start_timeout = None, settings = None, environment = None, password = None, progress = None,
     ))]
     fn restore_cluster(
         &self,
@@ -121,6 +128,11 @@ impl Repository {
         tablespaces: Option<BTreeMap<u32, PathArgument>>,
         owner: Option<Bound<'_, PyAny>>,
         backup_manifest: bool,
+        start: bool,
+        start_timeout: Option<Bound<'_, PyAny>>,
+        settings: Option<BTreeMap<String, String>>,
+        environment: Option<BTreeMap<String, String>>,
+        password: Option<String>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Operation> {
         let wanted = recovery_target(py, target_time, target_lsn, target_xid, target_name, immediate)?;
@@ -141,10 +153,22 @@ impl Repository {
             .with_action(choice(py, "action", action, &actions)?)
             .with_restore_command(restore_command)
             .with_archiving(archiving);
+        let environment = environment.into_iter().flatten().map(|(name, value)| (name.into(), value.into()));
+        let mut options = StartOptions::new(self.share().programs.clone())
+            .with_settings(settings.into_iter().flatten().collect())
+            .with_environment(environment.collect())
+            .with_password(password.map(Into::into));
+        if let Some(timeout) = start_timeout {
+            options = options.with_timeout(duration(&timeout)?);
+        }
         Ok(self.operation(progress, move |shared, context| async move {
             let repository = shared.read().await;
             let id = find(&repository, selector.as_ref(), &recovery.target).await?;
-            let report = restore_cluster(&repository, &id, &target, &recovery, &*context.progress).await?;
+            let progress = &*context.progress;
+            let report = match start {
+                true => restore_and_start_cluster(&repository, &id, &target, &recovery, &options, progress).await?,
+                false => restore_cluster(&repository, &id, &target, &recovery, progress).await?,
+            };
             Ok(Outcome::report(&report))
         }))
     }

@@ -284,14 +284,14 @@ impl Watch<'_> {
                 () = tokio::time::sleep(TICK) => {}
             }
             match self.launch.postmaster() {
-                Some(server) if server.phase == ServerPhase::Ready => {
-                    let up = *standing.up.get_or_insert_with(Instant::now);
-                    return Ok(self.promoted(&server, standing, up).await);
-                }
                 Some(server) => {
                     misses = 0;
                     let up = *standing.up.get_or_insert_with(Instant::now);
-                    if server.phase == ServerPhase::Standby && Instant::now() >= next_question {
+                    let answers = server.phase == ServerPhase::Ready;
+                    if answers && self.is_promoted() {
+                        return Ok(self.promoted(&server, standing, up).await);
+                    }
+                    if answers && Instant::now() >= next_question {
                         self.question(&server, &mut standing).await;
                         next_question = Instant::now() + ASK_EVERY;
                         if standing.seen.paused {
@@ -313,6 +313,11 @@ impl Watch<'_> {
                 return Err(self.timed_out(standing));
             }
         }
+    }
+
+    /// Returns whether the server takes writes. Until it answers, the control file may be as it was in the backup.
+    fn is_promoted(&self) -> bool {
+        ControlFile::read(&self.launch.data).is_ok_and(|image| image.control.state == ClusterState::Production)
     }
 
     /// Asks the server how far it is, and passes that on.

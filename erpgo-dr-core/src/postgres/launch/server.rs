@@ -53,9 +53,9 @@ pub(crate) struct Postmaster {
 pub(crate) enum ServerPhase {
     /// Nobody can connect yet.
     Starting,
-    /// It recovers, and answers queries where its configuration lets it.
+    /// It recovers, and its configuration lets nobody ask it meanwhile.
     Standby,
-    /// It has recovered.
+    /// It answers, and may recover still.
     Ready,
     /// It shuts down.
     Stopping,
