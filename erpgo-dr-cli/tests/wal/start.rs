@@ -8,7 +8,7 @@ use erpgo_dr_testkit::postgres::{PgServer, postgres_bin};
 use erpgo_dr_testkit::{is_root, unprivileged};
 use serde_json::Value;
 
-use crate::support::{Site, wait_until_archived, write};
+use crate::support::{Site, wait_until_archived};
 
 /// A data directory whose server, if there is one, is gone when this is.
 struct Copy {
@@ -167,6 +167,8 @@ fn a_target_beyond_the_archive_is_not_taken_for_reached() {
         let site = Site::new();
         let server = site.archiving_server(major, "");
         back_up(&site, &server);
+        // Where nothing was written, nothing is switched and archived.
+        server.psql("postgres", "CREATE TABLE ledger AS SELECT 1 AS n");
         wait_until_archived(&server);
         drop(server);
         let copy = Copy::new(&site, "restored", major);
