@@ -4,6 +4,7 @@ mod connection;
 mod keys;
 mod places;
 mod prompt;
+mod scratch;
 mod wal_command;
 
 use std::path::PathBuf;

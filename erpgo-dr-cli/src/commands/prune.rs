@@ -53,6 +53,9 @@ impl PruneArgs {
         let policy = self.settings(context)?.policy().map_err(|error| wrong(&error))?;
         let grace = RetentionSettings::parse_duration(&self.grace).map_err(|error| wrong(&error))?;
         let repository = context.repository(Access::Unlocked).await?;
+        if !self.dry_run {
+            context.sweep_scratch(&context.scratch(None)).await;
+        }
         let options = PruneOptions::default().with_dry_run(self.dry_run).with_grace(grace).with_keep_wal(self.keep_wal);
         let report = ops::prune(&repository, policy.as_ref(), &options, context.progress()).await?;
         Report::new(&report, render(&report), report.missed.is_empty())

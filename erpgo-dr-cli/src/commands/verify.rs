@@ -92,7 +92,8 @@ impl VerifyArgs {
         }
         text.push_str(&problems(&catalogue.problems));
         let passed = catalogue.problems.is_empty() && verdicts.iter().all(|verdict| verdict.passed);
-        Report::new(&Verified { passed, verdicts, problems: catalogue.problems }, text, passed)
+        let recorded = verdicts.iter().all(|verdict| verdict.unrecorded.is_none());
+        Report::new(&Verified { passed, verdicts, problems: catalogue.problems }, text, passed && recorded)
     }
 
     fn wanted(&self, catalogue: &Catalogue) -> Result<Vec<BackupId>, CliError> {
@@ -128,6 +129,7 @@ impl VerifyArgs {
         wanted: &[BackupId],
     ) -> Result<Vec<Verdict>, CliError> {
         let options = self.test.options(context)?;
+        context.sweep_scratch(&options.scratch).await;
         let mut verdicts = Vec::new();
         for id in wanted {
             verdicts.push(ops::restore_test(repository, id, &options, context.progress()).await?);
@@ -139,7 +141,7 @@ impl VerifyArgs {
 impl TestArgs {
     fn options(&self, context: &Context) -> Result<RestoreTestOptions, CliError> {
         let config = &context.config.verify;
-        let scratch = self.scratch.clone().or_else(|| config.scratch.clone()).unwrap_or_else(std::env::temp_dir);
+        let scratch = context.scratch(self.scratch.as_deref());
         let account = self.run_as.as_deref().or(config.run_as.as_deref());
         let account = account.map(RunAs::from_user_name).transpose()?;
         let checks = context.config.checks.iter().chain(&self.check).cloned().collect();
@@ -158,6 +160,9 @@ pub(super) fn describe_verdict(verdict: &Verdict) -> String {
     let mut text = format!("verify {} ({}): {word} in {took}{}\n", verdict.backup, verdict.level, restored_in(verdict));
     for finding in &verdict.findings {
         text.push_str(&format!("  FOUND: {finding}\n"));
+    }
+    if let Some(reason) = &verdict.unrecorded {
+        text.push_str(&format!("  NOT RECORDED: {reason}\n"));
     }
     text
 }

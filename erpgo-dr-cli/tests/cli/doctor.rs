@@ -207,3 +207,28 @@ fn a_broken_configuration_is_one_finding_among_others() {
     std::fs::write(desk.path("erpgo-dr.toml"), "[retention]\ndaily = 0\nweekly = 0\nmonthly = 0\n").unwrap();
     finds(&desk, &[], "configuration", "[retention]", "what is to be kept");
 }
+
+#[test]
+fn what_a_killed_restore_test_left_is_found_and_removed() {
+    let mut desk = Desk::new();
+    desk.ok(&["init", "--recipient", &desk.recipient.clone()]);
+    let scratch = desk.path("scratch");
+    desk.set("ERPGO_DR_SCRATCH", &scratch.display().to_string());
+    let (dead, foreign) = (scratch.join("pg-DeAd01"), scratch.join("pg-backup"));
+    for (folder, file) in [(&dead, "owner"), (&foreign, "dump")] {
+        std::fs::create_dir_all(folder.join("data")).unwrap();
+        std::fs::write(folder.join(file), "1\n").unwrap();
+    }
+    let text = desk.run(&["doctor"]).stdout;
+    let found = lines(&text, "scratch leftovers");
+    assert!(
+        found[0].starts_with("warn") && found[0].contains("pg-DeAd01") && !found[0].contains("pg-backup"),
+        "{text}"
+    );
+    desk.ok(&["prune", "--dry-run"]);
+    assert!(dead.exists());
+    let run = desk.run(&["prune"]);
+    assert!(run.code == 0 && run.stderr.contains("pg-DeAd01"), "{}{}", run.stdout, run.stderr);
+    assert!(!dead.exists() && foreign.join("dump").exists());
+    assert!(lines(&desk.run(&["doctor"]).stdout, "scratch leftovers")[0].starts_with("ok"));
+}

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use erpgo_dr_core::crypto::Aes256CbcHmac;
+use erpgo_dr_core::postgres::throwaway::leftovers;
 
 use super::checks::Checks;
 use super::patience::Patience;
@@ -48,6 +49,25 @@ fn cpu_features() -> Vec<(&'static str, bool)> {
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn cpu_features() -> Vec<(&'static str, bool)> {
     Vec::new()
+}
+
+/// Looks for what killed restore tests have left in the scratch folder: data in the clear, and servers that run on.
+pub(super) async fn check_leftovers(checks: &mut Checks, patience: Patience, scratch: &Path) {
+    let name = "scratch leftovers";
+    match patience.with(&scratch.display().to_string(), leftovers(scratch)).await {
+        Ok(left) if left.is_empty() => {
+            checks.ok(name, format!("no killed restore test has left anything in {}", scratch.display()))
+        }
+        Ok(left) => {
+            let left: Vec<String> = left.iter().map(|path| path.display().to_string()).collect();
+            checks.warn(
+                name,
+                format!("killed restore tests have left databases in the clear: {}", left.join(", ")),
+                "`erpgo-dr prune` or the next `erpgo-dr verify --restore` removes them, and stops their servers",
+            );
+        }
+        Err(error) => checks.error(name, error),
+    }
 }
 
 /// Compares the free space of the disk under `path` with what will be needed.

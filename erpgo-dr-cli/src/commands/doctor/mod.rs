@@ -50,6 +50,7 @@ impl DoctorArgs {
         let mut checks = Checks::default();
         configuration(context, &mut checks);
         host::check_cpu(&mut checks);
+        host::check_leftovers(&mut checks, patience, &context.scratch(None)).await;
         storage::check(context, self.write, patience, &mut checks).await;
         server::check(context, patience, &mut checks).await;
         let [failed, warnings, skipped] = [Level::Fail, Level::Warn, Level::Skip].map(|level| checks.count(level));

@@ -176,7 +176,7 @@ impl Server {
                 Err(error) => return checks.error(name, error),
             }
         }
-        let scratch = context.config.verify.scratch.clone().unwrap_or_else(std::env::temp_dir);
+        let scratch = context.scratch(None);
         host::check_space(checks, self.patience, name, &scratch, needed, "a restore test").await;
     }
 }

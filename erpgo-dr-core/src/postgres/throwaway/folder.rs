@@ -15,6 +15,7 @@ use super::{PostgresError, RunAs, blocking, file_error};
 
 const PREFIX: &str = "pg-";
 const OWNER: &str = "owner";
+const OWNER_DRAFT: &str = "owner.new";
 /// A folder without an owner file may be one that is being made this instant.
 const UNOWNED_GRACE: Duration = Duration::from_secs(600);
 /// `sun_path` of `sockaddr_un` holds 108 bytes with the final zero on Linux, 104 on the BSDs.
@@ -95,7 +96,8 @@ pub struct SweepReport {
 
 /// Removes from `scratch` what killed runs left there, and stops the servers that they left running.
 ///
-/// A server is stopped only if its working directory is the left folder's own cluster.
+/// Only folders that a run of this user has made and whose lock is free are touched. A server is stopped only if its working
+/// directory is the left folder's own cluster.
 ///
 /// # Errors
 /// [`PostgresError::File`] for what cannot be read or removed, [`PostgresError::Throwaway`] for a server
@@ -105,23 +107,35 @@ pub async fn sweep(scratch: &Path) -> Result<SweepReport, PostgresError> {
     blocking(move || sweep_now(&scratch)).await
 }
 
+/// Lists the folders under `scratch` that [`sweep`] would remove, and touches nothing.
+///
+/// # Errors
+/// [`PostgresError::File`] where the scratch folder cannot be listed.
+pub async fn leftovers(scratch: &Path) -> Result<Vec<PathBuf>, PostgresError> {
+    let scratch = scratch.to_owned();
+    blocking(move || {
+        let mut left = Vec::new();
+        for path in candidates(&scratch)? {
+            if !matches!(claim_of(&path)?, Claim::Held) {
+                left.push(path);
+            }
+        }
+        Ok(left)
+    })
+    .await
+}
+
 fn sweep_now(scratch: &Path) -> Result<SweepReport, PostgresError> {
     let mut report = SweepReport::default();
-    let entries = match fs::read_dir(scratch) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(report),
-        Err(error) => return Err(file_error(scratch, "list")(error)),
-    };
-    for entry in entries {
-        let entry = entry.map_err(file_error(scratch, "list"))?;
-        let path = entry.path();
-        let ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
-        if !ours || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            continue;
-        }
-        let Some(_lock) = take_over(&path)? else {
-            report.in_use.push(path);
-            continue;
+    for path in candidates(scratch)? {
+        // The lock is held until the folder is gone.
+        let _lock = match claim_of(&path)? {
+            Claim::Held => {
+                report.in_use.push(path);
+                continue;
+            }
+            Claim::Dead(lock) => Some(lock),
+            Claim::Unborn => None,
         };
         report.stopped.extend(stop_leftover(&path.join("data"))?);
         fs::remove_dir_all(&path).map_err(file_error(&path, "remove"))?;
@@ -130,9 +144,54 @@ fn sweep_now(scratch: &Path) -> Result<SweepReport, PostgresError> {
     Ok(report)
 }
 
+/// Lists the folders that runs of this user may have made, by their names and what lies in them.
+fn candidates(scratch: &Path) -> Result<Vec<PathBuf>, PostgresError> {
+    let entries = match fs::read_dir(scratch) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(file_error(scratch, "list")(error)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(file_error(scratch, "list"))?;
+        let name = entry.file_name();
+        let drawn = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        let is_named = drawn.is_some_and(|drawn| drawn.len() == 6 && drawn.bytes().all(|b| b.is_ascii_alphanumeric()));
+        if is_named && entry.file_type().is_ok_and(|kind| kind.is_dir()) && is_ours(&entry.path()) {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a folder is one of a run of this user: by its owner file, or as it is before it has one. The scratch folder may be one
+/// that everybody writes to.
+fn is_ours(folder: &Path) -> bool {
+    let me = rustix::process::geteuid().as_raw();
+    match fs::symlink_metadata(folder.join(OWNER)) {
+        Ok(metadata) => metadata.is_file() && metadata.uid() == me,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let is_bare = fs::read_dir(folder)
+                .is_ok_and(|entries| entries.flatten().all(|entry| entry.file_name().to_str() == Some(OWNER_DRAFT)));
+            is_bare && fs::symlink_metadata(folder).is_ok_and(|metadata| metadata.uid() == me)
+        }
+        Err(_) => false,
+    }
+}
+
+/// Whether the run that a folder is of lives.
+enum Claim {
+    /// It does, or may.
+    Held,
+    /// It does not, and the lock is ours now.
+    Dead(File),
+    /// It was killed before it had an owner file.
+    Unborn,
+}
+
 /// Writes and locks the owner file. It gets its name only when it is locked, so that no sweep sees it free.
 fn claim(folder: &Path) -> Result<File, PostgresError> {
-    let (draft, path) = (folder.join("owner.new"), folder.join(OWNER));
+    let (draft, path) = (folder.join(OWNER_DRAFT), folder.join(OWNER));
     let mut file = File::create_new(&draft).map_err(file_error(&draft, "create"))?;
     file.lock().map_err(file_error(&draft, "lock"))?;
     writeln!(file, "{}", std::process::id()).map_err(file_error(&draft, "write"))?;
@@ -140,19 +199,19 @@ fn claim(folder: &Path) -> Result<File, PostgresError> {
     Ok(file)
 }
 
-/// Locks a folder whose owner is gone; `None` while it may be in use.
-fn take_over(folder: &Path) -> Result<Option<Option<File>>, PostgresError> {
+/// Locks a folder whose owner is gone.
+fn claim_of(folder: &Path) -> Result<Claim, PostgresError> {
     let path = folder.join(OWNER);
     let file = match File::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(older_than(folder, UNOWNED_GRACE).then_some(None));
+            return Ok(if older_than(folder, UNOWNED_GRACE) { Claim::Unborn } else { Claim::Held });
         }
         Err(error) => return Err(file_error(&path, "open")(error)),
     };
     match file.try_lock() {
-        Ok(()) => Ok(Some(Some(file))),
-        Err(TryLockError::WouldBlock) => Ok(None),
+        Ok(()) => Ok(Claim::Dead(file)),
+        Err(TryLockError::WouldBlock) => Ok(Claim::Held),
         Err(TryLockError::Error(error)) => Err(file_error(&path, "lock")(error)),
     }
 }
@@ -219,4 +278,48 @@ fn check_reachable(folder: &Path, account: RunAs) -> Result<(), PostgresError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_dead_run_left_goes() {
+        let scratch = tempfile::tempdir().unwrap();
+        let make = |name: &str| {
+            let path = scratch.path().join(name);
+            fs::create_dir(&path).unwrap();
+            path
+        };
+        let age = |path: &Path| {
+            let hour_ago = SystemTime::now() - Duration::from_secs(3600);
+            File::open(path).unwrap().set_modified(hour_ago).unwrap();
+        };
+        let dead = make("pg-DeAd01");
+        drop(claim(&dead).unwrap());
+        fs::create_dir(dead.join("data")).unwrap();
+        let alive = make("pg-aLive1");
+        let _lock = claim(&alive).unwrap();
+        let unborn = make("pg-unborn");
+        fs::write(unborn.join(OWNER_DRAFT), "").unwrap();
+        age(&unborn);
+        let young = make("pg-young1");
+        // Of somebody else, though by its name it could be ours.
+        let foreign = make("pg-backup");
+        fs::write(foreign.join("dump"), "dear").unwrap();
+        age(&foreign);
+        let longer = make("pg-dumps-of-2024");
+        age(&longer);
+
+        let listed = candidates(scratch.path()).unwrap();
+        assert_eq!(listed.len(), 4, "{listed:?}");
+        let mut report = sweep_now(scratch.path()).unwrap();
+        report.removed.sort();
+        report.in_use.sort();
+        assert_eq!(report.removed, [dead, unborn]);
+        assert_eq!(report.in_use, [alive, young]);
+        assert!(foreign.join("dump").exists() && longer.exists());
+        assert_eq!(sweep_now(&scratch.path().join("none")).unwrap(), SweepReport::default());
+    }
 }

@@ -12,7 +12,7 @@ mod process;
 mod restored;
 mod server;
 
-pub use folder::{SweepReport, sweep};
+pub use folder::{SweepReport, leftovers, sweep};
 pub use options::{RunAs, ThrowawayOptions};
 pub use restored::ThrowawayFolder;
 pub use server::{ThrowawayConnection, ThrowawayServer};
