@@ -215,6 +215,21 @@ fn a_disk_that_is_read_only_and_one_that_cannot_be_read() {
     assert!(desk.ok(&["-r", &place, "list"]).contains("no backups"), "what is there can be read");
     mount("remount,rw");
     desk.ok(&["-r", &place, "backup", "--database", "erp", "--scope", "schema"]);
+    mount("remount,ro");
+    let run = desk.run(&["-r", &place, "verify"]);
+    assert!(run.code == 1 && run.stdout.contains(": ok in") && run.stdout.contains("NOT RECORDED"), "{}", run.stdout);
+    mount("remount,rw");
+    let size = |path: &std::path::PathBuf| std::fs::metadata(path).unwrap().len();
+    let largest = files(&disk.path().join("repository")).into_iter().max_by_key(size).unwrap();
+    let mut bytes = std::fs::read(&largest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&largest, bytes).unwrap();
+    mount("remount,ro");
+    let document: Value = serde_json::from_str(&desk.run(&["-r", &place, "verify", "--json"]).stdout).unwrap();
+    let verdict = &document["result"]["verdicts"][0];
+    assert!(document["result"]["passed"] == false && verdict["findings"][0].is_string(), "{document}");
+    assert!(verdict["unrecorded"].as_str().unwrap().contains("Read-only"), "{document}");
     // The kernel answers a read of it at 0 with EIO, as a failing disk does.
     let run = desk.fails(&["list", "-i", "/proc/self/mem"], 15, "io", "the disk");
     assert!(run.stderr.contains("/proc/self/mem") && run.stderr.contains("Input/output error"), "{}", run.stderr);

@@ -84,9 +84,10 @@ pub struct BackupReport {
 }
 
 impl BackupReport {
-    /// Returns whether the backup is durable at every place and was found good, as far as was asked.
+    /// Returns whether the backup is durable at every place and was found good, as far as was asked, and that was recorded.
     pub fn is_complete(&self) -> bool {
-        self.missed.is_empty() && self.verdict.as_ref().is_none_or(|verdict| verdict.passed)
+        let is_good = |verdict: &Verdict| verdict.passed && verdict.unrecorded.is_none();
+        self.missed.is_empty() && self.verdict.as_ref().is_none_or(is_good)
     }
 
     pub(super) fn new(

@@ -110,7 +110,7 @@ pub async fn restore_test(
     let seconds = started.elapsed().as_secs_f64();
     let mut verdict = Verdict::new(id.clone(), now, VerifyLevel::Restore, seconds, findings);
     verdict.restore_seconds = restore_seconds;
-    repository.record_verdict(&verdict).await?;
+    super::verify::record(repository, &mut verdict).await;
     Ok(verdict)
 }
 

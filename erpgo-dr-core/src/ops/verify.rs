@@ -65,7 +65,7 @@ pub struct VerifyReport {
 }
 
 impl VerifyReport {
-    /// Returns whether nothing at all was wrong.
+    /// Returns whether nothing at all was wrong with what is stored; verdicts may still not have been recorded.
     pub fn passed(&self) -> bool {
         self.problems.is_empty() && self.verdicts.iter().all(|verdict| verdict.passed)
     }
@@ -153,9 +153,16 @@ pub(super) async fn verify_entry(
     let mut verdict = Verdict::new(entry.id().clone(), now, options.level, started.elapsed().as_secs_f64(), findings);
     verdict.packs_read_at = good.read_at;
     if options.record && options.level != VerifyLevel::Scrub {
-        repository.record_verdict(&verdict).await?;
+        record(repository, &mut verdict).await;
     }
     Ok(verdict)
+}
+
+/// Writes a verdict into the repository. What was found is told also where that fails, as on a disk that is full or read-only.
+pub(super) async fn record(repository: &Repository, verdict: &mut Verdict) {
+    if let Err(error) = repository.record_verdict(verdict).await {
+        verdict.unrecorded = Some(chain(&error));
+    }
 }
 
 /// Compares every stored object of a backup with its recorded hash. Needs no key.

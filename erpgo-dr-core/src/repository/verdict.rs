@@ -55,6 +55,9 @@ pub struct Verdict {
     pub packs_read_at: Option<DateTime<Utc>>,
     /// What was wrong, in words.
     pub findings: Vec<String>,
+    /// Why the verdict could not be written into the repository. In no stored verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unrecorded: Option<String>,
 }
 
 impl Verdict {
@@ -69,6 +72,7 @@ impl Verdict {
             restore_seconds: None,
             packs_read_at: None,
             findings,
+            unrecorded: None,
         }
     }
 }

@@ -46,6 +46,8 @@ class Verdict(Report):
     """What was wrong, in words."""
     packs_read_at: datetime | None = None
     """When packs of earlier backups had been read that were taken on trust. None when everything was read."""
+    unrecorded: str | None = None
+    """Why it could not be written into the repository."""
 
 
 @dataclass(frozen=True, kw_only=True)
