@@ -24,6 +24,9 @@ pub(crate) struct DecryptArgs {
     /// Where to write the dump, in the clear; `-` is standard output
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
+    /// Replace the file to write, if it is there already
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     legacy: LegacyArgs,
 }
@@ -44,6 +47,9 @@ impl DecryptArgs {
         if to_stdout && context.output.is_json() {
             return Err(CliError::usage("--json and --output - both want standard output", "write the dump to a file"));
         }
+        if !to_stdout {
+            super::refuse_existing(&self.output, self.force)?;
+        }
         let mut options = self.legacy.options(context).await?;
         let mut reader = LegacyReader::open_file(&self.file, options.clone()).await;
         if matches!(reader, Err(erpgo_dr_core::ops::legacy::LegacyError::NeedsPassphrase))
@@ -57,7 +63,9 @@ impl DecryptArgs {
         let contents = reader.contents();
         let written = match to_stdout {
             true => copy(&mut reader, &mut tokio::io::stdout()).await?,
-            false => super::write_new_file(&self.output, async |file| copy(&mut reader, file).await).await?,
+            false => {
+                super::write_new_file(&self.output, self.force, async |file| copy(&mut reader, file).await).await?
+            }
         };
         if layers.iter().any(|layer| layer.contains("openssl")) {
             context.output.note("note: openssl enc is unauthenticated: nothing shows whether the file was altered");

@@ -23,6 +23,9 @@ pub(crate) struct EncryptArgs {
     /// Where to write the ciphertext; `-` is standard output
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
+    /// Replace the file to write, if it is there already
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     legacy: LegacyArgs,
 }
@@ -41,6 +44,9 @@ impl EncryptArgs {
         let (from_stdin, to_stdout) = (self.file.as_os_str() == "-", self.output.as_os_str() == "-");
         if to_stdout && context.output.is_json() {
             return Err(CliError::usage("--json and --output - both want standard output", "write to a file"));
+        }
+        if !to_stdout {
+            super::refuse_existing(&self.output, self.force)?;
         }
         let passphrase = match self.legacy.passphrase_at_hand(context)? {
             Some(passphrase) => Some(passphrase),
@@ -66,7 +72,7 @@ impl EncryptArgs {
                 end(writer, &mut tokio::io::stdout()).await? + written
             }
             false => {
-                super::write_new_file(&self.output, async |file| {
+                super::write_new_file(&self.output, self.force, async |file| {
                     let written = copy(&mut input, &mut writer, file).await?;
                     Ok(end(writer, file).await? + written)
                 })

@@ -144,8 +144,21 @@ fn scope_name(scope: Scope) -> &'static str {
     }
 }
 
-/// Writes a file that only its owner can read, under its name only when it is whole.
-async fn write_new_file<F>(path: &Path, write: F) -> Result<u64, CliError>
+/// Refuses to write over a file, before any work is done for it.
+fn refuse_existing(path: &Path, force: bool) -> Result<(), CliError> {
+    match !force && path.symlink_metadata().is_ok() {
+        true => Err(exists(path)),
+        false => Ok(()),
+    }
+}
+
+fn exists(path: &Path) -> CliError {
+    let source = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
+    error::io(format!("write {}: it is there already, and --force would replace it", path.display()), source)
+}
+
+/// Writes a file that only its owner can read, under its name only when it is whole. Without `force` it replaces none.
+async fn write_new_file<F>(path: &Path, force: bool, write: F) -> Result<u64, CliError>
 where
     F: AsyncFnOnce(&mut tokio::fs::File) -> Result<u64, CliError>,
 {
@@ -157,6 +170,12 @@ where
     let mut file = tokio::fs::File::from_std(handle);
     let written = write(&mut file).await?;
     file.sync_all().await.map_err(|source| error::io(action(), source))?;
-    temporary.persist(path).map_err(|failure| error::io(action(), failure.error))?;
+    let named = if force { temporary.persist(path) } else { temporary.persist_noclobber(path) };
+    named.map_err(|failure| match failure.error.kind() {
+        std::io::ErrorKind::AlreadyExists => exists(path),
+        _ => error::io(action(), failure.error),
+    })?;
+    let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(|source| error::io(action(), source))?;
     Ok(written)
 }

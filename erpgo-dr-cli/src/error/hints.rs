@@ -60,6 +60,9 @@ fn specific(error: &Error) -> Option<&'static str> {
         }
         Error::WalStream(error) => Some(stream(error)),
         Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Some("check the path"),
+        Error::Io { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists => {
+            Some("name another file, or replace this one with --force")
+        }
         _ => None,
     }
 }

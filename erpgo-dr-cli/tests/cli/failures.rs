@@ -226,7 +226,8 @@ fn a_disk_that_is_read_only_and_one_that_cannot_be_read() {
     bytes[middle] ^= 1;
     std::fs::write(&largest, bytes).unwrap();
     mount("remount,ro");
-    let document: Value = serde_json::from_str(&desk.run(&["-r", &place, "verify", "--json"]).stdout).unwrap();
+    let document: serde_json::Value =
+        serde_json::from_str(&desk.run(&["-r", &place, "verify", "--json"]).stdout).unwrap();
     let verdict = &document["result"]["verdicts"][0];
     assert!(document["result"]["passed"] == false && verdict["findings"][0].is_string(), "{document}");
     assert!(verdict["unrecorded"].as_str().unwrap().contains("Read-only"), "{document}");

@@ -44,8 +44,22 @@ fn old_files_are_decrypted_restored_and_imported() {
     desk.ok(&["restore", &id, "--target-database", "imported"]);
     assert_eq!(content(&server, "imported"), before);
 
+    for (command, from) in [("decrypt", old), ("encrypt", "dump")] {
+        std::fs::write(desk.path("taken"), "dear").unwrap();
+        desk.fails(&[command, from, "-o", "taken"], 5, "already-exists", "--force");
+        assert_eq!(std::fs::read_to_string(desk.path("taken")).unwrap(), "dear");
+        let before = std::fs::read_dir(desk.folder.path()).unwrap().count();
+        desk.ok(&[command, from, "-o", "taken", "--force"]);
+        assert!(std::fs::read(desk.path("taken")).unwrap().len() > 1000);
+        assert_eq!(std::fs::read_dir(desk.folder.path()).unwrap().count(), before, "no draft is left");
+    }
+
     let cut = std::fs::read(desk.path(old)).unwrap();
     std::fs::write(desk.path("cut.enc"), &cut[..cut.len() / 2]).unwrap();
+    std::fs::write(desk.path("plain2"), "dear").unwrap();
+    desk.fails(&["decrypt", "cut.enc", "-o", "plain2", "--force"], 7, "integrity", "");
+    assert_eq!(std::fs::read_to_string(desk.path("plain2")).unwrap(), "dear", "it is replaced by a whole one only");
+    std::fs::remove_file(desk.path("plain2")).unwrap();
     desk.fails(&["decrypt", "cut.enc", "-o", "plain2"], 7, "integrity", "");
     assert!(!desk.path("plain2").exists(), "half a dump is left under no name");
 }
@@ -59,7 +73,7 @@ fn openssl_reads_what_encrypt_writes() {
     for (options, arguments) in
         [(&[][..], &["-pbkdf2"][..]), (&["--kdf", "sha256"], &[]), (&["--kdf", "md5"], &["-md", "md5"])]
     {
-        let written = desk.ok(&[&["encrypt", "plain", "-o", "sealed"], options].concat());
+        let written = desk.ok(&[&["encrypt", "plain", "-o", "sealed", "--force"], options].concat());
         assert!(written.contains("unauthenticated"), "{written}");
         let mut openssl = Command::new("openssl");
         openssl.args(["enc", "-d", "-aes-256-cbc", "-pass", "env:KEY", "-in", "sealed"]).args(arguments);
