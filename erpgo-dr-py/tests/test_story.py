@@ -113,6 +113,8 @@ def test_a_legacy_file_is_restored_and_adopted(
     with pytest.raises(erpgo_dr.LockedError):
         repository.import_file(file, passphrase="wrong")
     report = repository.import_file(file, passphrase="old secret")
+    with pytest.raises(erpgo_dr.AlreadyExistsError, match=report.id):
+        repository.import_file(file, passphrase="old secret")
     (backup,) = repository.list()
     assert report.kind == backup.kind == "import"
     assert backup.created == datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)

@@ -86,6 +86,7 @@ fn describe(done: &Decrypted, contents: Contents) -> String {
     let layers = if done.layers.is_empty() { "no layers".to_owned() } else { done.layers.join(", ") };
     let next = match contents {
         Contents::PgDumpCustom | Contents::PgDumpTar => "pg_restore",
+        Contents::Tar => "tar",
         _ => "psql",
     };
     format!(

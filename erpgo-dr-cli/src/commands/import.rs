@@ -38,6 +38,9 @@ pub(crate) struct ImportArgs {
     /// A name for people [default: the file's]
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
+    /// Import also what is a backup already
+    #[arg(long)]
+    again: bool,
     /// How deep it is verified at once
     #[arg(long, value_name = "LEVEL", default_value = "mac")]
     verify: BackupVerify,
@@ -67,6 +70,7 @@ impl ImportArgs {
         options.storage_class = self.storage_class.clone();
         options.label = self.label.clone();
         options.verify = self.verify.level();
+        options.again = self.again;
         let (mut done, mut text, mut complete) = (Imported { imported: Vec::new() }, String::new(), true);
         for path in &self.files {
             let report = ops::import(&repository, path, &options, checker, context.progress()).await;

@@ -48,6 +48,9 @@ fn named(error: &Error) -> Option<String> {
     }
 }
 
+/// A repository, its replicas and its repair have nothing to do with a file of the old scripts.
+const DAMAGED_FILE: &str = "take another copy of the file: this one is cut short or damaged, and nothing was changed";
+
 fn specific(error: &Error) -> Option<&'static str> {
     match error {
         Error::Repository(error) => repository(error),
@@ -213,10 +216,21 @@ fn legacy(error: &LegacyError) -> Option<&'static str> {
         E::NeedsPassphrase | E::WrongPassphrase { .. } => {
             Some("give the old key: --legacy-passphrase-file FILE, or BACKUP_ENCRYPTION_KEY in the --env-file")
         }
-        E::NotAnArchive { .. } => Some("`erpgo-dr decrypt FILE --output -` writes the SQL: pipe it into psql"),
-        E::Truncated { .. } | E::Corrupt { .. } => {
-            Some("take another copy of the file: this one is damaged, and nothing was changed")
-        }
+        E::NotAnArchive { instead: "pg_restore", .. } => Some(
+            "`erpgo-dr decrypt FILE -o dump.tar`, then `pg_restore -d DATABASE dump.tar`; `erpgo-dr backup` takes it into the repository from there",
+        ),
+        E::NotAnArchive { instead: "tar", .. } => Some(
+            "unpack it with tar: dumps of `pg_dump -Fc` in it can be imported, a folder with toc.dat is restored with `pg_restore -Fd`",
+        ),
+        E::NotAnArchive { .. } => Some(
+            "`erpgo-dr decrypt FILE -o - | psql DATABASE` runs the SQL; `erpgo-dr backup` takes it into the repository from there",
+        ),
+        E::UnknownContents { .. } => Some(
+            "it takes what `pg_dump -Fc` writes, plain or in gzip, zstd or `openssl enc`: `file FILE` may know what this is",
+        ),
+        E::Empty { .. } | E::Truncated { .. } | E::Corrupt { .. } | E::Incomplete { .. } => Some(DAMAGED_FILE),
+        E::Openssl(CryptoError::OpensslTruncated { .. } | CryptoError::OpensslBadPadding) => Some(DAMAGED_FILE),
+        E::AlreadyImported { .. } => Some("it is there already; --again makes another backup of it"),
         E::Openssl(error) => crypto(error),
         _ => None,
     }

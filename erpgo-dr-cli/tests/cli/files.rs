@@ -39,6 +39,9 @@ fn old_files_are_decrypted_restored_and_imported() {
     let imported = desk.json(&["import", old]);
     let id = imported["result"]["imported"][0]["id"].as_str().unwrap().to_owned();
     assert!(id.starts_with("20240215T120000Z"), "{id}");
+    let run = desk.fails(&["import", old], 5, "already-exists", "--again");
+    assert!(run.stderr.contains(&id), "it names the backup that has it: {}", run.stderr);
+    desk.ok(&["import", old, "--again"]);
     let shown = desk.ok(&["show", &id]);
     assert!(shown.contains("imported from") && shown.contains("unauthenticated"), "{shown}");
     desk.ok(&["restore", &id, "--target-database", "imported"]);
@@ -54,10 +57,28 @@ fn old_files_are_decrypted_restored_and_imported() {
         assert_eq!(std::fs::read_dir(desk.folder.path()).unwrap().count(), before, "no draft is left");
     }
 
+    let tar = server.client("pg_dump").args(["-Ft", "erp"]).output().unwrap().stdout;
+    std::fs::write(desk.path("dump.tar"), tar).unwrap();
+    std::fs::write(desk.path("plain.sql"), "SELECT 1;\n").unwrap();
+    let packed = Command::new("tar").args(["-cf", "files.tar", "plain.sql"]).current_dir(desk.folder.path()).status();
+    assert!(packed.unwrap().success());
+    for (file, said, hint) in [
+        ("dump.tar", "tar-format archive of pg_dump", "pg_restore -d"),
+        ("plain.sql", "SQL text", "| psql"),
+        ("files.tar", "not one of pg_dump", "unpack it"),
+    ] {
+        for command in [&["import", file][..], &["restore", "--from-file", file, "--target-database", "x"]] {
+            let run = desk.fails(command, 3, "invalid", hint);
+            assert!(run.stderr.contains(said), "{}", run.stderr);
+        }
+    }
+    std::fs::write(desk.path("short"), &dump.stdout[..dump.stdout.len() / 2]).unwrap();
+    desk.fails(&["import", "short"], 7, "integrity", "another copy of the file");
+
     let cut = std::fs::read(desk.path(old)).unwrap();
     std::fs::write(desk.path("cut.enc"), &cut[..cut.len() / 2]).unwrap();
     std::fs::write(desk.path("plain2"), "dear").unwrap();
-    desk.fails(&["decrypt", "cut.enc", "-o", "plain2", "--force"], 7, "integrity", "");
+    desk.fails(&["decrypt", "cut.enc", "-o", "plain2", "--force"], 7, "integrity", "another copy of the file");
     assert_eq!(std::fs::read_to_string(desk.path("plain2")).unwrap(), "dear", "it is replaced by a whole one only");
     std::fs::remove_file(desk.path("plain2")).unwrap();
     desk.fails(&["decrypt", "cut.enc", "-o", "plain2"], 7, "integrity", "");

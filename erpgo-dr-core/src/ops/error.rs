@@ -184,7 +184,8 @@ fn legacy_kind(error: &LegacyError) -> ErrorKind {
         E::Openssl(error) => crypto_kind(error),
         E::NotAnArchive { .. } => ErrorKind::Invalid,
         E::NeedsPassphrase | E::WrongPassphrase { .. } => ErrorKind::Locked,
-        E::Empty { .. } | E::Truncated { .. } | E::Corrupt { .. } => ErrorKind::Integrity,
+        E::Empty { .. } | E::Truncated { .. } | E::Corrupt { .. } | E::Incomplete { .. } => ErrorKind::Integrity,
+        E::AlreadyImported { .. } => ErrorKind::AlreadyExists,
         E::Stopped => ErrorKind::Io,
         E::UnknownContents { .. } | E::TooManyLayers { .. } | E::Unavailable { .. } | E::FileName(_) => {
             ErrorKind::Invalid

@@ -6,7 +6,7 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 
 use super::backup::verify_new;
-use super::legacy::{LegacyFileName, LegacyOptions, LegacySource};
+use super::legacy::{LegacyError, LegacyFileName, LegacyOptions, LegacySource};
 use super::verify::GoodPacks;
 use super::{BackupReport, Result};
 use crate::codec::Codec;
@@ -14,6 +14,7 @@ use crate::postgres::{BackupSink, BackupSource as _, DatabaseDriver, PostgresErr
 use crate::progress::{Phase, PhaseGuard, Progress};
 use crate::repository::{BackupRun, DumpSink, Finished, ImportOrigin, Repository, VerifyLevel};
 use crate::storage::StorageClass;
+use crate::types::{BackupId, ContentHash};
 use futures::TryStreamExt as _;
 
 /// How a file is adopted.
@@ -32,6 +33,8 @@ pub struct ImportOptions {
     pub label: Option<String>,
     /// How deep the backup is verified before this returns.
     pub verify: Option<VerifyLevel>,
+    /// Whether a dump that is a backup already becomes another one.
+    pub again: bool,
 }
 
 impl Default for ImportOptions {
@@ -43,6 +46,7 @@ impl Default for ImportOptions {
             storage_class: None,
             label: None,
             verify: Some(VerifyLevel::Mac),
+            again: false,
         }
     }
 }
@@ -53,7 +57,7 @@ impl Default for ImportOptions {
 /// altered an `openssl enc` file before: the manifest records the layers.
 ///
 /// # Errors
-/// [`LegacyError`](super::legacy::LegacyError) for the file, and those of [`backup`](super::backup()).
+/// [`LegacyError::AlreadyImported`] unless it may be imported again, any other [`LegacyError`] for the file, and those of [`backup`](super::backup()).
 pub async fn import(
     repository: &Repository,
     path: &Path,
@@ -67,6 +71,11 @@ pub async fn import(
         Some(created) => created,
         None => time_of(path).await?,
     };
+    if !options.again
+        && let Some(backup) = find_imported(repository, source.hash()).await?
+    {
+        return Err(LegacyError::AlreadyImported { file: path.display().to_string(), backup }.into());
+    }
     let run = BackupRun::begin(repository, options.codec, Some(created)).await?;
     let mut sink = run.sink(options.storage_class.clone());
     let phase =
@@ -89,6 +98,7 @@ pub async fn import(
             file,
             layers: source.layers().iter().map(|layer| layer.kind.to_string()).collect(),
             fingerprinted: source.is_fingerprinted(),
+            dump: Some(source.hash()),
         }),
     };
     let (summary, _) = run.commit(finished).await?;
@@ -99,6 +109,22 @@ pub async fn import(
         report.missed.extend(repository.storage().take_missed_writes());
     }
     Ok(report)
+}
+
+/// Finds the backup that a dump has become. Manifests that cannot be read, for lack of a key or otherwise, tell nothing.
+async fn find_imported(repository: &Repository, dump: ContentHash) -> Result<Option<BackupId>> {
+    let catalogue = match repository.catalogue().await.map_err(super::Error::from) {
+        Ok(catalogue) => catalogue,
+        Err(error) if error.kind() == super::ErrorKind::Locked => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    for entry in catalogue.entries.iter().filter(|entry| entry.summary.kind == "import") {
+        let Ok(manifest) = repository.manifest(&entry.summary).await else { continue };
+        if manifest.origin.and_then(|origin| origin.dump) == Some(dump) {
+            return Ok(Some(entry.id().clone()));
+        }
+    }
+    Ok(None)
 }
 
 async fn copy(

@@ -62,6 +62,9 @@ pub struct ImportOrigin {
     pub layers: Vec<String>,
     /// Whether rows were counted and fingerprinted. They are not in an archive that pg_dump itself compressed.
     pub fingerprinted: bool,
+    /// Hash of the dump without its layers, by which a second import of it is known. Absent in backups of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dump: Option<ContentHash>,
 }
 
 /// A stream and the objects that hold it.

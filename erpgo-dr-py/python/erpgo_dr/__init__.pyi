@@ -381,6 +381,7 @@ class Repository:
         codec: str | None = None,
         storage_class: str | None = None,
         verify: Literal["scrub", "mac", "contents"] | None = "mac",
+        again: bool = False,
         progress: _Progress | None = None,
     ) -> BackupReport: ...
     def backup_cluster(

@@ -260,6 +260,8 @@ class ImportOrigin(Report):
     file: str
     layers: tuple[str, ...]
     fingerprinted: bool
+    dump: str | None = None
+    """Hash of the dump without its layers."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -215,10 +215,11 @@ impl Repository {
     /// Adopts a file of older scripts: a dump, perhaps gzipped, perhaps in `openssl enc`, becomes a backup.
     ///
     /// `created` is when it was made: by default the time in its name, or else of its last change. Whether somebody
-    /// had altered an openssl file nobody can tell.
+    /// had altered an openssl file nobody can tell. A dump that is a backup already raises AlreadyExistsError, unless
+    /// `again` makes another one.
     #[pyo3(signature = (
         path, *, passphrase = None, kdf = None, iterations = None, created = None, label = None, codec = None,
-        storage_class = None, verify = "mac", progress = None,
+        storage_class = None, verify = "mac", again = false, progress = None,
     ))]
     fn import_file(
         &self,
@@ -232,6 +233,7 @@ impl Repository {
         codec: Option<&str>,
         storage_class: Option<&str>,
         verify: Option<&str>,
+        again: bool,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Operation> {
         let mut options = ImportOptions::default();
@@ -241,6 +243,7 @@ impl Repository {
         options.storage_class = self::storage_class(py, storage_class)?;
         options.label = label;
         options.verify = verify.map(|word| level(py, "verify", word)).transpose()?;
+        options.again = again;
         Ok(self.operation(progress, move |shared, context| async move {
             let (checker, repository) = (shared.checker(), shared.read().await);
             let report = ops::import(&repository, &path, &options, Some(&checker), &*context.progress).await?;

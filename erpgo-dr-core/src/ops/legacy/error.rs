@@ -53,6 +53,21 @@ pub enum LegacyError {
         /// The layer or contents whose end is missing.
         place: String,
     },
+    /// The dump itself is damaged or cut short.
+    #[error("the dump in the file is not whole")]
+    Incomplete {
+        /// What its reader said.
+        #[source]
+        source: Box<crate::postgres::PostgresError>,
+    },
+    /// The dump is a backup of the repository already.
+    #[error("{file} was imported already: {backup} has the same dump")]
+    AlreadyImported {
+        /// The file.
+        file: String,
+        /// The backup.
+        backup: crate::types::BackupId,
+    },
     /// A layer's bytes are damaged.
     #[error("{place} is damaged")]
     Corrupt {

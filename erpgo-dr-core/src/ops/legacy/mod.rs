@@ -102,6 +102,8 @@ pub enum Contents {
     PgDumpCustom,
     /// An archive of `pg_dump --format=tar`.
     PgDumpTar,
+    /// A tar archive that is not of `pg_dump --format=tar`.
+    Tar,
     /// SQL text with the head of `pg_dump` or `pg_dumpall`. Its closing line is checked for.
     PgDumpText,
     /// Other SQL text. Whether its end is missing cannot be told.
@@ -123,6 +125,7 @@ impl fmt::Display for Contents {
         f.write_str(match self {
             Self::PgDumpCustom => "custom-format archive of pg_dump",
             Self::PgDumpTar => "tar-format archive of pg_dump",
+            Self::Tar => "tar archive, which is not one of pg_dump",
             Self::PgDumpText => "SQL text of pg_dump",
             Self::Sql => "SQL text",
         })

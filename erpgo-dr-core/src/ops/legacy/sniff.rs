@@ -53,6 +53,10 @@ pub fn sniff(head: &[u8]) -> Option<Sniffed> {
     if head.starts_with(b"toc.dat\0") {
         return Some(Sniffed::Contents(Contents::PgDumpTar));
     }
+    // POSIX ustar, and GNU tar's own: the magic of the first entry's header.
+    if head.get(257..262) == Some(b"ustar".as_slice()) {
+        return Some(Sniffed::Contents(Contents::Tar));
+    }
     if is_gzip(head) {
         return Some(Sniffed::Gzip);
     }

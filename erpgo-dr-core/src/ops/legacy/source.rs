@@ -12,8 +12,9 @@ use super::{Contents, Layer, LegacyError, LegacyOptions, LegacyReader};
 use crate::ops::Result;
 use crate::postgres::archive::{ArchiveContents, ArchiveScanner, Compression};
 use crate::postgres::{
-    BackupContents, BackupSource, BoxError, DatabaseContents, Scope, ServerInfo, StreamInfo, StreamKind,
+    BackupContents, BackupSource, BoxError, DatabaseContents, PostgresError, Scope, ServerInfo, StreamInfo, StreamKind,
 };
+use crate::types::{ContentHash, ContentHasher};
 
 /// A file whose dump was read to its end and found whole.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub(crate) struct LegacySource {
     streams: Vec<StreamInfo>,
     contents: BackupContents,
     fingerprinted: bool,
+    hash: ContentHash,
 }
 
 impl LegacySource {
@@ -31,11 +33,12 @@ impl LegacySource {
     pub(crate) async fn examine(path: &Path, options: &LegacyOptions) -> Result<Self> {
         let mut reader = LegacyReader::open_file(path, options.clone()).await?;
         require_archive(reader.contents())?;
-        let mut scanner = ArchiveScanner::new();
+        let (mut scanner, mut hasher) = (ArchiveScanner::new(), ContentHasher::new());
         while let Some(piece) = reader.next().await? {
+            hasher.update(&piece);
             scanner = scan(scanner, piece).await?;
         }
-        let archive = scanner.finish()?;
+        let archive = scanner.finish().map_err(incomplete)?;
         let kind = StreamKind::Database { database: archive.head.database.clone() };
         Ok(Self {
             path: path.to_owned(),
@@ -44,6 +47,7 @@ impl LegacySource {
             streams: vec![StreamInfo { number: 0, kind, bytes: archive.length }],
             fingerprinted: archive.head.compression == Compression::None,
             contents: describe(archive),
+            hash: hasher.finish(),
         })
     }
 
@@ -55,6 +59,11 @@ impl LegacySource {
         &self.layers
     }
 
+    /// Returns the hash of the dump without its layers.
+    pub(crate) fn hash(&self) -> ContentHash {
+        self.hash
+    }
+
     pub(crate) fn is_fingerprinted(&self) -> bool {
         self.fingerprinted
     }
@@ -63,7 +72,13 @@ impl LegacySource {
 /// Scans a piece off the async runtime.
 async fn scan(mut scanner: ArchiveScanner, piece: Bytes) -> Result<ArchiveScanner> {
     let outcome = tokio::task::spawn_blocking(move || scanner.update(&piece).map(|()| scanner)).await;
-    Ok(outcome.map_err(|_| LegacyError::Stopped)??)
+    let scanned = outcome.map_err(|_| LegacyError::Stopped)?;
+    Ok(scanned.map_err(incomplete)?)
+}
+
+/// An archive that is not whole is a fault of the file, and of no repository.
+fn incomplete(error: PostgresError) -> LegacyError {
+    LegacyError::Incomplete { source: Box::new(error) }
 }
 
 fn require_archive(contents: Contents) -> Result<()> {
@@ -71,6 +86,7 @@ fn require_archive(contents: Contents) -> Result<()> {
         Contents::PgDumpCustom => return Ok(()),
         Contents::PgDumpTar => "pg_restore",
         Contents::PgDumpText | Contents::Sql => "psql",
+        Contents::Tar => "tar",
     };
     Err(LegacyError::NotAnArchive { contents, instead }.into())
 }
