@@ -12,6 +12,6 @@ mod manifest;
 mod moments;
 mod prune;
 mod recovery;
-mod stream;
 mod start;
+mod stream;
 mod support;
