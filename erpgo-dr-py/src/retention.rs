@@ -9,6 +9,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use crate::arguments::{backup_id, moment, span};
+use crate::errors::invalid;
 use crate::report::Outcome;
 
 /// A rule by which backups are kept.
@@ -35,19 +36,30 @@ impl RetentionPolicy {
     }
 }
 
+/// How many, from 0 on.
+fn count(py: Python<'_>, name: &str, value: i64) -> PyResult<u32> {
+    u32::try_from(value).map_err(|_| invalid(py, &format!("{name} is {value}, not a number from 0 to {}", u32::MAX)))
+}
+
 #[pymethods]
 impl RetentionPolicy {
     /// Keeps the newest backup of each of the last days, ISO weeks, months and years that have one. 0 turns one off.
     #[staticmethod]
     #[pyo3(signature = (*, daily = 7, weekly = 4, monthly = 12, yearly = 0))]
-    fn gfs(daily: u32, weekly: u32, monthly: u32, yearly: u32) -> Self {
-        Self::new(Gfs { daily, weekly, monthly, yearly })
+    fn gfs(py: Python<'_>, daily: i64, weekly: i64, monthly: i64, yearly: i64) -> PyResult<Self> {
+        let count = |name, value| self::count(py, name, value);
+        Ok(Self::new(Gfs {
+            daily: count("daily", daily)?,
+            weekly: count("weekly", weekly)?,
+            monthly: count("monthly", monthly)?,
+            yearly: count("yearly", yearly)?,
+        }))
     }
 
     /// Keeps the newest so many.
     #[staticmethod]
-    fn keep_last(count: u32) -> Self {
-        Self::new(KeepLast(count))
+    fn keep_last(py: Python<'_>, count: i64) -> PyResult<Self> {
+        Ok(Self::new(KeepLast(self::count(py, "count", count)?)))
     }
 
     /// Keeps what is no older than a span: a timedelta, or a number of seconds.

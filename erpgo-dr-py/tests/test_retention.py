@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -63,3 +64,14 @@ def test_times_need_a_zone_and_may_have_any() -> None:
         policy.plan(NOW.replace(tzinfo=None), [backup])
     with pytest.raises(TypeError):
         policy.plan("now", [backup])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("make", [
+    lambda: RetentionPolicy.keep_last(-1),
+    lambda: RetentionPolicy.keep_last(1 << 40),
+    lambda: RetentionPolicy.gfs(daily=-1),
+    lambda: RetentionPolicy.gfs(yearly=1 << 40),
+])
+def test_a_count_that_is_none_is_refused(make: Callable[[], RetentionPolicy]) -> None:
+    with pytest.raises(erpgo_dr.InvalidError, match="not a number from 0"):
+        make()

@@ -45,7 +45,8 @@ def test_sync_to_a_folder_and_s3(postgres: Postgres, s3: S3, tmp_path: Path, scr
     tables = {table.name: table.rows for table in details.manifest.contents.databases[0].tables}
     assert tables == {"orders": 20_000}
     assert details.manifest.contents.server.version_num // 10_000 == 17
-    assert opened.verify([report.id]).passed and opened.verify(level="scrub", record=False).passed
+    assert opened.verify([report.id]).passed and opened.verify(["latest"]).verdicts[0].backup == report.id
+    assert opened.verify(level="scrub", record=False).passed
 
     checks = [erpgo_dr.SqlCheck(name="rows", database="erp", query="SELECT count(*) = 20000 FROM orders")]
     verdict = opened.restore_test("latest-proven", scratch=scratch, checks=checks)
@@ -65,6 +66,8 @@ def test_sync_to_a_folder_and_s3(postgres: Postgres, s3: S3, tmp_path: Path, scr
     elsewhere = erpgo_dr.Repository.open("s3://backups/sync", storage_options=s3.options(), passphrase=PASSPHRASE)
     assert [entry.id for entry in elsewhere.list()] == [report.id]
 
+    opened.hold("latest", "the lawyers")
+    opened.release("latest")
     opened.hold(report.id, "the auditors")
     second = opened.backup(postgres.url("erp"), verify="mac")
     policy = erpgo_dr.RetentionPolicy.keep_last(1)

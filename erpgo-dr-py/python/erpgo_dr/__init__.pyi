@@ -300,7 +300,7 @@ class Repository:
     def show(self, backup: str | datetime) -> BackupDetails: ...
     def verify(
         self,
-        backups: Sequence[str] | None = None,
+        backups: Sequence[str | datetime] | None = None,
         *,
         level: Literal["scrub", "mac", "contents"] = "mac",
         record: bool = True,
@@ -334,6 +334,7 @@ class Repository:
         no_privileges: bool = False,
         no_tablespaces: bool = False,
         restore_globals: bool = False,
+        overwrite_globals: bool = False,
         jobs: int = 1,
         tables: Sequence[str | tuple[str, str]] | None = None,
         schemas: Sequence[str] | None = None,
@@ -479,8 +480,8 @@ class Repository:
         progress: _Progress | None = None,
     ) -> RepairReport: ...
     def status(self) -> Status: ...
-    def hold(self, backup: str, reason: str) -> None: ...
-    def release(self, backup: str) -> None: ...
+    def hold(self, backup: str | datetime, reason: str) -> None: ...
+    def release(self, backup: str | datetime) -> None: ...
     def thaw(
         self,
         backup: str,

@@ -119,7 +119,7 @@ class Repository:
     async def show(self, backup: str | datetime) -> BackupDetails: ...
     async def verify(
         self,
-        backups: Sequence[str] | None = None,
+        backups: Sequence[str | datetime] | None = None,
         *,
         level: Literal["scrub", "mac", "contents"] = "mac",
         record: bool = True,
@@ -153,6 +153,7 @@ class Repository:
         no_privileges: bool = False,
         no_tablespaces: bool = False,
         restore_globals: bool = False,
+        overwrite_globals: bool = False,
         jobs: int = 1,
         tables: Sequence[str | tuple[str, str]] | None = None,
         schemas: Sequence[str] | None = None,
@@ -298,8 +299,8 @@ class Repository:
         progress: _Progress | None = None,
     ) -> RepairReport: ...
     async def status(self) -> Status: ...
-    async def hold(self, backup: str, reason: str) -> None: ...
-    async def release(self, backup: str) -> None: ...
+    async def hold(self, backup: str | datetime, reason: str) -> None: ...
+    async def release(self, backup: str | datetime) -> None: ...
     async def thaw(
         self,
         backup: str,

@@ -1,9 +1,11 @@
 //! Taking backups, looking at them, proving them and letting them go.
 
+use erpgo_dr_core as core;
 use erpgo_dr_core::ops::legacy::LegacyOptions;
-use erpgo_dr_core::ops::{self, BackupOptions, ImportOptions, PruneOptions, VerifyOptions};
+use erpgo_dr_core::ops::{self, BackupOptions, BackupSelector, ImportOptions, PruneOptions, VerifyOptions};
 use erpgo_dr_core::postgres::{DatabaseSelection, DumpOptions};
 use erpgo_dr_core::storage::{RepairOptions, ThawOptions};
+use erpgo_dr_core::types::BackupId;
 use pyo3::prelude::*;
 use secrecy::SecretString;
 
@@ -12,7 +14,7 @@ use crate::arguments::{
     PathArgument, backup_id, codec, duration, iterations, kdf, level, scope, selector, span, storage_class, tier,
 };
 use crate::connection;
-use crate::errors::invalid;
+use crate::errors::{Failure, invalid};
 use crate::operation::Operation;
 use crate::report::{Outcome, Report as _};
 use crate::retention;
@@ -117,16 +119,16 @@ impl Repository {
     fn verify(
         &self,
         py: Python<'_>,
-        backups: Option<Vec<String>>,
+        backups: Option<Vec<Bound<'_, PyAny>>>,
         level: &str,
         record: bool,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Operation> {
-        let ids = backups.unwrap_or_default();
-        let ids = ids.iter().map(|id| backup_id(py, id)).collect::<PyResult<Vec<_>>>()?;
+        let selectors = backups.unwrap_or_default().iter().map(selector).collect::<PyResult<Vec<_>>>()?;
         let options = VerifyOptions::default().with_level(self::level(py, "level", level)?).with_record(record);
         Ok(self.operation(progress, move |shared, context| async move {
             let (checker, repository) = (shared.checker(), shared.read().await);
+            let ids = named(&repository, &selectors).await?;
             let report = ops::verify(&repository, &ids, Some(&checker), &options, &*context.progress).await?;
             Ok(Outcome::report(&report))
         }))
@@ -173,20 +175,26 @@ impl Repository {
         }))
     }
 
-    /// Puts a backup on hold: no policy removes it.
-    fn hold(&self, py: Python<'_>, backup: &str, reason: String) -> PyResult<Operation> {
-        let id = backup_id(py, backup)?;
+    /// Puts a backup on hold: no policy removes it. `backup` is as of `show`.
+    fn hold(&self, backup: Bound<'_, PyAny>, reason: String) -> PyResult<Operation> {
+        let selector = selector(&backup)?;
         Ok(self.operation(None, move |shared, _| async move {
-            shared.read().await.hold(&id, &reason).await?;
+            let repository = shared.read().await;
+            for id in named(&repository, &[selector]).await? {
+                repository.hold(&id, &reason).await?;
+            }
             Ok(Outcome::Nothing)
         }))
     }
 
-    /// Takes a hold away; one that is not there is no error.
-    fn release(&self, py: Python<'_>, backup: &str) -> PyResult<Operation> {
-        let id = backup_id(py, backup)?;
+    /// Takes a hold away; one that is not there is no error. `backup` is as of `show`.
+    fn release(&self, backup: Bound<'_, PyAny>) -> PyResult<Operation> {
+        let selector = selector(&backup)?;
         Ok(self.operation(None, move |shared, _| async move {
-            shared.read().await.release_hold(&id).await?;
+            let repository = shared.read().await;
+            for id in named(&repository, &[selector]).await? {
+                repository.release_hold(&id).await?;
+            }
             Ok(Outcome::Nothing)
         }))
     }
@@ -250,6 +258,18 @@ impl Repository {
             Ok(Outcome::report(&report))
         }))
     }
+}
+
+/// Finds the backups that are meant. An identifier is taken as it is: whether there is such a backup, the operation says.
+async fn named(repository: &core::Repository, selectors: &[BackupSelector]) -> Result<Vec<BackupId>, Failure> {
+    let mut ids = Vec::new();
+    for selector in selectors {
+        ids.push(match selector {
+            BackupSelector::Id(id) => id.clone(),
+            selector => ops::select(&repository.catalogue().await?, selector)?.id().clone(),
+        });
+    }
+    Ok(ids)
 }
 
 /// How the layers of a file are opened.

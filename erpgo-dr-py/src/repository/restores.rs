@@ -19,12 +19,13 @@ impl Repository {
     ///
     /// `backup` is an identifier, "latest", "latest-proven", or a datetime at or before which it began; the last three
     /// pass over physical backups, which `restore_cluster` is for. `target` is another name for the one database that
-    /// is restored; `rename` maps names for several. `tables` are "schema.table" or (schema, table). What had been
+    /// is restored; `rename` maps names for several. `restore_globals` makes the roles and tablespaces that are missing;
+    /// with `overwrite_globals` those that are there become as in the backup, too. `tables` are "schema.table" or (schema, table). What had been
     /// restored when an error comes is rolled back only with `single_transaction`.
     #[pyo3(signature = (
         backup, connection, *, password = None, databases = None, rename = None, target = None, create = true,
         clean = false, allow_non_empty = false, terminate_sessions = false, no_owner = false, no_privileges = false,
-        no_tablespaces = false, restore_globals = false, jobs = 1, tables = None, schemas = None,
+        no_tablespaces = false, restore_globals = false, overwrite_globals = false, jobs = 1, tables = None, schemas = None,
         single_transaction = false, scope = "full", exit_on_error = true, disable_triggers = false, progress = None,
     ))]
     fn restore(
@@ -44,6 +45,7 @@ impl Repository {
         no_privileges: bool,
         no_tablespaces: bool,
         restore_globals: bool,
+        overwrite_globals: bool,
         jobs: usize,
         tables: Option<Vec<Bound<'_, PyAny>>>,
         schemas: Option<Vec<String>>,
@@ -64,6 +66,7 @@ impl Repository {
             .no_privileges(no_privileges)
             .no_tablespaces(no_tablespaces)
             .restore_globals(restore_globals)
+            .overwrite_globals(overwrite_globals)
             .jobs(jobs)
             .tables(self::tables(tables.unwrap_or_default())?)
             .schemas(schemas.unwrap_or_default())
