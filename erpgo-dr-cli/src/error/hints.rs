@@ -75,6 +75,9 @@ fn repository(error: &RepositoryError) -> Option<&'static str> {
     match error {
         E::NotARepository { .. } => Some("check the address (`--repository`), or make one there with `erpgo-dr init`"),
         E::AlreadyInitialized { .. } => Some("it can be used as it is; `erpgo-dr status` shows what is in it"),
+        E::ForeignPlace { .. } => {
+            Some("name an empty folder, or a prefix of its own in the bucket: s3://BUCKET/PREFIX")
+        }
         E::NoSuchBackup(_) => Some("`erpgo-dr list` shows the backups"),
         E::NoBackup(what) if what.contains("verified") => {
             Some("take `latest` instead of `latest-proven`, or prove one first: `erpgo-dr verify --restore --latest`")

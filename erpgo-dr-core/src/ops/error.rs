@@ -132,7 +132,7 @@ fn repository_kind(error: &RepositoryError) -> ErrorKind {
         E::UnsupportedFormat { .. } | E::NoSlots => ErrorKind::Invalid,
         E::Damaged { .. } | E::NotAuthentic { .. } | E::EpochConflict { .. } => ErrorKind::Integrity,
         E::Locked { .. } | E::NoSlotOpened { .. } => ErrorKind::Locked,
-        E::LastSlot { .. } | E::OnHold { .. } => ErrorKind::Refused,
+        E::LastSlot { .. } | E::OnHold { .. } | E::ForeignPlace { .. } => ErrorKind::Refused,
         E::WalConflict { .. } => ErrorKind::AlreadyExists,
         E::WalDamaged { .. } | E::WalGap { .. } => ErrorKind::Integrity,
         E::WalUnreadable { source, .. } => io_kind(source),

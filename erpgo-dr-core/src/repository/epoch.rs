@@ -138,6 +138,16 @@ pub(super) async fn begin(
     Ok((id, key))
 }
 
+/// Removes an epoch with its slots: one that nothing was sealed with.
+pub(super) async fn remove(storage: &dyn Storage, id: &EpochId) -> Result<(), RepositoryError> {
+    let folder = format!("{}/{id}", layout::KEYS);
+    let keys: Vec<ObjectKey> = storage.list(&folder).map_ok(|meta| meta.key).try_collect().await?;
+    for key in &keys {
+        storage.delete(key).await?;
+    }
+    Ok(())
+}
+
 /// Returns the time that an epoch's identifier says: later than the previous one's, so that their order is that of the chain
 /// even within a second, or where a clock was set back.
 fn in_order(now: DateTime<Utc>, previous: Option<&EpochId>) -> DateTime<Utc> {

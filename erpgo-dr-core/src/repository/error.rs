@@ -21,6 +21,14 @@ pub enum RepositoryError {
         /// The place.
         location: String,
     },
+    /// The place holds what is not of a repository.
+    #[error("{location} is not empty: it holds {found}, which is of no repository")]
+    ForeignPlace {
+        /// The place.
+        location: String,
+        /// Something that lies there.
+        found: ObjectKey,
+    },
     /// The repository was made by a newer version.
     #[error("repository format {format} is newer than this build reads")]
     UnsupportedFormat {

@@ -24,6 +24,12 @@ pub(crate) const VERDICTS: &str = "state/verdicts";
 /// The folder of holds.
 pub(crate) const HOLDS: &str = "state/holds";
 
+/// Returns whether an object may be one of a repository, by its folder.
+pub(crate) fn is_own(object: &ObjectKey) -> bool {
+    let folders = [BACKUPS, DUMPS, PACKS, WAL, KEYS, "state"];
+    *object == settings() || folders.iter().any(|folder| object.is_under(folder))
+}
+
 const SPELLED_HERE: &str = "made of checked identifiers and literals";
 
 fn key(text: String) -> ObjectKey {

@@ -51,6 +51,7 @@ pub(crate) use wal::{TailPiece, WAL_IN_MEMORY, WalContent, WalOutcome, WalSource
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::TryStreamExt as _;
 
 use crate::clock::Clock;
 use crate::compute::ComputePool;
@@ -94,10 +95,11 @@ pub struct Repository {
 impl Repository {
     /// Makes a repository at an empty place, with a key that each of `slots` can open.
     ///
-    /// The last object written is `repo.json`; a crash before that leaves a place that can be used again.
+    /// The last object written is `repo.json`; a crash before that leaves a place that can be used again. Of several calls at once
+    /// one makes the repository, and the others take the keys away that they had written.
     ///
     /// # Errors
-    /// [`RepositoryError::AlreadyInitialized`]; [`RepositoryError::Crypto`] when a slot cannot be made.
+    /// [`RepositoryError::AlreadyInitialized`]; [`RepositoryError::ForeignPlace`]; [`RepositoryError::Crypto`] when a slot cannot be made.
     pub async fn init(
         storage: Arc<dyn Storage>,
         environment: Environment,
@@ -108,16 +110,26 @@ impl Repository {
         if storage.head(&place).await.is_ok() {
             return Err(RepositoryError::AlreadyInitialized { location: storage.location() });
         }
+        let mut objects = storage.list("");
+        while let Some(object) = objects.try_next().await? {
+            if !layout::is_own(&object.key) {
+                return Err(RepositoryError::ForeignPlace { location: storage.location(), found: object.key });
+            }
+        }
+        drop(objects);
         let now = environment.clock.now();
         let (root, key) = epoch::begin(storage.as_ref(), now, None, false, slots).await?;
         let settings = RepositorySettings::new(RepositoryId::generate(), now, root.clone(), options);
         let stored = record::encode(&place, settings::DOMAIN, &root, &key, &settings);
-        storage.create(&place, stored).await.map_err(|error| match error {
-            crate::storage::StorageError::AlreadyExists { location, .. } => {
-                RepositoryError::AlreadyInitialized { location }
+        match storage.create(&place, stored).await {
+            Ok(_) => {}
+            Err(crate::storage::StorageError::AlreadyExists { location, .. }) => {
+                // Nobody can have sealed anything with a key that no repository names.
+                epoch::remove(storage.as_ref(), &root).await?;
+                return Err(RepositoryError::AlreadyInitialized { location });
             }
-            error => error.into(),
-        })?;
+            Err(error) => return Err(error.into()),
+        }
         let mut keyring = Keyring::default();
         keyring.insert(root, key);
         Ok(Self { storage, environment, settings, unchecked: None, keyring })

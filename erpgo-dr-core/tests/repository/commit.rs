@@ -1,11 +1,14 @@
 //! A backup exists when its catalogue entry exists, and never before.
 
 use chrono::TimeDelta;
-use erpgo_dr_core::ErrorKind;
+use erpgo_dr_core::crypto::keys::{Unlocker, Wrapper};
 use erpgo_dr_core::ops::{self, BackupOptions, BackupSelector, VerifyOptions};
-use erpgo_dr_core::repository::{InitOptions, VerifyLevel};
+use erpgo_dr_core::repository::{InitOptions, RepositoryError, VerifyLevel};
+use erpgo_dr_core::types::ObjectKey;
+use erpgo_dr_core::{ErrorKind, Repository};
+use futures::TryStreamExt as _;
 
-use super::support::{Fixture, NO_PROGRESS, Script};
+use super::support::{Fixture, NO_PROGRESS, Script, memory};
 
 #[tokio::test]
 async fn a_backup_comes_back_as_it_went_in() {
@@ -100,6 +103,45 @@ async fn a_place_is_initialized_once() {
     )
     .await;
     assert_eq!(ops::Error::from(again.unwrap_err()).kind(), ErrorKind::AlreadyExists);
+}
+
+#[tokio::test]
+async fn of_several_that_make_a_repository_one_does_and_the_others_leave_nothing() {
+    let environment = Fixture::new().await.environment.clone();
+    let storage = memory();
+    let slots = || vec![("owner".parse().unwrap(), Wrapper::Passphrase { passphrase: "x".into(), work_factor: 4 })];
+    let attempts = (0..8).map(|_| {
+        let (storage, environment, slots) = (storage.clone(), environment.clone(), slots());
+        tokio::spawn(
+            async move { Repository::init(storage, environment, &InitOptions::default(), &slots).await.map(drop) },
+        )
+    });
+    let mut made = 0;
+    for attempt in attempts.collect::<Vec<_>>() {
+        match attempt.await.unwrap() {
+            Ok(()) => made += 1,
+            Err(error) => assert!(matches!(error, RepositoryError::AlreadyInitialized { .. }), "{error}"),
+        }
+    }
+    assert_eq!(made, 1);
+    let keys: Vec<_> = storage.list("keys").map_ok(|meta| meta.key).try_collect().await.unwrap();
+    assert_eq!(keys.len(), 2, "the epoch of the one and its slot: {keys:?}");
+    let mut opened = Repository::open(storage, environment).await.unwrap();
+    opened.unlock(&Unlocker::Passphrase("x".into())).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_place_with_files_of_others_is_left_alone() {
+    let fixture = Fixture::new().await;
+    let storage = memory();
+    storage.create(&ObjectKey::new("photos/one.jpg").unwrap(), "x".into()).await.unwrap();
+    let slots = vec![("owner".parse().unwrap(), Wrapper::Passphrase { passphrase: "x".into(), work_factor: 4 })];
+    let refused = Repository::init(storage.clone(), fixture.environment.clone(), &InitOptions::default(), &slots).await;
+    let error = ops::Error::from(refused.unwrap_err());
+    assert_eq!(error.kind(), ErrorKind::Refused);
+    assert!(error.to_string().contains("photos/one.jpg"), "{error}");
+    let left: Vec<_> = storage.list("").map_ok(|meta| meta.key).try_collect().await.unwrap();
+    assert_eq!(left.len(), 1, "{left:?}");
 }
 
 #[tokio::test]
