@@ -1,5 +1,6 @@
 //! Who may open the repository: identities, passphrases and commands, and the public side of each.
 
+use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,6 +13,9 @@ use zeroize::Zeroizing;
 
 use super::{Access, Context};
 use crate::error::{self, CliError};
+
+/// The most that is read of a file with keys or a passphrase, in bytes.
+const KEY_FILE_LIMIT: u64 = 1 << 20;
 
 /// What a new slot is wrapped with, as far as options say.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -79,7 +83,7 @@ impl Context {
     }
 
     async fn identity(&self, path: &Path) -> Result<Identities, CliError> {
-        let bytes = Zeroizing::new(std::fs::read(path).map_err(error::reading(path))?);
+        let bytes = read_key_file(path)?;
         let text = || IdentityText::from(bytes.to_vec());
         match Identities::parse(text(), None).await {
             Err(CryptoError::IdentityNeedsPassphrase) => {}
@@ -125,8 +129,7 @@ impl Context {
         };
         let mut recipients = texts.iter().map(|text| text.parse()).collect::<Result<Vec<Recipient>, _>>()?;
         if let Some(path) = file {
-            let text = std::fs::read_to_string(path).map_err(error::reading(path))?;
-            recipients.extend(Recipient::parse_list(&text)?);
+            recipients.extend(Recipient::parse_list(text_of(path, &read_key_file(path)?)?)?);
         }
         if recipients.is_empty() { Err(CryptoError::NoRecipients.into()) } else { Ok(recipients) }
     }
@@ -235,8 +238,8 @@ impl Attempts {
 
 /// Returns the first line of a file, without its end.
 pub(crate) fn first_line(path: &Path) -> Result<SecretString, CliError> {
-    let text = Zeroizing::new(std::fs::read_to_string(path).map_err(error::reading(path))?);
-    let line = text.lines().next().unwrap_or_default();
+    let bytes = read_key_file(path)?;
+    let line = text_of(path, &bytes)?.lines().next().unwrap_or_default();
     if line.is_empty() {
         return Err(CliError::usage(
             format!("the first line of {} is empty", path.display()),
@@ -244,6 +247,26 @@ pub(crate) fn first_line(path: &Path) -> Result<SecretString, CliError> {
         ));
     }
     Ok(SecretString::from(line))
+}
+
+/// Reads a small file; a large one, or a device that never ends, was named by mistake.
+fn read_key_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, CliError> {
+    // All of its room at once: growing would leave copies of what was read behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(KEY_FILE_LIMIT as usize + 1));
+    let opened = std::fs::File::open(path).map_err(error::reading(path))?;
+    opened.take(KEY_FILE_LIMIT + 1).read_to_end(&mut bytes).map_err(error::reading(path))?;
+    match bytes.len() as u64 > KEY_FILE_LIMIT {
+        false => Ok(bytes),
+        true => Err(CliError::usage(
+            format!("{} is larger than {} KiB, and no file of keys", path.display(), KEY_FILE_LIMIT >> 10),
+            "check the path",
+        )),
+    }
+}
+
+fn text_of<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str, CliError> {
+    let wrong = |_| error::reading(path)(std::io::ErrorKind::InvalidData.into());
+    std::str::from_utf8(bytes).map_err(wrong)
 }
 
 fn slot(name: &str) -> Result<SlotName, CliError> {

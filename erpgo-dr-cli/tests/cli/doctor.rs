@@ -232,3 +232,14 @@ fn what_a_killed_restore_test_left_is_found_and_removed() {
     assert!(!dead.exists() && foreign.join("dump").exists());
     assert!(lines(&desk.run(&["doctor"]).stdout, "scratch leftovers")[0].starts_with("ok"));
 }
+
+#[test]
+fn a_key_file_that_never_ends_is_not_read_to_its_end() {
+    let desk = Desk::new();
+    desk.ok(&["init", "--recipient", &desk.recipient.clone()]);
+    std::fs::File::create(desk.path("huge")).unwrap().set_len(1 << 40).unwrap();
+    for path in ["huge", "/dev/zero"] {
+        finds(&desk, &["-i", path], "keys", "no file of keys", "check the path");
+        finds(&desk, &["--passphrase-file", path], "keys", "no file of keys", "check the path");
+    }
+}
