@@ -168,7 +168,8 @@ async fn pages_that_an_earlier_backup_has_are_kept_back() {
     assert_eq!((pages, known, outcome.read, outcome.hashes), (vec![], size, size, first.hashes.clone()));
 
     // One page changes, another is to be stored anew, a third was announced and is as it was; the last page grows.
-    contents[40 * PAGE as usize] ^= 1;
+    let begin_of_40 = 40 * PAGE as usize..40 * PAGE as usize + 8;
+    contents[begin_of_40.clone()].fill(0);
     contents.extend_from_slice(&[9; PAGE as usize]);
     fs::write(&path, &contents).unwrap();
     let entry = find(&ClusterListing::read(&server.data_dir(), &session.facts().version_folder).unwrap());
@@ -184,4 +185,9 @@ async fn pages_that_an_earlier_backup_has_are_kept_back() {
     let (pages, _, outcome) = sift(&reader, &entry, &plan(&[], Some(&[]), true));
     assert_eq!((pages, outcome.unannounced), (vec![40, 100, 101], vec![DamagedBlock { block: 40 }]));
     assert_eq!(outcome.hashes, whole.hashes);
+    // What changed since the backup began is announced by the log that it is replayed with.
+    contents[begin_of_40].fill(0x7F);
+    fs::write(&path, &contents).unwrap();
+    let (pages, _, outcome) = sift(&reader, &entry, &plan(&[], Some(&[]), true));
+    assert_eq!((pages, outcome.unannounced), (vec![40, 100, 101], vec![]));
 }

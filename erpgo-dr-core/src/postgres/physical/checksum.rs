@@ -61,16 +61,20 @@ pub(super) enum PageVerdict {
 /// Checks the page of this number in its relation; `start` is where replay of the backup begins.
 pub(super) fn check_page(page: &[u8; PAGE], block: u32, start: u64) -> PageVerdict {
     let short = |at: usize| u16::from_ne_bytes([page[at], page[at + 1]]);
-    let long = |at: usize| u32::from_ne_bytes([page[at], page[at + 1], page[at + 2], page[at + 3]]);
     // Without an upper bound a page is new. pg_basebackup lets it pass whatever else is in it; a server that reads it does not.
     if short(14) == 0 && page.iter().all(|byte| *byte == 0) {
         return PageVerdict::New;
     }
-    let lsn = u64::from(long(0)) << 32 | u64::from(long(4));
-    if lsn >= start {
+    if page_lsn(page.first_chunk().expect("a page is longer")) >= start {
         return PageVerdict::NotChecked;
     }
     if short(CHECKSUM_AT) == checksum(page, block) { PageVerdict::Good } else { PageVerdict::Bad }
+}
+
+/// Reads the position of the log up to which a page that begins so has been changed.
+pub(super) fn page_lsn(begin: &[u8; 8]) -> u64 {
+    let [a, b, c, d, e, f, g, h] = *begin;
+    u64::from(u32::from_ne_bytes([a, b, c, d])) << 32 | u64::from(u32::from_ne_bytes([e, f, g, h]))
 }
 
 /// Computes the checksum of a page, as if the place of the checksum itself were zero.

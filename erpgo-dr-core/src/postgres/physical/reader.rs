@@ -110,7 +110,7 @@ impl ClusterReader {
         };
         let relation = RelationFile::parse(&entry.path);
         let first_block = relation.map_or(0, |relation| relation.first_block(self.pages_per_file));
-        let checks = (self.checks_pages && relation.is_some()).then_some(self.start);
+        let checks = (self.start, self.checks_pages && relation.is_some());
         let sieve = Sieve::new(&file, size, plan, &self.hasher, first_block, checks);
         sieve.run(forward).map_err(failed(&path, "read"))
     }

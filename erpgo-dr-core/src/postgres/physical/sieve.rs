@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-use super::checksum::{PAGE, PageVerdict, check_page};
+use super::checksum::{PAGE, PageVerdict, check_page, page_lsn};
 use super::page_hash::{PageHasher, ReadPlan, hash_bytes};
 use super::reader::{DamagedBlock, FileOutcome, Piece};
 use crate::types::Lsn;
@@ -29,8 +29,10 @@ pub(super) struct Sieve<'a> {
     hasher: &'a PageHasher,
     /// The number of its first page in its relation.
     first_block: u32,
-    /// Where replay begins, if the pages carry checksums.
-    checks: Option<Lsn>,
+    /// Where replay begins.
+    start: Lsn,
+    /// Whether the pages carry checksums.
+    has_checksums: bool,
     hashes: BytesMut,
     outcome: FileOutcome,
 }
@@ -42,12 +44,13 @@ impl<'a> Sieve<'a> {
         plan: &'a ReadPlan,
         hasher: &'a PageHasher,
         first_block: u32,
-        checks: Option<Lsn>,
+        (start, has_checksums): (Lsn, bool),
     ) -> Self {
         // A file of a cluster has a gigabyte, and anything else that lies there fewer than 2^32 pages.
         let pages = u32::try_from(size.div_ceil(PAGE as u64)).unwrap_or(u32::MAX);
         let hashes = BytesMut::with_capacity(hash_bytes(size));
-        Self { file, size, pages, plan, hasher, first_block, checks, hashes, outcome: FileOutcome::default() }
+        let outcome = FileOutcome::default();
+        Self { file, size, pages, plan, hasher, first_block, start, has_checksums, hashes, outcome }
     }
 
     /// Reads the file to its end, or until `forward` returns `false`.
@@ -125,27 +128,35 @@ impl<'a> Sieve<'a> {
         let mut known = has(&hash);
         // One that is known was checked when it became so.
         if !known
-            && let Some(start) = self.checks
+            && self.has_checksums
             && let Some(whole) = contents.first_chunk_mut::<PAGE>()
         {
             let block = self.first_block.wrapping_add(page);
-            if check_page(whole, block, start.0) == PageVerdict::Bad {
-                if self.is_damaged(whole, u64::from(page) * PAGE as u64, block, start)? {
+            if check_page(whole, block, self.start.0) == PageVerdict::Bad {
+                if self.is_damaged(whole, u64::from(page) * PAGE as u64, block)? {
                     self.outcome.damaged.push(DamagedBlock { block });
                 }
                 hash = self.hasher.hash(whole);
                 known = self.plan.known.as_ref().is_some_and(|known| known.has(page, PAGE, &hash));
             }
         }
-        if !known && self.plan.is_unannounced(page) {
+        if !known && self.plan.is_unannounced(page) && !self.is_replayed(page)? {
             self.outcome.unannounced.push(DamagedBlock { block: self.first_block.wrapping_add(page) });
         }
         self.hashes.put_slice(&hash);
         Ok(known)
     }
 
+    /// Returns whether a page was changed by what is replayed: only now, and not before the backup began. It is read again, because
+    /// what was read while it was written may have its end without its beginning.
+    fn is_replayed(&self, page: u32) -> io::Result<bool> {
+        let mut begin = [0; 8];
+        let read = read_up_to(self.file, &mut begin, u64::from(page) * PAGE as u64)?;
+        Ok(read < begin.len() || page_lsn(&begin) >= self.start.0)
+    }
+
     /// Reads a page again until it is good, or has stayed the same: then it is what lies on the disk.
-    fn is_damaged(&self, page: &mut [u8; PAGE], at: u64, block: u32, start: Lsn) -> io::Result<bool> {
+    fn is_damaged(&self, page: &mut [u8; PAGE], at: u64, block: u32) -> io::Result<bool> {
         for _ in 0..REREADS {
             if self.outcome.damaged.len() < PATIENCE {
                 std::thread::sleep(PAUSE);
@@ -157,7 +168,7 @@ impl<'a> Sieve<'a> {
             }
             let same = again == *page;
             *page = again;
-            if check_page(page, block, start.0) != PageVerdict::Bad {
+            if check_page(page, block, self.start.0) != PageVerdict::Bad {
                 return Ok(false);
             }
             if same {
