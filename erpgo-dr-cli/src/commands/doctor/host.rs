@@ -56,7 +56,7 @@ pub(super) async fn check_leftovers(checks: &mut Checks, patience: Patience, scr
     let name = "scratch leftovers";
     match patience.with(&scratch.display().to_string(), leftovers(scratch)).await {
         Ok(left) if left.is_empty() => {
-            checks.ok(name, format!("no killed restore test has left anything in {}", scratch.display()))
+            checks.ok(name, format!("no killed restore test has left anything in {}", scratch.display()));
         }
         Ok(left) => {
             let left: Vec<String> = left.iter().map(|path| path.display().to_string()).collect();
