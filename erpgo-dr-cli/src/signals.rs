@@ -30,22 +30,8 @@ pub(crate) async fn run(
     work: impl Future<Output = Result<Report, CliError>>,
     context: &Context,
 ) -> Result<Report, CliError> {
-    let mut work = std::pin::pin!(work);
-    let outcome = loop {
-        tokio::select! {
-            biased;
-            caught = caught() => {
-                let signal = caught?;
-                if context.stop.is_heard.swap(false, Ordering::AcqRel) {
-                    context.output.note("stopping (once more to give up what is under way)");
-                    context.stop.requests.notify_one();
-                    continue;
-                }
-                break Err(CliError::Interrupted { signal, left: Vec::new() });
-            }
-            outcome = work.as_mut() => break outcome,
-        }
-    };
+    // The work ends with this: dropping it cancels it, and what cleans up behind it is waited for below.
+    let outcome = until_told(work, context).await;
     let Err(CliError::Interrupted { signal, .. }) = outcome else {
         return tokio::select! {
             () = context.cleanups.settle() => outcome,
@@ -59,6 +45,28 @@ pub(crate) async fn run(
         again = caught() => again?,
     };
     Err(CliError::Interrupted { signal, left: context.cleanups.remains() })
+}
+
+/// Waits for the end of `work`, or for a signal that it has not asked for.
+async fn until_told(
+    work: impl Future<Output = Result<Report, CliError>>,
+    context: &Context,
+) -> Result<Report, CliError> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            caught = caught() => {
+                let signal = caught?;
+                if !context.stop.is_heard.swap(false, Ordering::AcqRel) {
+                    return Err(CliError::Interrupted { signal, left: Vec::new() });
+                }
+                context.output.note("stopping (once more to give up what is under way)");
+                context.stop.requests.notify_one();
+            }
+            outcome = work.as_mut() => return outcome,
+        }
+    }
 }
 
 async fn caught() -> Result<Signal, CliError> {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
+use erpgo_dr_testkit::fault_proxy::{Fault, FaultProxy};
 use erpgo_dr_testkit::postgres::{MAJORS, PgServer, PgServerOptions};
 
 use crate::support::{Site, content, start_on, wait_for, write};
@@ -15,11 +16,14 @@ struct Stream {
 
 impl Stream {
     fn start(site: &Site, server: &PgServer, options: &[&str]) -> Self {
+        Self::start_at(site, &server.url("postgres"), options)
+    }
+
+    fn start_at(site: &Site, url: &str, options: &[&str]) -> Self {
         let errors = site.path("stream.log");
         let (config, folder) = (site.path("erpgo-dr.toml").display().to_string(), site.path("incoming"));
         let folder = folder.display().to_string();
-        let url = server.url("postgres");
-        let mut command = site.command(&["--config", &config, "-d", &url, "--json", "wal", "stream"]);
+        let mut command = site.command(&["--config", &config, "-d", url, "--json", "wal", "stream"]);
         command.args(["--folder", &folder, "--slot", "erpgo", "--create-slot"]).args(options);
         command.stdout(Stdio::piped()).stderr(std::fs::File::create(&errors).unwrap());
         Self { child: Some(command.spawn().unwrap()), errors }
@@ -127,6 +131,28 @@ fn what_a_killed_stream_left_in_its_folder_is_archived_when_the_server_is_gone_t
     let report = again.stop();
     assert_eq!(report["ok"], true, "{report}");
     assert_eq!(restore(&site, 17).psql("postgres", "SELECT n FROM last"), "7");
+}
+
+#[test]
+fn a_stream_that_is_stopped_before_the_server_answers_archives_what_is_in_its_folder() {
+    let site = Site::new();
+    let mut server = PgServer::start(17);
+    back_up(&site, &server);
+    let mut stream = Stream::start(&site, &server, &["--upload-every", "3600"]);
+    wait_until_streaming(&server);
+    make_synchronous(&server);
+    server.psql("postgres", "CREATE TABLE last AS SELECT 8 AS n");
+    stream.kill();
+    // The host is gone, and nobody says so: packets vanish.
+    let proxy = FaultProxy::start(server.port());
+    proxy.set(Fault::Blackhole);
+    server.kill();
+    let url = format!("postgresql://postgres@127.0.0.1:{}/postgres", proxy.port());
+    let again = Stream::start_at(&site, &url, &["--upload-every", "3600"]);
+    wait_for("the first try", &server, || proxy.connections() > 0);
+    let report = again.stop();
+    assert_eq!((&report["ok"], report["result"]["connections"].as_u64()), (&true.into(), Some(0)), "{report}");
+    assert_eq!(restore(&site, 17).psql("postgres", "SELECT n FROM last"), "8");
 }
 
 #[test]

@@ -76,7 +76,13 @@ impl<'a> Receiver<'a> {
         let mut backoff = least;
         loop {
             let error = match self.session(stop.as_mut()).await {
-                Ok(Ended::Finished) => return Ok(()),
+                Ok(Ended::Finished) => {
+                    // Told to stop before the server has said a word: what an earlier process left is to be archived all the same.
+                    if !self.has_connected {
+                        self.send(Write::Adopt).await?;
+                    }
+                    return Ok(());
+                }
                 Ok(Ended::TimelineLeft) => continue,
                 Err(error) => error,
             };
