@@ -122,7 +122,7 @@ async fn the_newest_commit_that_is_archived_is_known() {
         assert!(report.at_risk_seconds.unwrap() > 0.0, "{report:?}");
         let alone = wal_check(&archive.repository, None, &options).await.unwrap();
         assert_eq!((alone.newest_commit, alone.at_risk_seconds), (report.newest_commit, None));
-        damage(&archive.object(0, names.last().unwrap()));
+        damage(&archive.object(0, &name_of(&paths[0])));
         let report = wal_check(&archive.repository, None, &options).await.unwrap();
         assert!(report.newest_commit.is_none() && report.findings[0].contains("damaged"), "{report:?}");
     }
