@@ -14,6 +14,9 @@ use crate::types::{Lsn, WalFileName, WalSegmentName, WalSegmentSize};
 /// Segments that are looked through, the newest first; a server where nothing happens archives segments without a commit.
 const MOST: u64 = 8;
 
+/// Pages of the log are at most this large, and begin at multiples of their size.
+const LARGEST_PAGE: usize = 1 << 16;
+
 /// Finds the newest commit in the newest segments of a cluster's newest timeline; `None` when there is none in them, or they are of
 /// a version whose records are not read.
 ///
@@ -69,7 +72,10 @@ async fn newest_in_tail(repository: &Repository, system: u64, name: WalSegmentNa
         return Ok(None);
     }
     let Some(walk) = Walk::begin(name, &begin)? else { return Ok(None) };
-    Ok(repository.environment().pool.run(move || walk.feed(&begin)).await.commit)
+    // Pages are read whole, and where the records end the log has zeros.
+    let mut pages = begin.to_vec();
+    pages.resize(pages.len().next_multiple_of(LARGEST_PAGE), 0);
+    Ok(repository.environment().pool.run(move || walk.feed(&pages)).await.commit)
 }
 
 /// The way along the records of a segment.
