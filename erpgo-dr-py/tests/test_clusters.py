@@ -184,6 +184,8 @@ def test_a_restored_server_runs_and_is_measured(archiving: Archiving, scratch: P
     made = repository.backup_cluster(server.url(), verify=None)
     server.sql("UPDATE orders SET amount = 7 WHERE id = 3", "erp")
     moment = datetime.fromisoformat(server.sql(NOW))
+    # A moment is reached when something later comes.
+    server.sql("UPDATE orders SET amount = 8 WHERE id = 3", "erp")
     archiving.archive()
     folder = scratch / "started"
     folder.mkdir()
@@ -341,7 +343,7 @@ def test_the_log_is_received_as_it_is_written(archiving: Archiving, tmp_path: Pa
     tail = repository.wal_list()[0].timelines[0].tail_end
     assert tail is None or tail == report.archived
 
-    asked = []
+    asked: list[None] = []
 
     def stop() -> bool:
         asked.append(None)

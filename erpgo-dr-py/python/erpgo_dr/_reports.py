@@ -300,6 +300,8 @@ class PhysicalContents(Report):
     """Where the cluster is consistent."""
     timeline: int
     wal_segment_bytes: int
+    wal_hash: str | None = None
+    """The hash of the log from where replay begins to where the cluster is consistent. None in backups of old."""
     from_standby: bool
     data_directory: str
     """Where the data directory was."""
