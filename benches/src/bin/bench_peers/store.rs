@@ -49,7 +49,6 @@ pub(crate) fn measure(table: &mut Table, cluster: &Cluster, folder: &Path, round
         let restore = ["cluster", "restore", "latest", "--no-archive", "--immediate", "--data-dir"];
         let restore = run(&[&restore[..], &[&target.display().to_string()]].concat())?;
         clear(&target)?;
-        fs::remove_dir(&target)?;
         table.add(&format!("full, store: {name}"), "erpgo-dr", backup, None);
         table.add(&format!("restore, store: {name}"), "erpgo-dr", restore, None);
         Ok(backup.wall + restore.wall)
