@@ -120,7 +120,7 @@ fn stream(error: &WalStreamError) -> &'static str {
     match error {
         E::NoSlot { .. } => "make it with --create-slot, or check the name: SELECT slot_name FROM pg_replication_slots",
         E::Removed { .. } => {
-            "the log has a gap that no restore goes past: begin with an empty --folder, name a --slot, and take a base backup now"
+            "the log has a gap that no restore goes past: begin with another --folder, name a --slot, and take a base backup now; keep the old folder until `wal list` shows what is in it"
         }
         E::OtherCluster { .. } | E::SeveralClusters { .. } => {
             "check --connection, or give each cluster a --folder of its own"
@@ -129,10 +129,12 @@ fn stream(error: &WalStreamError) -> &'static str {
             "name the server that was promoted with --connection; the old one must not take writes any more"
         }
         E::Diverged { .. } => {
-            "check --connection; to follow this server begin with an empty --folder, and take a base backup of it now"
+            "check --connection; to follow this server begin with another --folder, and take a base backup of it now; keep the old folder until `wal list` shows what is in it"
         }
         E::FolderBusy { .. } => "stop the other process, or name another --folder",
-        _ => "try again; if it stays so, begin with an empty --folder",
+        _ => {
+            "try again; if it stays so, begin with another --folder, and keep the old one until `wal list` shows what is in it"
+        }
     }
 }
 

@@ -14,4 +14,6 @@ mod prune;
 mod recovery;
 mod start;
 mod stream;
+mod stream_faults;
+mod streaming;
 mod support;

@@ -1,85 +1,10 @@
 //! The log is received as it is written: what was committed is there when the database's host is not any more.
 
-use std::path::PathBuf;
-use std::process::{Child, Stdio};
-
 use erpgo_dr_testkit::fault_proxy::{Fault, FaultProxy};
 use erpgo_dr_testkit::postgres::{MAJORS, PgServer, PgServerOptions};
 
-use crate::support::{Site, content, start_on, wait_for, write};
-
-/// A `wal stream` at work; killed when it is dropped.
-struct Stream {
-    child: Option<Child>,
-    errors: PathBuf,
-}
-
-impl Stream {
-    fn start(site: &Site, server: &PgServer, options: &[&str]) -> Self {
-        Self::start_at(site, &server.url("postgres"), options)
-    }
-
-    fn start_at(site: &Site, url: &str, options: &[&str]) -> Self {
-        let errors = site.path("stream.log");
-        let (config, folder) = (site.path("erpgo-dr.toml").display().to_string(), site.path("incoming"));
-        let folder = folder.display().to_string();
-        let mut command = site.command(&["--config", &config, "-d", url, "--json", "wal", "stream"]);
-        command.args(["--folder", &folder, "--slot", "erpgo", "--create-slot"]).args(options);
-        command.stdout(Stdio::piped()).stderr(std::fs::File::create(&errors).unwrap());
-        Self { child: Some(command.spawn().unwrap()), errors }
-    }
-
-    fn kill(&mut self) {
-        let mut child = self.child.take().unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-
-    /// Tells it to stop, and returns what it reports.
-    fn stop(mut self) -> serde_json::Value {
-        let child = self.child.take().unwrap();
-        let pid = rustix::process::Pid::from_child(&child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        let output = child.wait_with_output().unwrap();
-        let errors = std::fs::read_to_string(&self.errors).unwrap();
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}: {errors}", output.status))
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        if self.child.is_some() {
-            self.kill();
-        }
-    }
-}
-
-fn wait_until_streaming(server: &PgServer) {
-    let question =
-        "SELECT count(*) FROM pg_stat_replication WHERE application_name = 'erpgo-dr' AND state = 'streaming'";
-    wait_for("streaming", server, || server.psql("postgres", question) == "1");
-}
-
-/// From now on a commit returns only when the stream says that it is durable.
-fn make_synchronous(server: &PgServer) {
-    server.psql("postgres", "ALTER SYSTEM SET synchronous_standby_names = '\"erpgo-dr\"'");
-    server.psql("postgres", "SELECT pg_reload_conf()");
-    let question = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
-    wait_for("a synchronous standby", server, || server.psql("postgres", question) == "1");
-}
-
-fn back_up(site: &Site, server: &PgServer) {
-    let backup = site.json(&["-d", &server.url("postgres"), "cluster", "backup"]);
-    assert_eq!(backup["ok"], true, "{backup}");
-}
-
-/// Brings back all that the repository has.
-fn restore(site: &Site, major: u32) -> PgServer {
-    let data = site.path("restored");
-    let restored = site.json(&["cluster", "restore", "--data-dir", data.to_str().unwrap()]);
-    assert_eq!(restored["ok"], true, "{restored}");
-    start_on(&data, major)
-}
+use crate::streaming::{Stream, back_up, make_synchronous, restore, stream_once, wait_until_streaming};
+use crate::support::{Site, content, wait_for, write};
 
 #[test]
 fn the_last_commit_before_the_host_was_lost_is_there_on_every_version() {
@@ -126,8 +51,7 @@ fn what_a_killed_stream_left_in_its_folder_is_archived_when_the_server_is_gone_t
     server.kill();
 
     let again = Stream::start(&site, &server, &["--upload-every", "3600"]);
-    let complaint = || std::fs::read_to_string(&again.errors).unwrap();
-    wait_for("the server is missed", &server, || complaint().contains("the server is not heard"));
+    wait_for("the server is missed", &server, || again.told().contains("the server is not heard"));
     let report = again.stop();
     assert_eq!(report["ok"], true, "{report}");
     assert_eq!(restore(&site, 17).psql("postgres", "SELECT n FROM last"), "7");
@@ -195,13 +119,6 @@ fn a_stream_goes_on_into_the_timeline_of_the_server_that_took_over() {
     drop(successor);
 }
 
-fn stream_once(site: &Site, server: &PgServer) -> Vec<&'static str> {
-    let folder = site.path("incoming").display().to_string();
-    let words = ["-d", &server.url("postgres"), "wal", "stream", "--folder", &folder, "--until", "0/1000100"];
-    let words = words.map(str::to_owned);
-    words.into_iter().map(|word| &*word.leak()).collect()
-}
-
 #[test]
 fn a_commit_waits_while_the_repository_is_away_and_returns_when_it_is_back() {
     let site = Site::new();
@@ -215,8 +132,7 @@ fn a_commit_waits_while_the_repository_is_away_and_returns_when_it_is_back() {
     std::fs::write(&here, "in the way").unwrap();
     std::thread::scope(|scope| {
         let commit = scope.spawn(|| server.psql("postgres", "INSERT INTO t VALUES (1)"));
-        let errors = || std::fs::read_to_string(&stream.errors).unwrap();
-        wait_for("the repository is missed", &server, || errors().contains("not archived"));
+        wait_for("the repository is missed", &server, || stream.told().contains("not archived"));
         let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
         wait_for("the commit waits", &server, || server.psql("postgres", waiting) == "1");
         assert!(!commit.is_finished());

@@ -171,6 +171,12 @@ pub(crate) fn content(server: &PgServer, table: &str) -> String {
 pub(crate) fn start_on(data: &Path, major: u32) -> PgServer {
     let mut server = PgServer::start(major);
     server.stop();
+    start_in(&mut server, data);
+    server
+}
+
+/// Puts restored files in the place of those of a server that is down, and starts it there.
+pub(crate) fn start_in(server: &mut PgServer, data: &Path) {
     std::fs::remove_dir_all(server.data_dir()).unwrap();
     std::fs::rename(data, server.data_dir()).unwrap();
     let conf = server.data_dir().join("postgresql.auto.conf");
@@ -178,6 +184,5 @@ pub(crate) fn start_on(data: &Path, major: u32) -> PgServer {
     settings.push_str(&format!("unix_socket_directories = '{}'\n", server.socket_dir().display()));
     std::fs::write(&conf, settings).unwrap();
     server.restart();
-    wait_for("recovery", &server, || server.psql("postgres", "SELECT pg_is_in_recovery()") == "f");
-    server
+    wait_for("recovery", server, || server.psql("postgres", "SELECT pg_is_in_recovery()") == "f");
 }

@@ -111,9 +111,10 @@ fn render(report: &WalStreamReport) -> String {
         report.segments
     );
     if let Some(problem) = &report.repository_problem {
-        text.push_str(&format!(
-            "NOT ARCHIVED: {problem}\nthe rest is in the folder, and is archived at the next start\n"
-        ));
+        text.push_str(&format!("NOT ARCHIVED: {problem}\n"));
+    }
+    if !report.is_complete() {
+        text.push_str("the rest is in the folder, and is archived at the next start\n");
     }
     text
 }

@@ -49,8 +49,8 @@ pub enum WalStreamEvent {
 /// How far a receiver has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StreamedPositions {
-    /// What it has been sent (`write_lsn`).
-    pub received: Lsn,
+    /// What it has written (`write_lsn`): a commit with `synchronous_commit = remote_write` waits for this.
+    pub written: Lsn,
     /// What is durable there (`flush_lsn`): a commit waits for this, and a slot keeps the log from here on.
     pub durable: Lsn,
 }
@@ -92,7 +92,7 @@ impl<'a> WalStream<'a> {
     pub async fn report(&mut self, positions: StreamedPositions, reply: bool) -> Result<(), PostgresError> {
         let mut status = BytesMut::with_capacity(34);
         status.put_u8(b'r');
-        for position in [positions.received, positions.durable, positions.durable] {
+        for position in [positions.written, positions.durable, positions.durable] {
             status.put_u64(position.0);
         }
         status.put_i64((Utc::now() - EPOCH).num_microseconds().unwrap_or(0));

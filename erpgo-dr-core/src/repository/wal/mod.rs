@@ -77,6 +77,22 @@ impl Repository {
         Ok(whole.freeze())
     }
 
+    /// Reads a small archived file, as histories are; `None` if it is not there.
+    pub(crate) async fn small_wal_file(
+        &self,
+        system_identifier: u64,
+        name: WalFileName,
+    ) -> Result<Option<Bytes>, RepositoryError> {
+        let Some(mut reader) = self.open_wal(self.storage.as_ref(), system_identifier, name).await? else {
+            return Ok(None);
+        };
+        let mut whole = BytesMut::new();
+        while let Some(chunk) = reader.next().await? {
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(Some(whole.freeze()))
+    }
+
     /// Lists what is archived, of one cluster or of all, in order of clusters and names.
     pub(crate) async fn wal_objects(&self, system_identifier: Option<u64>) -> Result<Vec<WalObject>, RepositoryError> {
         let folder = match system_identifier {

@@ -4,45 +4,61 @@ use super::WalStreamError;
 use super::folder::StreamFolder;
 use crate::ops::Result;
 use crate::postgres::replication::{ReplicationClient, ServerError, SystemIdentity};
-use crate::postgres::wal::TimelineHistory;
+use crate::postgres::wal::{TimelineHistory, TimelineSwitch};
 use crate::postgres::{ConnectionSettings, PostgresError};
+use crate::repository::Repository;
 use crate::types::{Lsn, TimelineId, WalFileName, WalSegmentSize};
 
 /// SQLSTATE of a command that a server does not know.
 const SYNTAX_ERROR: &str = "42601";
 
 /// A place in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     pub(super) timeline: TimelineId,
     pub(super) position: Lsn,
 }
 
-/// Finds where to begin: where this process was, behind what lies in the folder, where the slot stands, or else at the segment that the
-/// server writes now.
+/// Where a stream is to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Begin {
+    pub(super) place: Place,
+    /// Whether it is there for the archive's sake alone, and the server has never promised to keep the log from there on.
+    pub(super) is_behind_archive: bool,
+}
+
+/// Finds where to begin: where this process was, or behind what lies in the folder, or else where the slot stands, or at the segment that
+/// the server writes now, but not beyond the end of the archive.
 ///
 /// What an earlier process began is received anew from its segment's beginning: after a loss of power nobody knows how far it is right.
 pub(super) async fn choose(
     server: &ConnectionSettings,
     client: &mut ReplicationClient,
     folder: &StreamFolder,
+    archive: Option<&Repository>,
     (identity, size): (SystemIdentity, WalSegmentSize),
     reached: Option<Place>,
     slot: Option<&str>,
-) -> Result<Place> {
-    let wanted = match (reached, behind(folder, size)?, slot) {
-        (Some(reached), _, _) => reached,
-        (None, Some(place), _) => place,
-        (None, None, Some(slot)) => match slot_position(server, client, slot).await? {
-            Some((position, timeline)) => {
-                let timeline = timeline.unwrap_or(identity.timeline);
-                Place { timeline, position: floor(position, size) }
-            }
-            None => Place { timeline: identity.timeline, position: floor(identity.position, size) },
-        },
-        (None, None, None) => Place { timeline: identity.timeline, position: floor(identity.position, size) },
+) -> Result<Begin> {
+    let way = Way::of(client, identity).await?;
+    if let Some(wanted) = reached.map_or_else(|| behind(folder, size), |reached| Ok(Some(reached)))? {
+        return Ok(Begin { place: way.join(client.server(), wanted, size)?, is_behind_archive: false });
+    }
+    let slot = match slot {
+        Some(slot) => slot_position(server, client, slot).await?,
+        None => None,
     };
-    on_the_servers_way(client, identity, wanted, size).await
+    let (position, timeline) = slot.unwrap_or((identity.position, Some(identity.timeline)));
+    let place = Place { timeline: timeline.unwrap_or(identity.timeline), position: floor(position, size) };
+    let place = way.join(client.server(), place, size)?;
+    let archived = match archive {
+        Some(archive) => end_of_archive(archive, &way, size).await?,
+        None => None,
+    };
+    match archived.map(|end| way.join(client.server(), end, size)).transpose()? {
+        Some(end) if end < place => Ok(Begin { place: end, is_behind_archive: true }),
+        _ => Ok(Begin { place, is_behind_archive: false }),
+    }
 }
 
 fn floor(position: Lsn, size: WalSegmentSize) -> Lsn {
@@ -56,6 +72,21 @@ fn behind(folder: &StreamFolder, size: WalSegmentSize) -> Result<Option<Place>> 
         _ => None,
     };
     Ok(place.map(|(name, position)| Place { timeline: name.timeline(), position }))
+}
+
+/// Finds where the archive of what the server went through ends, at the start of a segment.
+async fn end_of_archive(archive: &Repository, way: &Way, size: WalSegmentSize) -> Result<Option<Place>> {
+    let system = way.identity.system_identifier;
+    let whole = archive.wal_objects(Some(system)).await?.into_iter().filter_map(|object| match object.name {
+        WalFileName::Segment(name) => Some((name, size.bytes())),
+        _ => None,
+    });
+    let begun = archive.wal_tails(Some(system), None).await?.into_iter().map(|piece| (piece.segment, 0));
+    let ends = whole.chain(begun).filter_map(|(name, length)| {
+        let (timeline, start) = (name.timeline(), name.start(size)?);
+        way.goes_through(timeline, start).then_some(Place { timeline, position: Lsn(start.0 + length) })
+    });
+    Ok(ends.max())
 }
 
 /// Makes the slot if that is wanted.
@@ -113,33 +144,100 @@ pub(super) fn state_of(error: &PostgresError) -> Option<&str> {
     Some(source.downcast_ref::<ServerError>()?.code.as_str())
 }
 
-/// A server that was promoted gives the log of the timeline before up to where it left it. What we have of that timeline from there on is
-/// not on its way.
-async fn on_the_servers_way(
-    client: &mut ReplicationClient,
+/// The timelines that the server went through.
+struct Way {
     identity: SystemIdentity,
-    wanted: Place,
-    size: WalSegmentSize,
-) -> Result<Place> {
-    let (server, found, reached) = (client.server().to_owned(), identity.timeline, wanted.timeline);
-    if found == reached {
-        return Ok(wanted);
+    /// Those that were left, the oldest first, and where.
+    left: Vec<TimelineSwitch>,
+}
+
+impl Way {
+    async fn of(client: &mut ReplicationClient, identity: SystemIdentity) -> Result<Self> {
+        let left = match identity.timeline {
+            TimelineId::FIRST => Vec::new(),
+            timeline => TimelineHistory::parse(timeline, &client.timeline_history(timeline).await?)?.ancestors,
+        };
+        Ok(Self { identity, left })
     }
-    if found < reached {
-        return Err(WalStreamError::LeftBehind { server, found, reached }.into());
+
+    /// Returns whether what a timeline has at a position is of the server's log.
+    fn goes_through(&self, timeline: TimelineId, position: Lsn) -> bool {
+        timeline == self.identity.timeline
+            || self.left.iter().any(|switch| switch.timeline == timeline && position < switch.position)
     }
-    let history = TimelineHistory::parse(found, &client.timeline_history(found).await?)?;
-    let Some(at) = history.ancestors.iter().position(|switch| switch.timeline == reached) else {
-        return Err(WalStreamError::Diverged { server, found, reached }.into());
-    };
-    let switch = history.ancestors[at];
-    if wanted.position < switch.position {
-        return Ok(wanted);
+
+    /// Finds where the server's log goes on from `wanted`.
+    ///
+    /// A server that was promoted gives the log of the timeline before up to where it left it. What we have of that timeline from there on
+    /// is not on its way.
+    fn join(&self, server: &str, wanted: Place, size: WalSegmentSize) -> Result<Place> {
+        let (server, found, reached) = (server.to_owned(), self.identity.timeline, wanted.timeline);
+        if found == reached {
+            return Ok(wanted);
+        }
+        if found < reached {
+            return Err(WalStreamError::LeftBehind { server, found, reached }.into());
+        }
+        let Some(at) = self.left.iter().position(|switch| switch.timeline == reached) else {
+            return Err(WalStreamError::Diverged { server, found, reached }.into());
+        };
+        let switch = self.left[at];
+        if wanted.position < switch.position {
+            return Ok(wanted);
+        }
+        let next = self.left.get(at + 1).map_or(found, |next| next.timeline);
+        if wanted.position > switch.position {
+            let beyond = wanted.position.0 - switch.position.0;
+            tracing::warn!(%reached, at = %switch.position, beyond, "the server left the timeline before what was received of it");
+        }
+        Ok(Place { timeline: next, position: floor(switch.position, size) })
     }
-    let next = history.ancestors.get(at + 1).map_or(found, |next| next.timeline);
-    if wanted.position > switch.position {
-        let beyond = wanted.position.0 - switch.position.0;
-        tracing::warn!(%reached, at = %switch.position, beyond, "the server left the timeline before what was received of it");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: WalSegmentSize = WalSegmentSize::DEFAULT;
+    const SEGMENT: u64 = 16 << 20;
+
+    fn timeline(number: u32) -> TimelineId {
+        TimelineId::new(number).unwrap()
     }
-    Ok(Place { timeline: next, position: floor(switch.position, size) })
+
+    fn place(number: u32, position: u64) -> Place {
+        Place { timeline: timeline(number), position: Lsn(position) }
+    }
+
+    /// Timeline 1 was left in the middle of segment 5 for 2, and 2 in segment 7 for 4.
+    fn way() -> Way {
+        let identity = SystemIdentity { system_identifier: 7, timeline: timeline(4), position: Lsn(9 * SEGMENT + 1) };
+        let left = |number, position| TimelineSwitch { timeline: timeline(number), position: Lsn(position) };
+        Way { identity, left: vec![left(1, 5 * SEGMENT + 100), left(2, 7 * SEGMENT + 200)] }
+    }
+
+    #[test]
+    fn what_lies_beyond_a_switch_is_not_on_the_way() {
+        let way = way();
+        assert!(way.goes_through(timeline(1), Lsn(5 * SEGMENT)));
+        assert!(!way.goes_through(timeline(1), Lsn(6 * SEGMENT)));
+        assert!(way.goes_through(timeline(2), Lsn(7 * SEGMENT)));
+        assert!(!way.goes_through(timeline(3), Lsn(7 * SEGMENT)));
+        assert!(way.goes_through(timeline(4), Lsn(100 * SEGMENT)));
+    }
+
+    #[test]
+    fn a_stream_joins_the_next_timeline_where_the_server_left_the_one_before() {
+        let join = |wanted| way().join("db", wanted, SIZE);
+        // Before the switch it goes on, and behind it goes back to the start of the segment in which the next began.
+        assert_eq!(join(place(1, 5 * SEGMENT + 99)).unwrap(), place(1, 5 * SEGMENT + 99));
+        assert_eq!(join(place(1, 5 * SEGMENT + 100)).unwrap(), place(2, 5 * SEGMENT));
+        assert_eq!(join(place(1, 8 * SEGMENT)).unwrap(), place(2, 5 * SEGMENT));
+        assert_eq!(join(place(2, 8 * SEGMENT)).unwrap(), place(4, 7 * SEGMENT));
+        assert_eq!(join(place(4, 8 * SEGMENT)).unwrap(), place(4, 8 * SEGMENT));
+        for (reached, kind) in [(3, "does not descend"), (5, "another server was promoted")] {
+            let refused = join(place(reached, 0)).unwrap_err().to_string();
+            assert!(refused.contains(kind), "{refused}");
+        }
+    }
 }

@@ -2,16 +2,33 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::super::part;
 use super::super::spool::make;
 use super::WalStreamError;
 use crate::ops::Result;
-use crate::types::{WalFileName, WalSegmentName};
+use crate::postgres::wal::SegmentHeader;
+use crate::types::{Lsn, WalFileName, WalSegmentName};
 
 pub(super) use super::super::spool::failed;
+
+/// The beginning of a segment that is not whole yet, and durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tail {
+    pub(super) system_identifier: u64,
+    pub(super) segment: WalSegmentName,
+    pub(super) start: Lsn,
+    pub(super) bytes: u64,
+}
+
+impl Tail {
+    /// Where it breaks off.
+    pub(super) fn end(&self) -> Lsn {
+        Lsn(self.start.0 + self.bytes)
+    }
+}
 
 /// The part of the folder that belongs to one cluster.
 #[derive(Debug, Clone)]
@@ -92,6 +109,36 @@ impl StreamFolder {
             Ok(file)
         };
         open().map_err(|source| failed("write", &path, source))
+    }
+
+    /// Looks at a segment that was begun, and makes what there is of it durable. One that does not say what it is holds no record either,
+    /// as after a loss of power, and is `None`.
+    pub(super) fn measure(&self, segment: WalSegmentName) -> Result<Option<Tail>> {
+        let name = WalFileName::Partial(segment);
+        let path = self.file(name);
+        let mut begin = [0; SegmentHeader::LEN];
+        let mut read = || -> io::Result<u64> {
+            let file = File::open(&path)?;
+            file.sync_data()?;
+            file.read_exact_at(&mut begin, 0)?;
+            Ok(file.metadata()?.len())
+        };
+        let bytes = match read() {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => {
+                return Ok(None);
+            }
+            read => read.map_err(|source| failed("read", &path, source))?,
+        };
+        let system_identifier = self.system_identifier;
+        let header = SegmentHeader::parse(&name.to_string(), &begin)
+            .and_then(|header| header.check(segment, Some(system_identifier)).map(|()| header));
+        match header {
+            Ok(header) => Ok(Some(Tail { system_identifier, segment, start: header.start, bytes })),
+            Err(error) => {
+                tracing::warn!(file = %path.display(), %error, "this is not the beginning of a segment, and not archived");
+                Ok(None)
+            }
+        }
     }
 
     /// Gives a segment that is whole and durable its name.

@@ -22,12 +22,11 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use self::folder::StreamFolder;
 use self::receive::Receiver;
-use self::upload::Uploader;
+use self::upload::{Archived, Uploader};
 use self::writer::Spooled;
 use super::super::Result;
 use crate::postgres::ConnectionSettings;
 use crate::repository::Repository;
-use crate::types::Lsn;
 
 /// Messages of WAL, of up to 128 KiB each, that may wait to be written.
 const WAITING: usize = 64;
@@ -81,28 +80,30 @@ pub async fn wal_stream(
     let root = StreamFolder::lock_root(&options.folder)?;
     let (write, writes) = mpsc::channel(WAITING);
     let (spooled_now, spooled) = watch::channel(Spooled::default());
-    let (archived_now, archived) = watch::channel(Lsn(0));
+    let (archived_now, archived) = watch::channel(Archived::NOTHING);
     let (finish, finishing) = oneshot::channel();
     let folder = options.folder.clone();
     let writing = tokio::task::spawn_blocking(move || writer::run(&folder, writes, &spooled_now));
     let uploader = Uploader::new(repository, options, &shared, spooled.clone(), archived_now);
     let mut uploading = Box::pin(uploader.run(finishing));
-    let receiver = Receiver::new(server, options, &shared, write, spooled.clone(), archived);
-    let received = tokio::select! {
-        received = receiver.run(stop) => received,
+    let receiver = Receiver { repository, server, options, shared: &shared, write, spooled: spooled.clone(), archived };
+    let (received, failed) = tokio::select! {
+        received = receiver.run(stop) => (received, None),
         // It ends by itself only when it fails.
-        failed = &mut uploading => {
-            failed?;
-            Ok(())
-        }
+        uploaded = &mut uploading => (Ok(()), Some(uploaded)),
     };
     // Whatever ended the reception: what has come is made durable, and archived if that can be done now.
     let written = match writing.await {
         Ok(written) => written,
         Err(panic) => Err(folder::failed("write", &options.folder, std::io::Error::other(panic))),
     };
-    let _ = finish.send(());
-    let uploaded = uploading.await;
+    let uploaded = match failed {
+        Some(failed) => failed,
+        None => {
+            let _ = finish.send(());
+            uploading.await
+        }
+    };
     drop(root);
     written?;
     received?;

@@ -159,7 +159,7 @@ impl WalStreamReport {
         Self {
             system_identifier: status.system_identifier,
             timeline: status.timeline,
-            durable: spooled.end(),
+            durable: spooled.reach(),
             archived: status.archived,
             segments: status.segments,
             connections: status.connections,

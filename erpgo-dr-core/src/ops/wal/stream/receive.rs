@@ -3,17 +3,20 @@
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::choose::{Place, choose, ensure_slot, state_of};
 use super::folder::StreamFolder;
+use super::upload::Archived;
 use super::writer::{Spooled, Write};
 use super::{Durability, Shared, WalStreamError, WalStreamOptions};
 use crate::ops::verify::chain;
 use crate::ops::{Error, ErrorKind, Result};
 use crate::postgres::replication::{ReplicationClient, StreamedPositions, TimelineEnd, WalStream, WalStreamEvent};
 use crate::postgres::{ConnectionSettings, PostgresError};
+use crate::repository::Repository;
 use crate::types::{Lsn, TimelineId, WalSegmentSize};
 
 /// SQLSTATE of a segment that is not there any more.
@@ -24,19 +27,36 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::fro
 
 /// The part that receives.
 pub(super) struct Receiver<'a> {
-    server: &'a ConnectionSettings,
-    options: &'a WalStreamOptions,
-    shared: &'a Shared,
-    write: mpsc::Sender<Write>,
-    spooled: watch::Receiver<Spooled>,
-    archived: watch::Receiver<Lsn>,
+    pub(super) repository: &'a Repository,
+    pub(super) server: &'a ConnectionSettings,
+    pub(super) options: &'a WalStreamOptions,
+    pub(super) shared: &'a Shared,
+    pub(super) write: mpsc::Sender<Write>,
+    pub(super) spooled: watch::Receiver<Spooled>,
+    pub(super) archived: watch::Receiver<Archived>,
+}
+
+/// Where a receiver is.
+#[derive(Debug, Default)]
+struct Progress {
     system_identifier: Option<u64>,
-    /// Where this process has come.
+    /// Where this process has come, and goes on.
     reached: Option<Place>,
+    /// Where the writer will be once it has taken all that was sent to it.
+    sent: Option<Place>,
+    /// Counts the places from which the writer was told to begin. Only what became durable since the last one is reported.
+    generation: u64,
+    /// Whether the end of the archive is where the log was to go on.
+    is_behind_archive: bool,
+    /// Whether the server has removed what follows there.
+    is_archive_left: bool,
     has_connected: bool,
     /// Whether anything has come since the last failure.
     has_received: bool,
 }
+
+/// What the server answered: the history of the timeline, and its log or where it was left.
+type Started<'c> = (Option<Bytes>, std::result::Result<WalStream<'c>, Option<TimelineEnd>>);
 
 /// Why a session ended well.
 enum Ended {
@@ -46,50 +66,27 @@ enum Ended {
     TimelineLeft,
 }
 
-impl<'a> Receiver<'a> {
-    pub(super) fn new(
-        server: &'a ConnectionSettings,
-        options: &'a WalStreamOptions,
-        shared: &'a Shared,
-        write: mpsc::Sender<Write>,
-        spooled: watch::Receiver<Spooled>,
-        archived: watch::Receiver<Lsn>,
-    ) -> Self {
-        Self {
-            server,
-            options,
-            shared,
-            write,
-            spooled,
-            archived,
-            system_identifier: None,
-            reached: None,
-            has_connected: false,
-            has_received: false,
-        }
-    }
-
+impl Receiver<'_> {
     /// Receives until `stop`, the end that was named, or what no waiting mends.
     pub(super) async fn run(mut self, stop: impl Future<Output = ()> + Send) -> Result<()> {
-        let mut stop = pin!(stop);
+        let (mut stop, mut at) = (pin!(stop), Progress::default());
         let (least, most) = BACKOFF;
         let mut backoff = least;
         loop {
-            let error = match self.session(stop.as_mut()).await {
-                Ok(Ended::Finished) => {
-                    // Told to stop before the server has said a word: what an earlier process left is to be archived all the same.
-                    if !self.has_connected {
-                        self.send(Write::Adopt).await?;
-                    }
-                    return Ok(());
-                }
+            let error = match self.session(&mut at, stop.as_mut()).await {
+                Ok(Ended::Finished) => return Ok(()),
                 Ok(Ended::TimelineLeft) => continue,
                 Err(error) => error,
             };
-            let has_received = std::mem::take(&mut self.has_received);
+            let has_received = std::mem::take(&mut at.has_received);
+            if at.is_behind_archive && !has_received && is_removed(&error) {
+                tracing::warn!(error = chain(&error), "the log goes on behind a gap in the archive");
+                (at.is_archive_left, at.reached) = (true, None);
+                continue;
+            }
             let text = chain(&error);
             self.shared.tell(|status| (status.connected, status.server_problem) = (false, Some(text.clone())));
-            if !self.may_pass(&error) {
+            if !may_pass(&error, at.has_connected) {
                 return Err(error);
             }
             tracing::warn!(error = text, "the server cannot be heard; trying again");
@@ -104,31 +101,23 @@ impl<'a> Receiver<'a> {
         }
     }
 
-    /// Returns whether waiting may mend a failure.
-    fn may_pass(&self, error: &Error) -> bool {
-        match error {
-            Error::WalStream(_) | Error::Io { .. } | Error::Wal(_) => false,
-            // Whoever was let in once will be again; before that, it is a wrong setting.
-            error => self.has_connected || matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Database),
-        }
-    }
-
-    async fn session(&mut self, mut stop: Pin<&mut (impl Future<Output = ()> + Send)>) -> Result<Ended> {
-        let setup = self.set_up();
+    async fn session(
+        &mut self,
+        at: &mut Progress,
+        mut stop: Pin<&mut (impl Future<Output = ()> + Send)>,
+    ) -> Result<Ended> {
+        let setup = self.set_up(at);
         let (mut client, place, size) = tokio::select! {
             () = stop.as_mut() => return Ok(Ended::Finished),
             outcome = setup => outcome?,
         };
-        let system_identifier = self.system_identifier.unwrap_or_default();
         let Place { timeline, position } = place;
-        let history = match timeline {
-            TimelineId::FIRST => None,
-            timeline => Some(client.timeline_history(timeline).await?),
+        let starting = self.start(&mut client, place);
+        let (history, started) = tokio::select! {
+            () = stop.as_mut() => return Ok(Ended::Finished),
+            outcome = starting => outcome?,
         };
-        let slot = self.options.slot.as_deref();
-        let started =
-            client.start_streaming(slot, position, timeline).await.map_err(|error| self.removed(error, place))?;
-        self.has_connected = true;
+        at.has_connected = true;
         self.shared.tell(|status| {
             status.connected = true;
             status.connections += 1;
@@ -137,13 +126,17 @@ impl<'a> Receiver<'a> {
         });
         let end = match started {
             Ok(stream) => {
-                self.send(Write::Begin { system_identifier, timeline, start: position, size }).await?;
+                if at.sent != Some(place) {
+                    at.generation += 1;
+                    let (generation, system_identifier) = (at.generation, at.system_identifier.unwrap_or_default());
+                    self.send(Write::Begin { generation, system_identifier, timeline, start: position, size }).await?;
+                }
                 // Before any of its log: a recovery that does not know of a timeline ends before it, and begins another of its number.
                 if let Some(contents) = history {
                     self.send(Write::History { timeline, contents }).await?;
                 }
-                self.reached = Some(place);
-                match self.receive(stream, place, stop).await? {
+                (at.reached, at.sent) = (Some(place), Some(place));
+                match self.receive(stream, at, place, stop).await? {
                     Some(end) => end,
                     None => return Ok(Ended::Finished),
                 }
@@ -157,38 +150,54 @@ impl<'a> Receiver<'a> {
         };
         tracing::info!(from = %timeline, to = %end.next, at = %end.position, "on to the next timeline");
         let position = Lsn(end.position.0 - end.position.0 % size.bytes());
-        self.reached = Some(Place { timeline: end.next, position });
+        at.reached = Some(Place { timeline: end.next, position });
         self.shared.hurry.notify_one();
         Ok(Ended::TimelineLeft)
     }
 
-    async fn set_up(&mut self) -> Result<(ReplicationClient, Place, WalSegmentSize)> {
+    /// Logs in, looks whether this is the right cluster, and finds where to begin.
+    async fn set_up(&self, at: &mut Progress) -> Result<(ReplicationClient, Place, WalSegmentSize)> {
         let mut client = self.server.connect_for_replication().await?;
         let identity = client.identify_system().await?;
         let size = client.segment_size().await?;
         let found = identity.system_identifier;
-        let known = match self.system_identifier {
+        let known = match at.system_identifier {
             Some(known) => Some(known),
             None => StreamFolder::find(&self.options.folder)?.map(|folder| folder.system_identifier),
         };
         if let Some(expected) = known.filter(|expected| *expected != found) {
             return Err(WalStreamError::OtherCluster { server: self.server.to_string(), expected, found }.into());
         }
-        self.system_identifier = Some(found);
+        at.system_identifier = Some(found);
         self.shared.note(|status| status.system_identifier = Some(found));
         let slot = self.options.slot.as_deref();
         if let Some(slot) = slot {
             ensure_slot(self.server, &mut client, slot, self.options.create_slot).await?;
         }
         let folder = StreamFolder::open(&self.options.folder, found)?;
-        let place = choose(self.server, &mut client, &folder, (identity, size), self.reached, slot).await?;
-        Ok((client, place, size))
+        let archive = (!at.is_archive_left).then_some(self.repository);
+        let begin = choose(self.server, &mut client, &folder, archive, (identity, size), at.reached, slot).await?;
+        at.is_behind_archive = begin.is_behind_archive;
+        Ok((client, begin.place, size))
+    }
+
+    /// Begins to stream. Returns the history of the timeline too, if it has one.
+    async fn start<'c>(&self, client: &'c mut ReplicationClient, place: Place) -> Result<Started<'c>> {
+        let Place { timeline, position } = place;
+        let history = match timeline {
+            TimelineId::FIRST => None,
+            timeline => Some(client.timeline_history(timeline).await?),
+        };
+        let slot = self.options.slot.as_deref();
+        let started = client.start_streaming(slot, position, timeline).await;
+        Ok((history, started.map_err(|error| self.removed(error, place))?))
     }
 
     /// Receives until the timeline ends, which is returned with its end, or until it is time to stop.
     async fn receive(
         &mut self,
         mut stream: WalStream<'_>,
+        at: &mut Progress,
         place: Place,
         mut stop: Pin<&mut (impl Future<Output = ()> + Send)>,
     ) -> Result<Option<Option<TimelineEnd>>> {
@@ -199,56 +208,58 @@ impl<'a> Receiver<'a> {
             tokio::select! {
                 () = stop.as_mut() => break,
                 event = stream.next() => {
-                    heard = Instant::now();
                     match event.map_err(|error| self.removed(error, place))? {
                         WalStreamEvent::Wal { start, server_end, bytes, .. } => {
                             let end = Lsn(start.0 + bytes.len() as u64);
                             self.shared.note(|status| status.server_end = Some(server_end));
-                            self.has_received = true;
+                            at.has_received = true;
                             self.send(Write::Wal { start, bytes }).await?;
-                            self.reached = Some(Place { timeline: place.timeline, position: end });
+                            let place = Place { timeline: place.timeline, position: end };
+                            (at.reached, at.sent) = (Some(place), Some(place));
                         }
                         WalStreamEvent::KeepAlive { server_end, reply_requested, .. } => {
                             self.shared.note(|status| status.server_end = Some(server_end));
                             if reply_requested {
-                                stream.report(self.positions(), false).await?;
+                                stream.report(self.positions(at.generation), false).await?;
                             }
                         }
                         WalStreamEvent::Done => {
-                            stream.report(self.positions(), false).await?;
+                            stream.report(self.positions(at.generation), false).await?;
                             return Ok(Some(stream.end().await?));
                         }
                     }
+                    // A folder that takes its time must not look like a server that is silent.
+                    heard = Instant::now();
                 }
-                changed = changed(&mut self.spooled, &mut self.archived, self.options.durability) => {
+                changed = changed(&mut self.spooled, &mut self.archived) => {
                     // The writer is gone only when it has failed; its own error says why.
                     if !changed {
                         return Err(self.writer_is_gone());
                     }
-                    stream.report(self.positions(), false).await?;
+                    stream.report(self.positions(at.generation), false).await?;
                 }
                 _ = ticks.tick() => {
                     if heard.elapsed() > self.options.silence_limit {
                         let source = format!("not a word for {} s", self.options.silence_limit.as_secs()).into();
                         return Err(PostgresError::Connect { server: self.server.to_string(), source }.into());
                     }
-                    stream.report(self.positions(), true).await?;
+                    stream.report(self.positions(at.generation), true).await?;
                     self.tell_progress();
                 }
             }
-            if self.options.until.is_some_and(|until| self.positions().durable >= until) {
+            if self.options.until.is_some_and(|until| self.positions(at.generation).durable >= until) {
                 break;
             }
         }
-        self.part(stream).await
+        self.part(stream, at).await
     }
 
     /// Ends a stream politely: what is durable is reported once more, so that the server need not keep it.
-    async fn part(&mut self, mut stream: WalStream<'_>) -> Result<Option<Option<TimelineEnd>>> {
-        let received = self.reached.map(|place| place.position);
-        let flushed = self.spooled.wait_for(|spooled| spooled.end() >= received);
+    async fn part(&mut self, mut stream: WalStream<'_>, at: &Progress) -> Result<Option<Option<TimelineEnd>>> {
+        let received = at.reached.map(|place| place.position);
+        let flushed = self.spooled.wait_for(|spooled| spooled.generation == at.generation && spooled.end() >= received);
         let _ = tokio::time::timeout(Duration::from_secs(10), flushed).await;
-        if stream.report(self.positions(), false).await.is_ok() {
+        if stream.report(self.positions(at.generation), false).await.is_ok() {
             // A server that goes away at this moment takes nothing with it.
             let _ = tokio::time::timeout(Duration::from_secs(10), stream.end()).await;
         }
@@ -256,14 +267,18 @@ impl<'a> Receiver<'a> {
         Ok(None)
     }
 
-    fn positions(&self) -> StreamedPositions {
-        let received = self.reached.map_or(Lsn(0), |place| place.position);
+    /// What the server may rely on. Of another generation nothing counts: the log may have gone on from before it, on another timeline.
+    fn positions(&self, generation: u64) -> StreamedPositions {
+        let spooled = *self.spooled.borrow();
+        let in_folder = spooled.end().filter(|_| spooled.generation == generation).unwrap_or(Lsn(0));
         let durable = match self.options.durability {
-            Durability::Folder => self.spooled.borrow().end().unwrap_or(Lsn(0)),
-            Durability::Repository => *self.archived.borrow(),
+            Durability::Folder => in_folder,
+            Durability::Repository => {
+                let archived = *self.archived.borrow();
+                if archived.generation == generation { archived.position } else { Lsn(0) }
+            }
         };
-        // What an earlier process has archived may lie ahead of what this one has received again.
-        StreamedPositions { received, durable: durable.min(received) }
+        StreamedPositions { written: in_folder, durable }
     }
 
     fn tell_progress(&self) {
@@ -293,14 +308,23 @@ impl<'a> Receiver<'a> {
     }
 }
 
+/// Returns whether waiting may mend a failure.
+fn may_pass(error: &Error, has_connected: bool) -> bool {
+    match error {
+        Error::WalStream(_) | Error::Io { .. } | Error::Wal(_) => false,
+        // Whoever was let in once will be again; before that, it is a wrong setting.
+        error => has_connected || matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Database),
+    }
+}
+
+fn is_removed(error: &Error) -> bool {
+    matches!(error, Error::WalStream(WalStreamError::Removed { .. }))
+}
+
 /// Waits until what is durable has changed. Returns whether somebody is left to change it.
-async fn changed(
-    spooled: &mut watch::Receiver<Spooled>,
-    archived: &mut watch::Receiver<Lsn>,
-    durability: Durability,
-) -> bool {
-    match durability {
-        Durability::Folder => spooled.changed().await.is_ok(),
-        Durability::Repository => archived.changed().await.is_ok(),
+async fn changed(spooled: &mut watch::Receiver<Spooled>, archived: &mut watch::Receiver<Archived>) -> bool {
+    tokio::select! {
+        changed = spooled.changed() => changed.is_ok(),
+        changed = archived.changed() => changed.is_ok(),
     }
 }

@@ -9,20 +9,34 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use super::super::push::{WalPushOptions, wal_push};
-use super::folder::{StreamFolder, failed};
-use super::writer::{Spooled, Tail};
+use super::folder::{StreamFolder, Tail, failed};
+use super::writer::Spooled;
 use super::{Durability, Shared, WalStreamOptions};
 use crate::ops::verify::chain;
 use crate::ops::{Error, ErrorKind, Result};
+use crate::postgres::wal::TimelineHistory;
 use crate::repository::{Repository, RepositoryError, TailPiece};
 use crate::storage::StorageError;
-use crate::types::{Lsn, WalFileName, WalSegmentName};
+use crate::types::{Lsn, TimelineId, WalFileName, WalSegmentName};
 
 /// The most of a segment that goes into one piece.
 const PIECE: u64 = 16 << 20;
 
 /// How long to wait after a failure, at first and at the most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// How far the log is in the repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Archived {
+    /// Of which beginning that is, as in [`Spooled::generation`].
+    pub(super) generation: u64,
+    pub(super) position: Lsn,
+}
+
+impl Archived {
+    /// Nothing yet.
+    pub(super) const NOTHING: Self = Self { generation: 0, position: Lsn(0) };
+}
 
 /// The part that archives.
 pub(super) struct Uploader<'a> {
@@ -31,11 +45,15 @@ pub(super) struct Uploader<'a> {
     push: WalPushOptions,
     shared: &'a Shared,
     spooled: watch::Receiver<Spooled>,
-    archived: watch::Sender<Lsn>,
+    archived: watch::Sender<Archived>,
     folder: Option<StreamFolder>,
     /// What of the folder has been dealt with.
     completed: Option<u64>,
     tail: Option<UploadedTail>,
+    /// What an earlier process left, and is in the repository.
+    left: Option<Tail>,
+    /// The last timeline that was looked at, and where it began.
+    beginning: Option<(TimelineId, Option<Lsn>)>,
 }
 
 /// How much of a segment is in the repository.
@@ -53,11 +71,22 @@ impl<'a> Uploader<'a> {
         options: &'a WalStreamOptions,
         shared: &'a Shared,
         spooled: watch::Receiver<Spooled>,
-        archived: watch::Sender<Lsn>,
+        archived: watch::Sender<Archived>,
     ) -> Self {
         let push = WalPushOptions::default().with_places(options.places.clone());
-        let (folder, completed, tail) = (None, None, None);
-        Self { repository, options, push, shared, spooled, archived, folder, completed, tail }
+        Self {
+            repository,
+            options,
+            push,
+            shared,
+            spooled,
+            archived,
+            folder: None,
+            completed: None,
+            tail: None,
+            left: None,
+            beginning: None,
+        }
     }
 
     /// Archives until `finishing` completes, and then what is left, once. Ends earlier only by a failure that no waiting mends.
@@ -120,20 +149,31 @@ impl<'a> Uploader<'a> {
         };
         self.folder = Some(folder.clone());
         if self.completed != Some(spooled.completed) {
-            self.push_whole(&folder, spooled.tail).await?;
+            self.push_whole(&folder, &spooled).await?;
             self.completed = Some(spooled.completed);
         }
-        match spooled.tail {
-            Some(tail) if with_tail => self.push_tail(&folder, tail, spooled.generation).await,
+        if let (Some(tail), true) = (spooled.tail, with_tail) {
+            self.push_tail(&folder, tail, spooled.generation).await?;
+        }
+        match spooled.left {
+            Some(left) if with_tail && self.left != Some(left) => self.push_over(&folder, left).await,
             _ => Ok(()),
         }
     }
 
     /// Archives every file that will not grow any more, and removes it from the folder.
-    async fn push_whole(&mut self, folder: &StreamFolder, tail: Option<Tail>) -> Result<()> {
-        for name in folder.waiting()? {
+    async fn push_whole(&mut self, folder: &StreamFolder, spooled: &Spooled) -> Result<()> {
+        let waiting = folder.waiting()?;
+        let segments = waiting.iter().filter_map(|name| match name {
+            WalFileName::Segment(segment) | WalFileName::Partial(segment) => Some(*segment),
+            _ => None,
+        });
+        let newest = segments.chain(spooled.tail.map(|tail| tail.segment)).max();
+        for name in waiting {
             match name {
-                WalFileName::Partial(segment) => self.push_left(folder, segment, tail).await?,
+                // Without a word of the server it is not known yet whether it goes on.
+                WalFileName::Partial(segment) if newest == Some(segment) => {}
+                WalFileName::Partial(segment) => self.push_left(folder, segment).await?,
                 name => {
                     let push = self.push.clone().with_system_identifier(Some(folder.system_identifier));
                     let report = wal_push(self.repository, &folder.file(name), &push).await?;
@@ -149,39 +189,84 @@ impl<'a> Uploader<'a> {
             }
         }
         // All that lay there is archived: up to where the last segment begins.
-        if let Some(tail) = tail {
-            self.advance(tail.start);
+        if let Some(tail) = spooled.tail {
+            self.advance(spooled.generation, tail.start);
         }
         Ok(())
     }
 
     /// Archives what there is of a segment that nobody writes any more, as the end of a timeline that was left.
-    async fn push_left(&mut self, folder: &StreamFolder, segment: WalSegmentName, tail: Option<Tail>) -> Result<()> {
-        // Without a word of the server it is not known yet whether it goes on.
-        let is_left = tail.is_some_and(|tail| tail.segment.timeline() > segment.timeline());
-        if !is_left {
-            return Ok(());
+    async fn push_left(&mut self, folder: &StreamFolder, segment: WalSegmentName) -> Result<()> {
+        // Without a header it holds nothing; whoever looks after the folder may still want to see it.
+        let Some(left) = folder.measure(segment)? else { return Ok(()) };
+        if !self.is_copy(&left).await? {
+            let mut state = self.begin_tail(folder.system_identifier, segment, u64::MAX).await?;
+            self.push_pieces(folder, &mut state, left.bytes).await?;
         }
-        let path = folder.file(WalFileName::Partial(segment));
-        let length = std::fs::metadata(&path).map_err(|source| failed("read", &path, source))?.len();
-        let mut state = self.begin_tail(folder.system_identifier, segment, u64::MAX).await?;
-        self.push_pieces(folder, &mut state, length).await?;
         folder.remove(WalFileName::Partial(segment))
     }
 
     async fn push_tail(&mut self, folder: &StreamFolder, tail: Tail, generation: u64) -> Result<()> {
         let known = self.tail.filter(|known| (known.segment, known.generation) == (tail.segment, generation));
+        if tail.bytes == 0 || self.is_copy(&tail).await? {
+            return Ok(());
+        }
         let mut state = match known {
             Some(known) => known,
-            None if tail.bytes == 0 => return Ok(()),
             None => self.begin_tail(folder.system_identifier, tail.segment, generation).await?,
         };
         let pushed = self.push_pieces(folder, &mut state, tail.bytes).await;
         self.tail = Some(state);
         if pushed? {
-            self.advance(Lsn(tail.start.0 + state.bytes));
+            self.advance(generation, Lsn(tail.start.0 + state.bytes));
         }
         Ok(())
+    }
+
+    /// Archives what an earlier process received of the last segment beyond what this one did. The server is not told: it may send something
+    /// else from there on.
+    async fn push_over(&mut self, folder: &StreamFolder, left: Tail) -> Result<()> {
+        if self.is_copy(&left).await? {
+            return Ok(());
+        }
+        let known = self.tail.filter(|known| known.segment == left.segment);
+        let mut state = match known {
+            Some(known) => known,
+            None => self.begin_tail(folder.system_identifier, left.segment, u64::MAX).await?,
+        };
+        let pushed = self.push_pieces(folder, &mut state, left.bytes).await;
+        // Numbers that are used up stay so.
+        if let Some(tail) = self.tail.as_mut().filter(|tail| tail.segment == left.segment) {
+            tail.sequence = state.sequence;
+        }
+        if pushed? {
+            self.shared.note(|status| status.archived = Some(left.end()));
+            self.left = Some(left);
+        }
+        Ok(())
+    }
+
+    /// Returns whether the beginning of a segment does not reach the place where its timeline began: then it says nothing that the segment
+    /// of the timeline before does not, and may be shorter. A recovery would take it first, and end there.
+    async fn is_copy(&mut self, tail: &Tail) -> Result<bool> {
+        let timeline = tail.segment.timeline();
+        if timeline == TimelineId::FIRST {
+            return Ok(false);
+        }
+        let beginning = match self.beginning {
+            Some((known, beginning)) if known == timeline => beginning,
+            _ => {
+                // Archived before anything of the timeline, or removed with the log from so long ago.
+                let name = WalFileName::History(timeline);
+                let beginning = match self.repository.small_wal_file(tail.system_identifier, name).await? {
+                    Some(bytes) => TimelineHistory::parse(timeline, &bytes)?.parent().map(|parent| parent.position),
+                    None => None,
+                };
+                self.beginning = Some((timeline, beginning));
+                beginning
+            }
+        };
+        Ok(beginning.is_some_and(|beginning| tail.end() < beginning))
     }
 
     /// Finds how the pieces of a segment go on that an earlier process may have begun.
@@ -222,9 +307,9 @@ impl<'a> Uploader<'a> {
         Ok(())
     }
 
-    fn advance(&self, position: Lsn) {
+    fn advance(&self, generation: u64, position: Lsn) {
         self.shared.note(|status| status.archived = Some(position));
-        self.archived.send_replace(position);
+        self.archived.send_replace(Archived { generation, position });
     }
 }
 

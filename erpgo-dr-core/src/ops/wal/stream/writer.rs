@@ -8,9 +8,8 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
 use super::WalStreamError;
-use super::folder::{StreamFolder, failed};
+use super::folder::{StreamFolder, Tail, failed};
 use crate::ops::Result;
-use crate::postgres::wal::SegmentHeader;
 use crate::types::{Lsn, TimelineId, WalFileName, WalSegmentName, WalSegmentSize};
 
 /// Bytes that are written before they are made durable even though more waits.
@@ -19,13 +18,13 @@ const SYNC_EVERY: u64 = 4 << 20;
 /// What the writer is to do.
 #[derive(Debug)]
 pub(super) enum Write {
-    /// A stream begins: at the start of a segment, or where the last one of this process broke off.
-    Begin { system_identifier: u64, timeline: TimelineId, start: Lsn, size: WalSegmentSize },
+    /// The log goes on from another place than where it was, the start of a segment. The receiver counts these: `generation`.
+    Begin { generation: u64, system_identifier: u64, timeline: TimelineId, start: Lsn, size: WalSegmentSize },
     /// A piece of the log.
     Wal { start: Lsn, bytes: Bytes },
     /// The history of a timeline.
     History { timeline: TimelineId, contents: Bytes },
-    /// The server cannot be reached: what an earlier process left is as good as it will get.
+    /// The server cannot be heard: what an earlier process left is as good as it will get.
     Adopt,
 }
 
@@ -34,42 +33,34 @@ pub(super) enum Write {
 pub(super) struct Spooled {
     /// The segment that is being written, and how much of it is durable.
     pub(super) tail: Option<Tail>,
+    /// More of that segment, which an earlier process received and this one did not get to.
+    pub(super) left: Option<Tail>,
     /// Counts the files that became whole.
     pub(super) completed: u64,
-    /// Counts the beginnings: what was durable before one may have been written anew since.
+    /// The beginning since which the tail has come; 0 for what an earlier process left. Positions of different generations do not compare:
+    /// the log may have gone on from elsewhere.
     pub(super) generation: u64,
 }
 
-/// The beginning of a segment that is not whole yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Tail {
-    pub(super) system_identifier: u64,
-    pub(super) segment: WalSegmentName,
-    pub(super) start: Lsn,
-    pub(super) bytes: u64,
-}
-
 impl Spooled {
-    /// How far the log is durable.
+    /// How far the log has come and is durable.
     pub(super) fn end(&self) -> Option<Lsn> {
-        self.tail.map(|tail| Lsn(tail.start.0 + tail.bytes))
+        self.tail.map(|tail| tail.end())
+    }
+
+    /// How far the log is durable, by this process or an earlier one.
+    pub(super) fn reach(&self) -> Option<Lsn> {
+        self.left.or(self.tail).map(|tail| tail.end())
     }
 }
 
-/// Works until nobody is left to send.
+/// Works until nobody is left to send, and then adopts what is left.
 pub(super) fn run(root: &Path, mut writes: mpsc::Receiver<Write>, spooled: &watch::Sender<Spooled>) -> Result<()> {
     let mut writer = Writer { root: root.to_owned(), open: None, unsynced: 0, spooled };
-    while let Some(first) = writes.blocking_recv() {
-        writer.take(first)?;
-        // A commit waits for one sync, however many of them came meanwhile.
-        while writer.unsynced < SYNC_EVERY
-            && let Ok(next) = writes.try_recv()
-        {
-            writer.take(next)?;
-        }
-        writer.sync()?;
-    }
-    Ok(())
+    let worked = writer.work(&mut writes);
+    // Whatever ended it: what an earlier process left is to be archived too.
+    let adopted = writer.adopt();
+    worked.and(adopted)
 }
 
 struct Writer<'a> {
@@ -88,14 +79,36 @@ struct Open {
     position: Lsn,
     /// `None` between two segments.
     file: Option<(WalSegmentName, File)>,
+    /// What was there of the segment in which the log began, of an earlier process.
+    before: Option<Tail>,
 }
 
 impl Writer<'_> {
+    fn work(&mut self, writes: &mut mpsc::Receiver<Write>) -> Result<()> {
+        while let Some(first) = writes.blocking_recv() {
+            self.take(first)?;
+            // A commit waits for one sync, however many of them came meanwhile.
+            while self.unsynced < SYNC_EVERY
+                && let Ok(next) = writes.try_recv()
+            {
+                self.take(next)?;
+            }
+            self.sync()?;
+        }
+        Ok(())
+    }
+
     fn take(&mut self, write: Write) -> Result<()> {
         match write {
-            Write::Begin { system_identifier, timeline, start, size } => {
+            Write::Begin { generation, system_identifier, timeline, start, size } => {
                 self.sync()?;
-                self.begin(system_identifier, timeline, start, size)
+                let folder = StreamFolder::open(&self.root, system_identifier)?;
+                let before = folder.measure(WalSegmentName::containing(timeline, start, size))?;
+                self.open = Some(Open { folder, timeline, size, position: start, file: None, before });
+                self.spooled.send_modify(|spooled| spooled.generation = generation);
+                // Partial files of the timeline before are left now.
+                self.publish(1);
+                Ok(())
             }
             Write::Wal { start, bytes } => self.write(start, &bytes),
             Write::History { timeline, contents } => {
@@ -106,20 +119,6 @@ impl Writer<'_> {
             }
             Write::Adopt => self.adopt(),
         }
-    }
-
-    fn begin(&mut self, system: u64, timeline: TimelineId, start: Lsn, size: WalSegmentSize) -> Result<()> {
-        let goes_on = self.open.as_ref().is_some_and(|open| {
-            (open.folder.system_identifier, open.timeline, open.position) == (system, timeline, start)
-        });
-        if !goes_on {
-            let folder = StreamFolder::open(&self.root, system)?;
-            self.open = Some(Open { folder, timeline, size, position: start, file: None });
-            self.spooled.send_modify(|spooled| spooled.generation += 1);
-            // Partial files of the timeline before are left now.
-            self.publish(1);
-        }
-        Ok(())
     }
 
     fn write(&mut self, start: Lsn, mut bytes: &[u8]) -> Result<()> {
@@ -177,19 +176,23 @@ impl Writer<'_> {
         let system_identifier = open.folder.system_identifier;
         self.spooled.send_modify(|spooled| {
             spooled.tail = Some(Tail { system_identifier, segment, start, bytes });
+            spooled.left = None;
             spooled.completed += completed;
         });
     }
 
     fn adopt(&mut self) -> Result<()> {
-        if self.open.is_some() {
+        if let Some(Open { before, position, .. }) = &self.open {
+            if let Some(before) = before.filter(|before| before.start <= *position && *position < before.end()) {
+                self.spooled.send_modify(|spooled| spooled.left = Some(before));
+            }
             return Ok(());
         }
         let Some(folder) = StreamFolder::find(&self.root)? else { return Ok(()) };
-        let Some(newest) = folder.newest()? else { return Ok(()) };
-        let tail = match newest {
-            WalFileName::Partial(segment) => adopted(&folder, segment)?,
-            _ => None,
+        let tail = match folder.newest()? {
+            Some(WalFileName::Partial(segment)) => folder.measure(segment)?,
+            Some(_) => None,
+            None => return Ok(()),
         };
         self.spooled.send_modify(|spooled| {
             spooled.tail = tail;
@@ -197,25 +200,6 @@ impl Writer<'_> {
         });
         Ok(())
     }
-}
-
-/// Looks at a segment that an earlier process has begun. One that is too short to say what it is holds no record either.
-fn adopted(folder: &StreamFolder, segment: WalSegmentName) -> Result<Option<Tail>> {
-    let name = WalFileName::Partial(segment);
-    let path = folder.file(name);
-    let mut begin = [0; SegmentHeader::LEN];
-    let mut read = || -> std::io::Result<u64> {
-        let file = File::open(&path)?;
-        file.read_exact_at(&mut begin, 0)?;
-        Ok(file.metadata()?.len())
-    };
-    let bytes = match read() {
-        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
-        read => read.map_err(|source| failed("read", &path, source))?,
-    };
-    let header = SegmentHeader::parse(&name.to_string(), &begin)?;
-    header.check(segment, Some(folder.system_identifier))?;
-    Ok(Some(Tail { system_identifier: folder.system_identifier, segment, start: header.start, bytes }))
 }
 
 /// Takes the room for a whole segment beforehand, where the file system can: a disk that is full says so now.
