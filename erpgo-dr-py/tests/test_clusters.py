@@ -175,8 +175,10 @@ async def _backup(server: Postgres, place: Path) -> None:
     first = await repository.backup_cluster(server.url())
     second = await repository.backup_cluster(server.url(), changes="compare")
     assert second.is_complete and (second.base, second.changes) == (first.id, "comparison")
+    third = await repository.receive_cluster(server.url(), scratch=place.parent)
+    assert third.is_complete and third.base == second.id and third.added_bytes < first.added_bytes / 4
     listed, archived = await asyncio.gather(repository.list(), repository.wal_list())
-    assert [entry.id for entry in listed] == [first.id, second.id] and archived == []
+    assert [entry.id for entry in listed] == [first.id, second.id, third.id] and archived == []
 
 
 def test_a_restored_server_runs_and_is_measured(archiving: Archiving, scratch: Path) -> None:

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::support::{Site, content, write};
 
 /// A server with checksums, which does nothing by itself.
-fn quiet_server(major: u32) -> PgServer {
+pub(crate) fn quiet_server(major: u32) -> PgServer {
     let mut options = PgServerOptions::new(major).setting("autovacuum", "off").setting("wal_log_hints", "on");
     if major >= 17 {
         options = options.setting("summarize_wal", "on");
@@ -63,7 +63,7 @@ pub(crate) fn assert_same(one: &Path, other: &Path) {
 }
 
 /// Changes of every kind that files of relations know.
-fn change_much(server: &PgServer) {
+pub(crate) fn change_much(server: &PgServer) {
     server.psql(
         "postgres",
         "UPDATE kept SET t = 'changed' WHERE n % 5000 = 0; DELETE FROM kept WHERE n BETWEEN 20000 AND 21000",

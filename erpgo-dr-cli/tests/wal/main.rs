@@ -12,6 +12,7 @@ mod manifest;
 mod moments;
 mod prune;
 mod recovery;
+mod remote;
 mod start;
 mod stream;
 mod stream_faults;

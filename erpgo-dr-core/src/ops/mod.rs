@@ -90,6 +90,7 @@ mod tests {
             let settings = crate::postgres::ConnectionSettings::default();
             let options = physical::ClusterBackupOptions::default();
             physical::back_up_cluster(&p.repository, &settings, None, &options, &NoProgress).await?;
+            physical::receive_cluster(&p.repository, &settings, Path::new("scratch"), &options, &NoProgress).await?;
             let (target, recovery) = (physical::ClusterTarget::new("data"), physical::RecoveryOptions::default());
             physical::compare_cluster(&p.repository, &p.id, &target, &NoProgress).await?;
             physical::restore_cluster(&p.repository, &p.id, &target, &recovery, &NoProgress).await

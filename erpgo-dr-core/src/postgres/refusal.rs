@@ -14,6 +14,8 @@ const FULL: &str = "No space left on device";
 pub enum Refusal {
     /// User, password or `pg_hba.conf`: the server lets nobody in by these.
     Credentials,
+    /// The role may not do that.
+    Privilege,
     /// There is no such database.
     NoSuchDatabase,
     /// A disk of the server is full.
@@ -58,6 +60,7 @@ fn of_chain(error: &(dyn Error + 'static)) -> Option<Refusal> {
 fn of_state(state: &str) -> Option<Refusal> {
     Some(match state {
         "28000" | "28P01" => Refusal::Credentials,
+        "42501" => Refusal::Privilege,
         "3D000" => Refusal::NoSuchDatabase,
         "53100" => Refusal::DiskFull,
         "53300" | "57P01" | "57P02" | "57P03" => Refusal::NotNow,

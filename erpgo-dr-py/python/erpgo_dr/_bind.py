@@ -16,6 +16,7 @@ METHODS = (
     "add_slot",
     "backup",
     "backup_cluster",
+    "receive_cluster",
     "begin_epoch",
     "begin_run_epoch",
     "compare_cluster",

@@ -219,6 +219,20 @@ class Repository:
         verify: Literal["scrub", "mac", "contents"] | None = "mac",
         progress: _Progress | None = None,
     ) -> ClusterBackupReport: ...
+    async def receive_cluster(
+        self,
+        connection: str | Connection,
+        *,
+        scratch: _StrPath,
+        password: str | None = None,
+        changes: Literal["auto", "compare", "full"] = "auto",
+        fast_checkpoint: bool = True,
+        label: str | None = None,
+        codec: str | None = None,
+        storage_class: str | None = None,
+        verify: Literal["scrub", "mac", "contents"] | None = "mac",
+        progress: _Progress | None = None,
+    ) -> ClusterBackupReport: ...
     async def restore_cluster(
         self,
         data_directory: _StrPath,

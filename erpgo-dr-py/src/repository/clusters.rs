@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use erpgo_dr_core as core;
 use erpgo_dr_core::ops::physical::{
     ChangeDetection, ClusterBackupOptions, ClusterTarget, RecoveryAction, RecoveryOptions, RecoveryTarget,
-    RecoveryTimeline, StartOptions, back_up_cluster, compare_cluster, restore_and_start_cluster, restore_cluster,
-    select_cluster,
+    RecoveryTimeline, StartOptions, back_up_cluster, compare_cluster, receive_cluster, restore_and_start_cluster,
+    restore_cluster, select_cluster,
 };
 use erpgo_dr_core::ops::{self, BackupSelector};
 use erpgo_dr_core::types::{BackupId, TimelineId};
@@ -68,6 +68,49 @@ impl Repository {
             let repository = shared.read().await;
             let data = data_directory.as_deref();
             let report = back_up_cluster(&repository, &settings, data, &options, &*context.progress).await?;
+            Ok(Outcome::report(&report))
+        }))
+    }
+
+    /// Backs up a cluster from anywhere: its server sends the files over a replication connection, a standby too.
+    ///
+    /// The role needs REPLICATION, the server must be of version 15 or later. With `changes` "auto" a server of version 17 or
+    /// later that keeps summaries of its WAL (`summarize_wal`) sends what has changed alone; else, and with "compare", it
+    /// sends all, and pages are compared here; "full" stores everything anew. `scratch` is a folder in which places and
+    /// hashes of pages are kept until they are in order, about a thousandth of the cluster, without a name. All else is as
+    /// of `backup_cluster`.
+    ///
+    /// Raises UnavailableError or DatabaseError of the server, PermissionDeniedError for a role that may not replicate,
+    /// InvalidError for an older server, LockedError without a key.
+    #[pyo3(signature = (
+        connection, *, scratch, password = None, changes = "auto", fast_checkpoint = true, label = None, codec = None,
+        storage_class = None, verify = "mac", progress = None,
+    ))]
+    fn receive_cluster(
+        &self,
+        py: Python<'_>,
+        connection: Bound<'_, PyAny>,
+        scratch: PathArgument,
+        password: Option<String>,
+        changes: &str,
+        fast_checkpoint: bool,
+        label: Option<String>,
+        codec: Option<&str>,
+        storage_class: Option<&str>,
+        verify: Option<&str>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Operation> {
+        let settings = connection::settings(&connection, password)?;
+        let options = ClusterBackupOptions::default()
+            .with_changes(detection(py, changes)?)
+            .with_fast_checkpoint(fast_checkpoint)
+            .with_label(label)
+            .with_codec(self::codec(py, codec)?)
+            .with_storage_class(self::storage_class(py, storage_class)?)
+            .with_verify(verify.map(|word| level(py, "verify", word)).transpose()?);
+        Ok(self.operation(progress, move |shared, context| async move {
+            let repository = shared.read().await;
+            let report = receive_cluster(&repository, &settings, &scratch, &options, &*context.progress).await?;
             Ok(Outcome::report(&report))
         }))
     }

@@ -1,11 +1,11 @@
-//! `cluster backup`: copies the data directory of a running server.
+//! `cluster backup`: copies the data directory of a running server, or lets the server send it.
 
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use erpgo_dr_core::Codec;
 use erpgo_dr_core::ops::physical::{
-    ChangeDetection, ChangeSource, ClusterBackupOptions, ClusterBackupReport, back_up_cluster,
+    ChangeDetection, ChangeSource, ClusterBackupOptions, ClusterBackupReport, back_up_cluster, receive_cluster,
 };
 use erpgo_dr_core::storage::StorageClass;
 
@@ -15,7 +15,7 @@ use crate::context::{Access, Context};
 use crate::error::CliError;
 use crate::output::{Report, bytes};
 
-/// Copy the data directory of a running server, with the WAL that makes it consistent
+/// Copy the data directory of a running server, on its host or over the network, with the WAL that makes it consistent
 ///
 /// Pages that have not changed since the last backup of the same cluster are taken over from there. Every backup is complete all
 /// the same: each is restored by itself, and any may be removed.
@@ -24,6 +24,15 @@ pub(super) struct ClusterBackupArgs {
     /// The server's data directory on this host [default: what the server says]
     #[arg(long, value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
+    /// Let the server send its files over a replication connection: from another host, also from a standby (15 and later)
+    ///
+    /// The role needs REPLICATION. From version 17 on the server sends what has changed alone, where it keeps summaries of its WAL
+    /// (`summarize_wal`); else it sends all, and pages are compared here.
+    #[arg(long, conflicts_with = "data_dir")]
+    remote: bool,
+    /// Where a note on each file is kept meanwhile, with --remote: about a thousandth of the cluster [default: `scratch` in [verify]]
+    #[arg(long, value_name = "FOLDER", requires = "remote")]
+    scratch: Option<PathBuf>,
     /// How it is found out what has changed since the last backup
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Changes::Auto)]
     changes: Changes,
@@ -79,8 +88,13 @@ impl ClusterBackupArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Report, CliError> {
         let settings = context.connection()?;
         let repository = context.repository(Access::Writing).await?;
-        let data = self.data_dir.as_deref();
-        let report = back_up_cluster(&repository, &settings, data, &self.options(context), context.progress()).await?;
+        let (options, progress) = (self.options(context), context.progress());
+        let report = if self.remote {
+            let scratch = context.scratch(self.scratch.as_deref());
+            receive_cluster(&repository, &settings, &scratch, &options, progress).await?
+        } else {
+            back_up_cluster(&repository, &settings, self.data_dir.as_deref(), &options, progress).await?
+        };
         if let Some(reason) = &self.hold {
             repository.hold(&report.backup.id, reason).await?;
         }

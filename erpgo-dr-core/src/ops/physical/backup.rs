@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::copy::copy;
 use super::options::ClusterBackupOptions;
+use super::remote;
 use crate::ops::backup::verify_new;
 use crate::ops::verify::GoodPacks;
 use crate::ops::{BackupReport, Result};
@@ -83,9 +84,50 @@ pub async fn back_up_cluster(
     options: &ClusterBackupOptions,
     progress: &dyn Progress,
 ) -> Result<ClusterBackupReport> {
+    let source = Source::Files(data);
+    run(repository, settings, source, options, progress).await
+}
+
+/// Backs up the cluster of the server that `settings` connect to, from anywhere: the server sends its files (`BASE_BACKUP`, PostgreSQL 15 and
+/// later), as it does for `pg_basebackup`, and from version 17 on what has changed alone, where it has summaries of its log.
+///
+/// The role needs `REPLICATION`, and `pg_hba.conf` a line for the database `replication` beside the one for SQL. Places and keyed hashes of
+/// pages are kept in the folder `scratch` until they are in order: about a thousandth of the cluster, without a name, gone at the end.
+///
+/// # Errors
+/// As [`back_up_cluster`]; [`PostgresError::InvalidOptions`](crate::postgres::PostgresError::InvalidOptions) for a server before version 15,
+/// and for [`ChangeDetection::Both`](super::ChangeDetection::Both).
+pub async fn receive_cluster(
+    repository: &Repository,
+    settings: &ConnectionSettings,
+    scratch: &Path,
+    options: &ClusterBackupOptions,
+    progress: &dyn Progress,
+) -> Result<ClusterBackupReport> {
+    let source = Source::Server { scratch };
+    run(repository, settings, source, options, progress).await
+}
+
+/// Where the files come from.
+enum Source<'a> {
+    Files(Option<&'a Path>),
+    Server { scratch: &'a Path },
+}
+
+async fn run(
+    repository: &Repository,
+    settings: &ConnectionSettings,
+    source: Source<'_>,
+    options: &ClusterBackupOptions,
+    progress: &dyn Progress,
+) -> Result<ClusterBackupReport> {
     let started = Instant::now();
     let mut run = BackupRun::begin(repository, options.codec, None).await?;
-    let copied = match copy(repository, &mut run, settings, data, options, progress).await {
+    let copied = match source {
+        Source::Files(data) => copy(repository, &mut run, settings, data, options, progress).await,
+        Source::Server { scratch } => remote::copy(repository, &mut run, settings, scratch, options, progress).await,
+    };
+    let copied = match copied {
         Ok(copied) => copied,
         Err(error) => {
             run.abandon().await;

@@ -41,6 +41,8 @@ pub(super) struct Base {
     pub(super) packs: Vec<StoredObject>,
     /// The new number of each of its packs, and whether what lies in it is to be written anew.
     numbers: Vec<Option<(u32, bool)>>,
+    /// Bytes of each of its packs that it points to.
+    live: Vec<u64>,
     /// Pages that were damaged in the cluster, by file: they may have been mended since.
     damaged: HashMap<String, RoaringBitmap>,
     map: FileMapReader,
@@ -52,7 +54,7 @@ pub(super) struct Base {
 /// What a base has of a file.
 #[derive(Debug)]
 pub(super) struct KnownFile {
-    path: String,
+    pub(super) path: String,
     pub(super) pages: KnownPages,
     pub(super) extents: Vec<Extent>,
 }
@@ -95,9 +97,10 @@ impl Base {
         let Some(physical) = manifest.physical else { return Ok(None) };
         let Some(pages) = &physical.pages else { return Ok(None) };
         let present = sizes_of_packs(repository, &physical).await?;
-        let (mut packs, mut numbers) = (Vec::new(), Vec::new());
+        let (mut packs, mut numbers, mut lives) = (Vec::new(), Vec::new(), Vec::new());
         for (number, pack) in physical.packs.iter().enumerate() {
             let live = physical.live_bytes.get(number).copied().unwrap_or(pack.plaintext_bytes);
+            lives.push(live);
             let is_whole = present.get(&pack.key) == Some(&pack.stored_bytes)
                 && !findings.iter().any(|finding| finding.contains(pack.key.as_str()));
             if !is_whole {
@@ -120,6 +123,7 @@ impl Base {
             proven_at: proven_at(entry, repository.environment().clock.now()).filter(|_| findings.is_empty()),
             packs,
             numbers,
+            live: lives,
             damaged: damaged_pages(&physical, facts),
             map: repository.file_map(entry.id()).await?,
             hashes: repository.page_hashes(entry.id()).await?,
@@ -141,8 +145,19 @@ impl Base {
         }
     }
 
+    /// Returns whether every page of it can be taken over as it is: no pack is gone, and no page was damaged.
+    pub(super) fn is_whole(&self) -> bool {
+        self.numbers.iter().zip(&self.live).all(|(number, live)| number.is_some() || *live == 0)
+            && self.damaged.is_empty()
+    }
+
+    /// Leaves what lies in worn packs where it is, for pages that do not come again.
+    pub(super) fn keep_worn(&mut self) {
+        self.numbers.iter_mut().flatten().for_each(|(_, is_worn)| *is_worn = false);
+    }
+
     /// Reads on to the next file of the map.
-    async fn next(&mut self) -> Result<Option<KnownFile>> {
+    pub(super) async fn next(&mut self) -> Result<Option<KnownFile>> {
         while let Some(record) = self.map.next().await? {
             let size = record.size();
             let FileRecord { path, kind: FileKind::File { extents, .. }, .. } = record else { continue };

@@ -21,7 +21,7 @@ use crate::postgres::physical::{
     BackupSession, ClusterEntry, ClusterEntryKind, ClusterFacts, ClusterListing, ClusterReader, PAGE, PageHasher,
     Piece, StoppedBackup,
 };
-use crate::postgres::{BackupContents, ConnectionSettings, Scope};
+use crate::postgres::{BackupContents, ConnectionSettings, PostgresError, Scope};
 use crate::progress::{Phase, PhaseGuard, Progress};
 use crate::repository::{
     BackupRun, DamagedPage, ExtentCursor, FileKind, FileRecord, PackWriter, PageHashes, PhysicalContents, Repository,
@@ -51,10 +51,10 @@ pub(super) struct CopiedBase {
 
 /// What reading all files found.
 #[derive(Debug, Default)]
-struct Found {
-    damaged: Vec<DamagedPage>,
-    unannounced: Vec<DamagedPage>,
-    read_bytes: u64,
+pub(super) struct Found {
+    pub(super) damaged: Vec<DamagedPage>,
+    pub(super) unannounced: Vec<DamagedPage>,
+    pub(super) read_bytes: u64,
 }
 
 /// Copies the cluster while the server is in backup mode, then the control file, then the WAL of the meantime.
@@ -77,6 +77,12 @@ pub(super) async fn copy(
         }
     };
     let root = data.map_or_else(|| PathBuf::from(&facts.data_directory), Path::to_owned);
+    if root.as_os_str().is_empty() {
+        return Err(PostgresError::InvalidOptions(format!(
+            "{settings} does not tell this role where its data directory is"
+        ))
+        .into());
+    }
     let told = match base.as_ref().filter(|base| can_be_told(&session, base, options)).map(Since::of) {
         Some(since) => tell(repository, &session, &root, since, options).await?,
         None => None,
@@ -201,7 +207,7 @@ impl Copy<'_, '_> {
 
 /// Zeros what lies behind the backup's end in its last segment: a server that has used the file before need not have
 /// overwritten it yet.
-fn without_rest(contents: Bytes, name: WalSegmentName, size: WalSegmentSize, stop: Lsn) -> Bytes {
+pub(super) fn without_rest(contents: Bytes, name: WalSegmentName, size: WalSegmentSize, stop: Lsn) -> Bytes {
     let used = stop.0.saturating_sub(name.start(size).map_or(0, |start| start.0)).next_multiple_of(PAGE as u64);
     match usize::try_from(used) {
         Ok(used) if used < contents.len() => {
@@ -280,7 +286,7 @@ async fn copy_files(
     Ok(found)
 }
 
-fn record(entry: &ClusterEntry) -> FileRecord {
+pub(super) fn record(entry: &ClusterEntry) -> FileRecord {
     let kind = match &entry.kind {
         ClusterEntryKind::File { modified, .. } => FileKind::File { modified: *modified, extents: Vec::new() },
         ClusterEntryKind::Directory => FileKind::Directory,
@@ -289,7 +295,7 @@ fn record(entry: &ClusterEntry) -> FileRecord {
     FileRecord::new(&*entry.path, kind, entry.mode)
 }
 
-fn describe(
+pub(super) fn describe(
     facts: ClusterFacts,
     (start_lsn, wal_hash): (Lsn, Option<ContentHash>),
     stopped: StoppedBackup,

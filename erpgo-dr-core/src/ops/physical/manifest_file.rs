@@ -1,9 +1,11 @@
-//! Writes the `backup_manifest` that `pg_verifybackup` checks restored files with.
+//! Writes a `backup_manifest`: the one that `pg_verifybackup` checks restored files with, and the one that a server wants to see before an
+//! incremental backup.
 //!
 //! Source: "Backup Manifest Format" in PostgreSQL's manual. Checksums are of the files as they were written, read back.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read as _, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use chrono::DateTime;
@@ -15,7 +17,9 @@ use super::scatter::blocking;
 use super::target::{TargetFolders, failed};
 use super::{AUTO_CONF, BACKUP_LABEL, CONTROL_DRAFT, CONTROL_FILE, WAL_FOLDER};
 use crate::ops::Result;
+use crate::postgres::ServerInfo;
 use crate::repository::{FileKind, Manifest, PhysicalContents, Repository};
+use crate::types::{Lsn, TimelineId};
 
 /// The file's name in a data directory.
 const BACKUP_MANIFEST: &str = "backup_manifest";
@@ -32,7 +36,11 @@ pub(super) async fn write_backup_manifest(
     folders: &TargetFolders,
 ) -> Result<()> {
     let data = folders.data().to_owned();
-    let mut writer = ManifestWriter::create(&data.join(BACKUP_MANIFEST), manifest)?;
+    let path = data.join(BACKUP_MANIFEST);
+    let mut options = File::options();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(&path);
+    let file = file.map_err(failed("create", &path))?;
+    let mut writer = ManifestWriter::begin(file, &path, &manifest.contents.server)?;
     let map = repository.file_map(&manifest.id).await?;
     let records = futures::stream::try_unfold(map, |mut map| async move {
         Ok::<_, crate::ops::Error>(map.next().await?.map(|record| (record, map)))
@@ -55,11 +63,12 @@ pub(super) async fn write_backup_manifest(
     });
     let mut sums = sums.buffered(CONCURRENCY).boxed();
     while let Some((path, modified, size, sum)) = sums.try_next().await? {
-        writer.file(&path, modified, size, sum)?;
+        writer.file(&path, size, Some((modified, sum)))?;
     }
     let label = physical.backup_label.as_bytes();
-    writer.file(BACKUP_LABEL, manifest.created.timestamp(), label.len() as u64, crc32c::crc32c(label))?;
-    writer.finish(physical)?;
+    let sum = (manifest.created.timestamp(), crc32c::crc32c(label));
+    writer.file(BACKUP_LABEL, label.len() as u64, Some(sum))?;
+    writer.finish(physical.timeline, physical.start_lsn, physical.stop_lsn)?;
     folders.give(&data.join(BACKUP_MANIFEST))
 }
 
@@ -79,21 +88,18 @@ fn checksum(path: &Path) -> io::Result<(u64, u32)> {
 }
 
 /// A manifest in the making, which ends with the hash of itself.
-struct ManifestWriter {
+pub(super) struct ManifestWriter<W: Write> {
     path: PathBuf,
-    file: BufWriter<File>,
+    output: BufWriter<W>,
     hash: Sha256,
     files: u64,
 }
 
-impl ManifestWriter {
-    fn create(path: &Path, manifest: &Manifest) -> Result<Self> {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        let mut options = File::options();
-        let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
-        let file = BufWriter::new(file.map_err(failed("create", path))?);
-        let mut writer = Self { path: path.to_owned(), file, hash: Sha256::new(), files: 0 };
-        let server = &manifest.contents.server;
+impl<W: Write> ManifestWriter<W> {
+    /// Begins the manifest of a backup of `server`; errors name `path`.
+    pub(super) fn begin(output: W, path: &Path, server: &ServerInfo) -> Result<Self> {
+        let output = BufWriter::new(output);
+        let mut writer = Self { path: path.to_owned(), output, hash: Sha256::new(), files: 0 };
         // The second version names the cluster, and is read from PostgreSQL 17 on.
         let head = match server.system_identifier {
             Some(identifier) if server.major() >= 17 => {
@@ -107,33 +113,34 @@ impl ManifestWriter {
 
     fn put(&mut self, text: &str) -> Result<()> {
         self.hash.update(text);
-        self.file.write_all(text.as_bytes()).map_err(failed("write", &self.path))
+        self.output.write_all(text.as_bytes()).map_err(failed("write", &self.path))
     }
 
-    fn file(&mut self, path: &str, modified: i64, size: u64, sum: u32) -> Result<()> {
-        let time = DateTime::from_timestamp(modified, 0).unwrap_or_default().format("%Y-%m-%d %H:%M:%S GMT");
-        let entry = json!({
-            "Path": path,
-            "Size": size,
-            "Last-Modified": time.to_string(),
-            "Checksum-Algorithm": "CRC32C",
-            "Checksum": hex::encode(sum.to_le_bytes()),
-        });
+    /// Notes a file; if they are known, also when it was modified, in seconds since 1970 UTC, and its CRC32C.
+    pub(super) fn file(&mut self, path: &str, size: u64, details: Option<(i64, u32)>) -> Result<()> {
+        let mut entry = json!({ "Path": path, "Size": size });
+        if let Some((modified, sum)) = details {
+            let time = DateTime::from_timestamp(modified, 0).unwrap_or_default().format("%Y-%m-%d %H:%M:%S GMT");
+            entry["Last-Modified"] = time.to_string().into();
+            entry["Checksum-Algorithm"] = "CRC32C".into();
+            entry["Checksum"] = hex::encode(sum.to_le_bytes()).into();
+        }
         let comma = if self.files > 0 { "," } else { "" };
         self.files += 1;
         self.put(&format!("{comma}\n{entry}"))
     }
 
-    fn finish(mut self, physical: &PhysicalContents) -> Result<()> {
+    /// Ends the manifest of a backup that is consistent with the log from `start` to `stop`.
+    pub(super) fn finish(mut self, timeline: TimelineId, start: Lsn, stop: Lsn) -> Result<W> {
         let range = json!({
-            "Timeline": physical.timeline.get(),
-            "Start-LSN": physical.start_lsn.to_string(),
-            "End-LSN": physical.stop_lsn.to_string(),
+            "Timeline": timeline.get(),
+            "Start-LSN": start.to_string(),
+            "End-LSN": stop.to_string(),
         });
         self.put(&format!("\n],\n\"WAL-Ranges\": [\n{range}\n],\n"))?;
         let hash = hex::encode(self.hash.clone().finalize());
         let end = format!("\"Manifest-Checksum\": \"{hash}\"}}\n");
-        let written = self.file.write_all(end.as_bytes()).and_then(|()| self.file.flush());
-        written.map_err(failed("write", &self.path))
+        self.output.write_all(end.as_bytes()).map_err(failed("write", &self.path))?;
+        self.output.into_inner().map_err(|error| failed("write", &self.path)(error.into_error()))
     }
 }

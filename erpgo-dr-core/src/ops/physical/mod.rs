@@ -12,6 +12,7 @@ mod manifest_file;
 mod options;
 mod plan;
 mod recovery;
+mod remote;
 mod restore;
 mod restore_test;
 mod scatter;
@@ -19,7 +20,7 @@ mod start;
 mod target;
 mod wal;
 
-pub use backup::{ChangeSource, ClusterBackupReport, back_up_cluster};
+pub use backup::{ChangeSource, ClusterBackupReport, back_up_cluster, receive_cluster};
 pub use options::{ChangeDetection, ClusterBackupOptions};
 pub use recovery::{RecoveryAction, RecoveryOptions, RecoveryTarget, RecoveryTimeline};
 pub use restore::{ClusterDifference, ClusterRestoreReport, compare_cluster, restore_cluster, select_cluster};

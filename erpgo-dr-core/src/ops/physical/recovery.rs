@@ -133,6 +133,17 @@ impl RecoveryOptions {
         }
     }
 
+    /// Returns how a copy recovers that a standby has given. It may be consistent only where its log ends, and there PostgreSQL, which stops
+    /// at records, finds none to stop at: to go no further, such a copy keeps to its own log.
+    pub(super) fn of_standby(&self) -> Self {
+        match (&self.target, self.action) {
+            (RecoveryTarget::Immediate, RecoveryAction::Promote) => {
+                Self { target: RecoveryTarget::Latest, restore_command: None, ..self.clone() }
+            }
+            _ => self.clone(),
+        }
+    }
+
     /// Returns the parameters that are set, in the order in which they are written.
     fn parameters(&self) -> Vec<(&'static str, String)> {
         // Recovery insists on a command. One that has nothing keeps to the WAL in the backup, and still ends on a new timeline.
@@ -245,6 +256,16 @@ mod tests {
             let options = RecoveryOptions::default().with_target(target);
             assert!(options.check().is_ok());
             assert_eq!(options.with_inclusive(false).check().is_ok(), allowed);
+        }
+    }
+
+    #[test]
+    fn a_copy_of_a_standby_ends_its_recovery_where_its_own_log_ends() {
+        let options = RecoveryOptions::default().with_restore_command(Some("fetch".to_owned()));
+        let immediate = options.clone().with_target(RecoveryTarget::Immediate);
+        assert_eq!(immediate.of_standby(), options.clone().with_restore_command(None));
+        for other in [immediate.with_action(RecoveryAction::Pause), options] {
+            assert_eq!(other.of_standby(), other);
         }
     }
 

@@ -342,6 +342,7 @@ fn finish(folders: &TargetFolders, contents: &PhysicalContents, recovery: &Recov
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(failed("read", &conf)(error)),
     };
+    let recovery = if contents.from_standby { &recovery.of_standby() } else { recovery };
     folders.write(&conf, rewrite_auto_conf(&stored, recovery).as_bytes())?;
     folders.write(&data.join(RECOVERY_SIGNAL), b"")?;
     folders.sync()?;

@@ -40,6 +40,11 @@ impl WalHasher {
         self.is_complete().then(|| self.hasher.finish())
     }
 
+    /// Sets where the stretch ends, which was not known before.
+    pub(super) fn end_at(&mut self, to: Lsn) {
+        self.to = to;
+    }
+
     pub(super) fn is_complete(&self) -> bool {
         self.from >= self.to
     }

@@ -115,7 +115,7 @@ impl ControlFile {
     }
 
     /// Reads the bytes of a control file; the error says in words what is wrong with them.
-    pub(super) fn parse(contents: &[u8]) -> Result<Self, String> {
+    pub(crate) fn parse(contents: &[u8]) -> Result<Self, String> {
         if contents.len() != FILE {
             return Err(format!("{} bytes long, and not {FILE}: it is damaged", contents.len()));
         }

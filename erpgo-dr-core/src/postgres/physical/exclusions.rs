@@ -45,6 +45,11 @@ pub(super) fn is_dropped(path: &str) -> bool {
     is_wal || anywhere || DROPPED.contains(&path)
 }
 
+/// Returns whether something that a server sends is left out: it is what a server of that version did not know to leave out.
+pub(crate) fn is_left_out(path: &str) -> bool {
+    is_dropped(path) || path.rsplit_once('/').is_some_and(|(folder, _)| is_emptied(folder))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -28,7 +28,7 @@ const LABEL: usize = 1000;
 pub struct ClusterFacts {
     /// The server.
     pub server: ServerInfo,
-    /// Where it says that its data directory is.
+    /// Where it says that its data directory is; empty if the role may not see that.
     pub data_directory: String,
     /// The system identifier, which the control file begins with.
     pub system_identifier: u64,
@@ -63,6 +63,19 @@ pub struct ClusterTablespace {
     pub location: String,
 }
 
+impl ClusterFacts {
+    /// Asks a server what its cluster is like.
+    ///
+    /// # Errors
+    /// [`PostgresError::Connect`], [`PostgresError::Query`]; [`PhysicalError::WalLevel`] when the server writes too little WAL.
+    pub async fn read(settings: &ConnectionSettings) -> Result<Self, PostgresError> {
+        let client = settings.connect().await?;
+        let facts = facts(&client).await;
+        client.close().await;
+        facts
+    }
+}
+
 /// A server in backup mode. When it is dropped, the connection ends, and with it the mode.
 #[derive(Debug)]
 pub struct BackupSession {
@@ -84,6 +97,13 @@ pub struct StoppedBackup {
     pub backup_label: String,
     /// The file `tablespace_map`, if there is one.
     pub tablespace_map: Option<String>,
+}
+
+impl StoppedBackup {
+    /// Describes the end of a backup whose tablespaces are known as links.
+    pub(crate) fn new(stop: Lsn, timeline: TimelineId, backup_label: String) -> Self {
+        Self { stop, timeline, backup_label, tablespace_map: None }
+    }
 }
 
 impl BackupSession {
@@ -215,7 +235,7 @@ async fn facts(client: &Client) -> Result<ClusterFacts, PostgresError> {
     let error = || client.query_error("read what the cluster is like");
     let row = client
         .query_one(
-            "SELECT current_setting('data_directory'), current_setting('wal_level'),
+            "SELECT (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'data_directory'), current_setting('wal_level'),
                     system.system_identifier, system.catalog_version_no,
                     init.data_page_checksum_version > 0, init.database_block_size, init.blocks_per_segment,
                     init.bytes_per_wal_segment, pg_catalog.pg_get_userbyid(10)::text,
@@ -241,7 +261,7 @@ async fn facts(client: &Client) -> Result<ClusterFacts, PostgresError> {
     };
     Ok(ClusterFacts {
         version_folder: format!("PG_{}_{}", server.major(), row.get::<_, i32>(3)),
-        data_directory: row.get(0),
+        data_directory: row.get::<_, Option<String>>(0).unwrap_or_default(),
         system_identifier: row.get::<_, i64>(2).cast_unsigned(),
         data_checksums: row.get(4),
         block_size: row.get::<_, i32>(5).unsigned_abs(),
@@ -310,7 +330,7 @@ async fn lift_limits(client: &Client) -> Result<(), PostgresError> {
 }
 
 /// The label file is in no encoding of its own, and a line of it is a field.
-fn plain(label: &str) -> String {
+pub(crate) fn plain(label: &str) -> String {
     label.chars().take(LABEL).map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect()
 }
 

@@ -30,7 +30,7 @@ pub(super) async fn steady(client: &Client) -> Result<TimelineId, PostgresError>
 }
 
 /// Reads the timeline in a backup label.
-pub(super) fn of_label(label: &str) -> Option<TimelineId> {
+pub(crate) fn of_label(label: &str) -> Option<TimelineId> {
     let line = label.lines().find_map(|line| line.strip_prefix("START TIMELINE: "))?;
     TimelineId::new(line.trim().parse().ok()?)
 }

@@ -66,7 +66,7 @@ impl ConnectionSettings {
     }
 }
 
-type Row = Vec<Option<Bytes>>;
+pub(super) type Row = Vec<Option<Bytes>>;
 
 impl ReplicationClient {
     /// Names the server, without password.
@@ -102,12 +102,30 @@ impl ReplicationClient {
         size.ok_or_else(|| self.unreadable(action))
     }
 
+    /// Asks whether the server replays what another one writes.
+    ///
+    /// # Errors
+    /// [`PostgresError::Query`].
+    pub async fn is_standby(&mut self) -> Result<bool, PostgresError> {
+        let row = self.one_row("SHOW in_hot_standby", "ask whether the server is a standby").await?;
+        Ok(text(&row, 0) == Some("on"))
+    }
+
     /// Makes a physical slot that keeps the log from now on.
     ///
     /// # Errors
     /// [`PostgresError::Query`], also when there is one of this name.
     pub async fn create_slot(&mut self, name: &str) -> Result<(), PostgresError> {
         let command = format!("CREATE_REPLICATION_SLOT {} PHYSICAL RESERVE_WAL", quoted(name));
+        self.rows(&command, "make a replication slot").await.map(drop)
+    }
+
+    /// Makes a physical slot that keeps the log from now on, and goes when the connection does.
+    ///
+    /// # Errors
+    /// [`PostgresError::Query`], also when there is none to spare.
+    pub async fn create_temporary_slot(&mut self, name: &str) -> Result<(), PostgresError> {
+        let command = format!("CREATE_REPLICATION_SLOT {} TEMPORARY PHYSICAL RESERVE_WAL", quoted(name));
         self.rows(&command, "make a replication slot").await.map(drop)
     }
 
@@ -188,7 +206,7 @@ impl ReplicationClient {
         PostgresError::Query { server: self.server.clone(), action: action.to_owned(), source }
     }
 
-    fn unreadable(&self, action: &str) -> PostgresError {
+    pub(super) fn unreadable(&self, action: &str) -> PostgresError {
         self.failed(action, "the server's answer has another form than expected".into())
     }
 
@@ -205,14 +223,14 @@ impl ReplicationClient {
         outcome.await.map_err(|source| self.failed(action, source))
     }
 
-    async fn send_query(&mut self, command: &str) -> Result<(), BoxError> {
+    pub(super) async fn send_query(&mut self, command: &str) -> Result<(), BoxError> {
         let mut message = BytesMut::new();
         frontend::query(command, &mut message)?;
         Ok(self.wire.send(&message).await?)
     }
 
     /// Collects rows until the server is ready again.
-    async fn collect(&mut self, first: Option<Message>) -> Result<Vec<Row>, BoxError> {
+    pub(super) async fn collect(&mut self, first: Option<Message>) -> Result<Vec<Row>, BoxError> {
         let (mut rows, mut first) = (Vec::new(), first);
         loop {
             let message = match first.take() {
@@ -234,7 +252,7 @@ impl ReplicationClient {
     }
 
     /// After an error of the server, waits until it is ready again, so that the connection can go on being used.
-    async fn next_or_recover(&mut self) -> Result<Incoming, BoxError> {
+    pub(super) async fn next_or_recover(&mut self) -> Result<Incoming, BoxError> {
         let outcome = self.wire.next().await;
         if let Err(error) = &outcome
             && error.downcast_ref::<super::ServerError>().is_some_and(|error| error.severity != "FATAL")
@@ -255,12 +273,12 @@ impl fmt::Debug for ReplicationClient {
     }
 }
 
-fn fields(row: &DataRowBody) -> Result<Row, BoxError> {
+pub(super) fn fields(row: &DataRowBody) -> Result<Row, BoxError> {
     let ranges: Vec<_> = row.ranges().collect()?;
     Ok(ranges.into_iter().map(|range| range.map(|range| row.buffer_bytes().slice(range))).collect())
 }
 
-fn text(row: &Row, column: usize) -> Option<&str> {
+pub(super) fn text(row: &Row, column: usize) -> Option<&str> {
     str::from_utf8(row.get(column)?.as_ref()?).ok()
 }
 

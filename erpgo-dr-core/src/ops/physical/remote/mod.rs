@@ -1,0 +1,244 @@
+//! Takes a physical backup from anywhere: the server itself sends its files over a replication connection (`BASE_BACKUP`).
+
+mod gather;
+mod known;
+mod spool;
+mod unpack;
+
+use std::path::Path;
+
+use tokio::sync::mpsc;
+
+use self::gather::{Gatherer, Received};
+use self::known::{KnownFiles, UploadManifest};
+use self::unpack::{Packed, Unpacker};
+use super::backup::ChangeSource;
+use super::base::Base;
+use super::copy::{Copied, CopiedBase, describe};
+use super::options::{ChangeDetection, ClusterBackupOptions};
+use crate::ops::{Error, Result};
+use crate::postgres::physical::{ClusterFacts, PAGE, PageHasher, StoppedBackup, label_timeline, plain};
+use crate::postgres::replication::{BaseBackup, BaseBackupEvent, BaseBackupOptions, ReplicationClient, ServerError};
+use crate::postgres::{ConnectionSettings, PostgresError};
+use crate::progress::{Phase, PhaseGuard, Progress};
+use crate::repository::{BackupRun, PackWriter, Repository, StoredObject};
+use crate::types::{Lsn, TimelineId};
+
+/// Messages of up to 32 KiB that may wait to be taken apart.
+const PACKED: usize = 256;
+
+/// Chunks of up to 256 KiB that may wait to be stored.
+const UNPACKED: usize = 32;
+
+/// The first version whose answer to `BASE_BACKUP` is understood.
+const OLDEST: u32 = 15;
+
+/// The first version that sends changes alone.
+const INCREMENTAL_SINCE: u32 = 17;
+
+/// SQLSTATE of a server that has no summaries of the log since the earlier backup, or is not in a state to make them.
+const NOT_IN_PREREQUISITE_STATE: &str = "55000";
+
+/// Copies the cluster as its server sends it.
+pub(super) async fn copy(
+    repository: &Repository,
+    run: &mut BackupRun<'_>,
+    settings: &ConnectionSettings,
+    scratch: &Path,
+    options: &ClusterBackupOptions,
+    progress: &dyn Progress,
+) -> Result<Copied> {
+    let facts = ClusterFacts::read(settings).await?;
+    check(&facts, options)?;
+    let mut base = match options.changes {
+        ChangeDetection::Full => None,
+        _ => {
+            run.announce().await?;
+            Base::find(repository, &facts).await?
+        }
+    };
+    let mut client = connect(settings, &facts).await?;
+    let timeline = client.identify_system().await?.timeline;
+    let label = plain(options.label.as_deref().unwrap_or(run.id().as_str()));
+    let mut request = BaseBackupOptions { label, fast_checkpoint: options.fast_checkpoint, incremental: false };
+    let mut known = None;
+    if let Some(base) = &mut base {
+        request.incremental = can_be_told(&facts, base, timeline, options);
+        let mut manifest = request.incremental.then(|| UploadManifest::begin(scratch, &facts)).transpose()?;
+        if request.incremental {
+            base.keep_worn();
+        }
+        known = Some(KnownFiles::read(base, scratch, manifest.as_mut()).await?);
+        if let Some(manifest) = manifest {
+            client.upload_manifest(manifest.finish(base, scratch)?).await?;
+        }
+    }
+    let inherited: Vec<StoredObject> = base.as_ref().map(|base| base.packs.clone()).unwrap_or_default();
+    let mut packs = run.pack_writer(options.storage_class.clone(), inherited.len() as u32);
+    let copy = Copy { run, packs: &mut packs, settings, facts, base, known, scratch, progress };
+    match copy.run(&mut client, request).await {
+        Ok(mut copied) => {
+            copied.physical.packs = inherited;
+            copied.physical.packs.extend(packs.finish().await?);
+            copied.physical.live_bytes.resize(copied.physical.packs.len(), 0);
+            Ok(copied)
+        }
+        Err(error) => {
+            packs.abort().await;
+            Err(error)
+        }
+    }
+}
+
+fn check(facts: &ClusterFacts, options: &ClusterBackupOptions) -> Result<()> {
+    if facts.server.major() < OLDEST {
+        let found = facts.server.major();
+        let text = format!("a server of version {found} cannot be backed up over a connection: {OLDEST} is the oldest");
+        return Err(PostgresError::InvalidOptions(text).into());
+    }
+    if options.changes == ChangeDetection::Both {
+        let text = "over a connection what the log tells cannot be proven by a comparison: compare, or let it tell";
+        return Err(PostgresError::InvalidOptions(text.to_owned()).into());
+    }
+    Ok(())
+}
+
+async fn connect(settings: &ConnectionSettings, facts: &ClusterFacts) -> Result<ReplicationClient> {
+    let mut client = settings.connect_for_replication().await?;
+    let found = client.identify_system().await?.system_identifier;
+    if found != facts.system_identifier {
+        let text =
+            format!("two connections to {settings} reached two clusters, {} and {found}", facts.system_identifier);
+        return Err(PostgresError::MalformedCluster(text).into());
+    }
+    // Without it, a busy server may remove log that a long backup still needs; the backup then fails and says so.
+    let slot = format!("erpgo_dr_{:016x}", rand::random::<u64>());
+    if let Err(error) = client.create_temporary_slot(&slot).await {
+        tracing::info!(server = %settings, %error, "no replication slot keeps the WAL of this backup");
+    }
+    Ok(client)
+}
+
+/// Returns whether the server is asked for changes alone.
+fn can_be_told(facts: &ClusterFacts, base: &Base, timeline: TimelineId, options: &ClusterBackupOptions) -> bool {
+    let reason = match options.changes {
+        ChangeDetection::Compare => return false,
+        _ if facts.server.major() < INCREMENTAL_SINCE => "servers before 17 do not tell",
+        _ if base.timeline != timeline => "it is of another timeline",
+        _ if facts.block_size != PAGE as u32 => "pages have another size than 8 KiB",
+        // Switching checksums on or off rewrites pages without a word in the log.
+        _ if base.data_checksums != facts.data_checksums => "checksums were switched on or off since",
+        _ if !base.is_whole() => "pages of it are lost or were damaged",
+        _ => return true,
+    };
+    tracing::info!(backup = %base.id, reason, "the server is not asked what has changed since: pages are compared");
+    false
+}
+
+/// A copy under way.
+struct Copy<'a, 'r> {
+    run: &'a BackupRun<'r>,
+    packs: &'a mut PackWriter,
+    settings: &'a ConnectionSettings,
+    facts: ClusterFacts,
+    base: Option<Base>,
+    known: Option<KnownFiles>,
+    scratch: &'a Path,
+    progress: &'a dyn Progress,
+}
+
+impl Copy<'_, '_> {
+    async fn run(self, client: &mut ReplicationClient, mut request: BaseBackupOptions) -> Result<Copied> {
+        // An error of the server leaves the connection of use, but for what follows it.
+        let begun = client.base_backup(&request).await;
+        match begun {
+            Ok(backup) => self.receive(backup, request.incremental).await,
+            Err(error) if request.incremental && state_of(&error) == Some(NOT_IN_PREREQUISITE_STATE) => {
+                tracing::warn!(%error, "the server cannot tell what has changed: all is sent, and compared");
+                request.incremental = false;
+                let mut client = connect(self.settings, &self.facts).await?;
+                let backup = client.base_backup(&request).await?;
+                self.receive(backup, false).await
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn receive(self, mut backup: BaseBackup<'_>, is_incremental: bool) -> Result<Copied> {
+        let Self { run, packs, settings, facts, base, known, scratch, progress } = self;
+        let key = base.as_ref().map_or_else(rand::random, |base| base.key);
+        let hasher = PageHasher::new(&key);
+        let (start, timeline) = (backup.start(), backup.timeline());
+        let phase = PhaseGuard::start(progress, Phase::Backup, settings.to_string().as_str(), Some(backup.bytes()));
+        let (to_unpack, packed) = mpsc::channel(PACKED);
+        let (unpacked, mut to_store) = mpsc::channel(UNPACKED);
+        let checks_pages = facts.data_checksums && facts.block_size == PAGE as u32;
+        let unpacker = Unpacker {
+            hasher: hasher.clone(),
+            known,
+            is_incremental,
+            checked_from: checks_pages.then_some(start),
+            pages_per_file: facts.blocks_per_segment,
+            unpacked,
+        };
+        let unpacking = tokio::task::spawn_blocking(move || unpacker.run(packed));
+        let mut gatherer = Gatherer::begin(packs, &phase, scratch, &facts, hasher, start)?;
+        let store = async {
+            while let Some(unpacked) = to_store.recv().await {
+                gatherer.take(unpacked).await?;
+            }
+            Ok::<_, Error>(())
+        };
+        let (end, ()) = tokio::try_join!(hear(&mut backup, to_unpack), store)?;
+        let died = |source| Error::Io { action: "take apart what the server sent".to_owned(), source };
+        unpacking.await.map_err(|error| died(std::io::Error::other(error)))??;
+        let end = end.ok_or_else(|| died(std::io::Error::other("the thread that does it ended early")))?;
+        if end.timeline != timeline {
+            let text = format!("the server went on from timeline {timeline} to {} meanwhile", end.timeline);
+            return Err(PostgresError::MalformedCluster(text).into());
+        }
+        let writers = (run.file_map().await?, run.page_hashes().await?);
+        let Received { collected, label, wal_hash, found } = gatherer.finish(writers, (timeline, end.stop)).await?;
+        if end.is_damaged && found.damaged.is_empty() {
+            let text = "the server found damaged pages, and none of what it sent is damaged: try again";
+            return Err(PostgresError::MalformedCluster(text.to_owned()).into());
+        }
+        phase.finish();
+        if label_timeline(&label) != Some(timeline) {
+            let text = "the backup label that the server sent names another timeline than the server";
+            return Err(PostgresError::MalformedCluster(text.to_owned()).into());
+        }
+        let stopped = StoppedBackup::new(end.stop, timeline, label);
+        let base = base.map(|base| {
+            let changes = if is_incremental { ChangeSource::Summaries } else { ChangeSource::Comparison };
+            (base.id, CopiedBase { changes, wal_read_bytes: 0, proven_at: base.proven_at })
+        });
+        Ok(describe(facts, (start, wal_hash), stopped, collected, key, base, found))
+    }
+}
+
+/// Where a base backup ended.
+struct End {
+    stop: Lsn,
+    timeline: TimelineId,
+    is_damaged: bool,
+}
+
+/// Hands on what the server sends. Returns `None` if nobody wants it any more.
+async fn hear(backup: &mut BaseBackup<'_>, to_unpack: mpsc::Sender<Packed>) -> Result<Option<End>> {
+    loop {
+        let packed = match backup.next().await? {
+            BaseBackupEvent::Archive { tablespace } => Packed::Archive(tablespace),
+            BaseBackupEvent::Data(data) => Packed::Data(data),
+            BaseBackupEvent::End { stop, timeline, is_damaged } => return Ok(Some(End { stop, timeline, is_damaged })),
+        };
+        if to_unpack.send(packed).await.is_err() {
+            return Ok(None);
+        }
+    }
+}
+
+fn state_of(error: &PostgresError) -> Option<&str> {
+    let PostgresError::Query { source, .. } = error else { return None };
+    Some(source.downcast_ref::<ServerError>()?.code.as_str())
+}
