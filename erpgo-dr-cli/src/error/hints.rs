@@ -131,6 +131,9 @@ fn stream(error: &WalStreamError) -> &'static str {
         E::Diverged { .. } => {
             "check --connection; to follow this server begin with another --folder, and take a base backup of it now; keep the old folder until `wal list` shows what is in it"
         }
+        E::WentBack { .. } | E::Rewritten { .. } => {
+            "commits that had been received are missing there: restore or promote the server from what is archived, so that a new timeline begins; to follow it as it is, begin with another --folder and another repository"
+        }
         E::FolderBusy { .. } => "stop the other process, or name another --folder",
         _ => {
             "try again; if it stays so, begin with another --folder, and keep the old one until `wal list` shows what is in it"
@@ -161,6 +164,11 @@ fn postgres(error: &PostgresError) -> Option<&'static str> {
         Some(Refusal::Credentials) => {
             return Some(
                 "set the password in a PGPASSFILE or in ERPGO_DR_PGPASSWORD, and check the user and pg_hba.conf",
+            );
+        }
+        Some(Refusal::Privilege) => {
+            return Some(
+                "name a role that may (--connection), or grant this one what it lacks: REPLICATION for `cluster backup --remote` and `wal stream`",
             );
         }
         Some(Refusal::NoSuchDatabase) => {

@@ -118,6 +118,7 @@ fn stream_kind(error: &WalStreamError) -> ErrorKind {
     match error {
         E::NoSlot { .. } | E::Removed { .. } => ErrorKind::NotFound,
         E::OtherCluster { .. } | E::LeftBehind { .. } | E::Diverged { .. } => ErrorKind::Refused,
+        E::WentBack { .. } | E::Rewritten { .. } => ErrorKind::Refused,
         E::FolderBusy { .. } => ErrorKind::Busy,
         E::SeveralClusters { .. } => ErrorKind::Invalid,
         E::OutOfOrder { .. } => ErrorKind::Integrity,
@@ -211,7 +212,7 @@ fn storage_kind(error: &StorageError) -> ErrorKind {
 fn postgres_kind(error: &PostgresError) -> ErrorKind {
     use PostgresError as E;
     match error.refusal() {
-        Some(Refusal::Credentials) => return ErrorKind::Permission,
+        Some(Refusal::Credentials | Refusal::Privilege) => return ErrorKind::Permission,
         Some(Refusal::NoSuchDatabase) => return ErrorKind::NotFound,
         Some(Refusal::DiskFull) => return ErrorKind::NoSpace,
         Some(Refusal::NotNow) if !matches!(error, E::LeftBehind { .. }) => return ErrorKind::Unavailable,

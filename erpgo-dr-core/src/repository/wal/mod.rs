@@ -77,6 +77,15 @@ impl Repository {
         Ok(whole.freeze())
     }
 
+    /// Returns whether a file is archived.
+    pub(crate) async fn has_wal(&self, system_identifier: u64, name: WalFileName) -> Result<bool, RepositoryError> {
+        match self.storage.head(&layout::wal_file(system_identifier, name)).await {
+            Ok(_) => Ok(true),
+            Err(StorageError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Reads a small archived file, as histories are; `None` if it is not there.
     pub(crate) async fn small_wal_file(
         &self,

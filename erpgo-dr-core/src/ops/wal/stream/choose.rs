@@ -30,7 +30,8 @@ pub(super) struct Begin {
 /// Finds where to begin: where this process was, or behind what lies in the folder, or else where the slot stands, or at the segment that
 /// the server writes now, but not beyond the end of the archive.
 ///
-/// What an earlier process began is received anew from its segment's beginning: after a loss of power nobody knows how far it is right.
+/// What was begun is received anew from its segment's beginning: after a loss of power nobody knows how far it is right, and a server that an
+/// older state was put back under would otherwise go on where it had never been.
 pub(super) async fn choose(
     server: &ConnectionSettings,
     client: &mut ReplicationClient,
@@ -41,7 +42,9 @@ pub(super) async fn choose(
     slot: Option<&str>,
 ) -> Result<Begin> {
     let way = Way::of(client, identity).await?;
-    if let Some(wanted) = reached.map_or_else(|| behind(folder, size), |reached| Ok(Some(reached)))? {
+    if let Some(reached) = reached.map_or_else(|| behind(folder, size), |reached| Ok(Some(reached)))? {
+        check_progress(client, identity, reached).await?;
+        let wanted = Place { position: floor(reached.position, size), ..reached };
         return Ok(Begin { place: way.join(client.server(), wanted, size)?, is_behind_archive: false });
     }
     let slot = match slot {
@@ -49,16 +52,32 @@ pub(super) async fn choose(
         None => None,
     };
     let (position, timeline) = slot.unwrap_or((identity.position, Some(identity.timeline)));
-    let place = Place { timeline: timeline.unwrap_or(identity.timeline), position: floor(position, size) };
+    let timeline = timeline.unwrap_or_else(|| way.timeline_at(position));
+    let place = Place { timeline, position: floor(position, size) };
     let place = way.join(client.server(), place, size)?;
     let archived = match archive {
         Some(archive) => end_of_archive(archive, &way, size).await?,
         None => None,
     };
+    if let Some(archived) = archived {
+        check_progress(client, identity, archived).await?;
+    }
     match archived.map(|end| way.join(client.server(), end, size)).transpose()? {
         Some(end) if end < place => Ok(Begin { place: end, is_behind_archive: true }),
         _ => Ok(Begin { place, is_behind_archive: false }),
     }
+}
+
+/// Checks that the server has what was received of its timeline.
+///
+/// A standby may be behind another server from which that came; any other server has sent what was durable there.
+async fn check_progress(client: &mut ReplicationClient, identity: SystemIdentity, reached: Place) -> Result<()> {
+    let (timeline, found) = (identity.timeline, identity.position);
+    if reached.timeline != timeline || reached.position <= found || client.is_standby().await? {
+        return Ok(());
+    }
+    Err(WalStreamError::WentBack { server: client.server().to_owned(), timeline, found, reached: reached.position }
+        .into())
 }
 
 fn floor(position: Lsn, size: WalSegmentSize) -> Lsn {
@@ -67,7 +86,10 @@ fn floor(position: Lsn, size: WalSegmentSize) -> Lsn {
 
 fn behind(folder: &StreamFolder, size: WalSegmentSize) -> Result<Option<Place>> {
     let place = match folder.newest()? {
-        Some(WalFileName::Partial(name)) => name.start(size).map(|start| (name, start)),
+        Some(WalFileName::Partial(name)) => match folder.measure(name)? {
+            Some(tail) => Some((name, tail.end())),
+            None => name.start(size).map(|start| (name, start)),
+        },
         Some(WalFileName::Segment(name)) => name.start(size).map(|start| (name, Lsn(start.0 + size.bytes()))),
         _ => None,
     };
@@ -160,6 +182,12 @@ impl Way {
         Ok(Self { identity, left })
     }
 
+    /// Returns the timeline of which the server's log is at a position.
+    fn timeline_at(&self, position: Lsn) -> TimelineId {
+        let left = self.left.iter().find(|switch| position < switch.position);
+        left.map_or(self.identity.timeline, |switch| switch.timeline)
+    }
+
     /// Returns whether what a timeline has at a position is of the server's log.
     fn goes_through(&self, timeline: TimelineId, position: Lsn) -> bool {
         timeline == self.identity.timeline
@@ -224,6 +252,8 @@ mod tests {
         assert!(way.goes_through(timeline(2), Lsn(7 * SEGMENT)));
         assert!(!way.goes_through(timeline(3), Lsn(7 * SEGMENT)));
         assert!(way.goes_through(timeline(4), Lsn(100 * SEGMENT)));
+        let at = |position| way.timeline_at(Lsn(position)).get();
+        assert_eq!([at(0), at(5 * SEGMENT + 100), at(7 * SEGMENT + 199), at(7 * SEGMENT + 200)], [1, 2, 2, 4]);
     }
 
     #[test]

@@ -62,6 +62,33 @@ pub enum WalStreamError {
         /// The timeline of the stream.
         reached: TimelineId,
     },
+    /// The server has less of the log than it sent before, on the same timeline.
+    #[error(
+        "{server} has the log of timeline {timeline} up to {found} only, and had sent it up to {reached}: an older state was put back, or its disk has lost what it said was durable"
+    )]
+    WentBack {
+        /// The server.
+        server: String,
+        /// The timeline.
+        timeline: TimelineId,
+        /// Where its log ends.
+        found: Lsn,
+        /// What had been received or archived.
+        reached: Lsn,
+    },
+    /// The server's log is another than what it sent before, on the same timeline.
+    #[error(
+        "the log of timeline {timeline} at {position} is another than what was received of it before, which {} still has: an older state of the server was put back, and has gone on",
+        folder.display()
+    )]
+    Rewritten {
+        /// The timeline.
+        timeline: TimelineId,
+        /// Where what differs begins, or shortly before.
+        position: Lsn,
+        /// Where what was received before lies.
+        folder: PathBuf,
+    },
     /// Another process streams into the folder.
     #[error("another process streams into {}", folder.display())]
     FolderBusy {

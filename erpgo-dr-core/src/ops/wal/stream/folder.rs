@@ -14,6 +14,9 @@ use crate::types::{Lsn, WalFileName, WalSegmentName};
 
 pub(super) use super::super::spool::failed;
 
+/// What a disk writes whole or not at all.
+const SECTOR: usize = 512;
+
 /// The beginning of a segment that is not whole yet, and durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tail {
@@ -139,6 +142,27 @@ impl StreamFolder {
                 Ok(None)
             }
         }
+    }
+
+    /// Compares the log that comes now, of `position` and `offset` in its segment, with what was there of it before.
+    ///
+    /// # Errors
+    /// [`WalStreamError::Rewritten`] where it differs. Sectors of zeros do not count: so a loss of power leaves what had not been made durable.
+    pub(super) fn compare(&self, before: &Tail, offset: u64, now: &[u8], position: Lsn) -> Result<()> {
+        let there = before.bytes.saturating_sub(offset).min(now.len() as u64) as usize;
+        if there == 0 {
+            return Ok(());
+        }
+        let path = self.file(WalFileName::Partial(before.segment));
+        let mut then = vec![0; there];
+        let read = File::open(&path).and_then(|file| file.read_exact_at(&mut then, offset));
+        read.map_err(|source| failed("read", &path, source))?;
+        let differs = |(then, now): (&[u8], &[u8])| then != now && then.iter().any(|byte| *byte != 0);
+        if then.chunks(SECTOR).zip(now[..there].chunks(SECTOR)).any(differs) {
+            let (timeline, folder) = (before.segment.timeline(), self.path.clone());
+            return Err(WalStreamError::Rewritten { timeline, position, folder }.into());
+        }
+        Ok(())
     }
 
     /// Gives a segment that is whole and durable its name.

@@ -6,6 +6,7 @@
 mod choose;
 mod error;
 mod folder;
+mod forget;
 mod options;
 mod receive;
 mod upload;
@@ -84,8 +85,12 @@ pub async fn wal_stream(
     let (finish, finishing) = oneshot::channel();
     let folder = options.folder.clone();
     let writing = tokio::task::spawn_blocking(move || writer::run(&folder, writes, &spooled_now));
-    let uploader = Uploader::new(repository, options, &shared, spooled.clone(), archived_now);
-    let mut uploading = Box::pin(uploader.run(finishing));
+    let (whole_now, whole) = mpsc::unbounded_channel();
+    let uploader = Uploader::new(repository, options, &shared, spooled.clone(), archived_now, whole_now);
+    let mut uploading = Box::pin(async move {
+        let (uploaded, ()) = tokio::join!(uploader.run(finishing), forget::run(repository, whole));
+        uploaded
+    });
     let receiver = Receiver { repository, server, options, shared: &shared, write, spooled: spooled.clone(), archived };
     let (received, failed) = tokio::select! {
         received = receiver.run(stop) => (received, None),

@@ -42,9 +42,7 @@ struct Progress {
     system_identifier: Option<u64>,
     /// Where this process has come, and goes on.
     reached: Option<Place>,
-    /// Where the writer will be once it has taken all that was sent to it.
-    sent: Option<Place>,
-    /// Counts the places from which the writer was told to begin. Only what became durable since the last one is reported.
+    /// Counts the beginnings that the writer was told of. Only what became durable since the last one is reported.
     generation: u64,
     /// Whether the end of the archive is where the log was to go on.
     is_behind_archive: bool,
@@ -55,8 +53,8 @@ struct Progress {
     has_received: bool,
 }
 
-/// What the server answered: the history of the timeline, and its log or where it was left.
-type Started<'c> = (Option<Bytes>, std::result::Result<WalStream<'c>, Option<TimelineEnd>>);
+/// What the server answered: histories of timelines, and the log or where it was left.
+type Started<'c> = (Vec<(TimelineId, Bytes)>, std::result::Result<WalStream<'c>, Option<TimelineEnd>>);
 
 /// Why a session ended well.
 enum Ended {
@@ -113,7 +111,7 @@ impl Receiver<'_> {
         };
         let Place { timeline, position } = place;
         let starting = self.start(&mut client, place);
-        let (history, started) = tokio::select! {
+        let (histories, started) = tokio::select! {
             () = stop.as_mut() => return Ok(Ended::Finished),
             outcome = starting => outcome?,
         };
@@ -126,16 +124,14 @@ impl Receiver<'_> {
         });
         let end = match started {
             Ok(stream) => {
-                if at.sent != Some(place) {
-                    at.generation += 1;
-                    let (generation, system_identifier) = (at.generation, at.system_identifier.unwrap_or_default());
-                    self.send(Write::Begin { generation, system_identifier, timeline, start: position, size }).await?;
-                }
+                at.generation += 1;
+                let (generation, system_identifier) = (at.generation, at.system_identifier.unwrap_or_default());
+                self.send(Write::Begin { generation, system_identifier, timeline, start: position, size }).await?;
                 // Before any of its log: a recovery that does not know of a timeline ends before it, and begins another of its number.
-                if let Some(contents) = history {
+                for (timeline, contents) in histories {
                     self.send(Write::History { timeline, contents }).await?;
                 }
-                (at.reached, at.sent) = (Some(place), Some(place));
+                at.reached = Some(place);
                 match self.receive(stream, at, place, stop).await? {
                     Some(end) => end,
                     None => return Ok(Ended::Finished),
@@ -181,16 +177,23 @@ impl Receiver<'_> {
         Ok((client, begin.place, size))
     }
 
-    /// Begins to stream. Returns the history of the timeline too, if it has one.
+    /// Begins to stream. Returns the histories of the timeline and of those before it, too, as far as the server has them.
+    ///
+    /// A recovery looks for the newest timeline one by one, and ends its search at the first one that is missing, whether or not the newest
+    /// descends from that.
     async fn start<'c>(&self, client: &'c mut ReplicationClient, place: Place) -> Result<Started<'c>> {
         let Place { timeline, position } = place;
-        let history = match timeline {
-            TimelineId::FIRST => None,
-            timeline => Some(client.timeline_history(timeline).await?),
-        };
+        let mut histories = Vec::new();
+        for number in (2..=timeline.get()).filter_map(TimelineId::new) {
+            match client.timeline_history(number).await {
+                Ok(contents) => histories.push((number, contents)),
+                Err(error) if number < timeline && state_of(&error) == Some(UNDEFINED_FILE) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         let slot = self.options.slot.as_deref();
         let started = client.start_streaming(slot, position, timeline).await;
-        Ok((history, started.map_err(|error| self.removed(error, place))?))
+        Ok((histories, started.map_err(|error| self.removed(error, place))?))
     }
 
     /// Receives until the timeline ends, which is returned with its end, or until it is time to stop.
@@ -214,8 +217,7 @@ impl Receiver<'_> {
                             self.shared.note(|status| status.server_end = Some(server_end));
                             at.has_received = true;
                             self.send(Write::Wal { start, bytes }).await?;
-                            let place = Place { timeline: place.timeline, position: end };
-                            (at.reached, at.sent) = (Some(place), Some(place));
+                            at.reached = Some(Place { timeline: place.timeline, position: end });
                         }
                         WalStreamEvent::KeepAlive { server_end, reply_requested, .. } => {
                             self.shared.note(|status| status.server_end = Some(server_end));

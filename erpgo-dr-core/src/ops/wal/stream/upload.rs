@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::super::push::{WalPushOptions, wal_push};
@@ -46,6 +46,8 @@ pub(super) struct Uploader<'a> {
     shared: &'a Shared,
     spooled: watch::Receiver<Spooled>,
     archived: watch::Sender<Archived>,
+    /// Takes segments of which pieces may be left although they are whole.
+    whole: mpsc::UnboundedSender<(u64, WalSegmentName)>,
     folder: Option<StreamFolder>,
     /// What of the folder has been dealt with.
     completed: Option<u64>,
@@ -72,6 +74,7 @@ impl<'a> Uploader<'a> {
         shared: &'a Shared,
         spooled: watch::Receiver<Spooled>,
         archived: watch::Sender<Archived>,
+        whole: mpsc::UnboundedSender<(u64, WalSegmentName)>,
     ) -> Self {
         let push = WalPushOptions::default().with_places(options.places.clone());
         Self {
@@ -81,6 +84,7 @@ impl<'a> Uploader<'a> {
             shared,
             spooled,
             archived,
+            whole,
             folder: None,
             completed: None,
             tail: None,
@@ -147,6 +151,12 @@ impl<'a> Uploader<'a> {
                 None => return Ok(()),
             },
         };
+        if self.folder.is_none() {
+            // An earlier process may have been killed before it had removed them.
+            let mut left = self.repository.wal_tails(Some(folder.system_identifier), None).await?;
+            left.dedup_by_key(|piece| piece.segment);
+            left.iter().for_each(|piece| self.forget_pieces(&folder, piece.segment));
+        }
         self.folder = Some(folder.clone());
         if self.completed != Some(spooled.completed) {
             self.push_whole(&folder, &spooled).await?;
@@ -184,7 +194,7 @@ impl<'a> Uploader<'a> {
                 }
             }
             if let WalFileName::Segment(segment) = name {
-                self.forget_tail(folder.system_identifier, segment).await?;
+                self.forget_pieces(folder, segment);
                 self.shared.tell(|status| status.segments += 1);
             }
         }
@@ -271,9 +281,13 @@ impl<'a> Uploader<'a> {
 
     /// Finds how the pieces of a segment go on that an earlier process may have begun.
     async fn begin_tail(&self, system: u64, segment: WalSegmentName, generation: u64) -> Result<UploadedTail> {
-        let pieces = self.repository.wal_tails(Some(system), Some(segment)).await?;
-        let sequence = pieces.last().map_or(0, |piece| piece.sequence + 1);
+        let sequence = self.next_sequence(system, segment).await?;
         Ok(UploadedTail { segment, generation, bytes: 0, sequence })
+    }
+
+    async fn next_sequence(&self, system: u64, segment: WalSegmentName) -> Result<u32> {
+        let pieces = self.repository.wal_tails(Some(system), Some(segment)).await?;
+        Ok(pieces.last().map_or(0, |piece| piece.sequence + 1))
     }
 
     /// Stores what of a segment is not stored yet. Returns whether that is so now: not if it became whole meanwhile.
@@ -290,7 +304,15 @@ impl<'a> Uploader<'a> {
             };
             // Whatever comes of it, this number is used up.
             state.sequence += 1;
-            self.repository.store_wal_tail(&piece, plain).await?;
+            match self.repository.store_wal_tail(&piece, plain).await {
+                Ok(()) => {}
+                // Another stream of the same log has its pieces here too.
+                Err(RepositoryError::Storage(StorageError::AlreadyExists { .. })) => {
+                    state.sequence = self.next_sequence(folder.system_identifier, state.segment).await?;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            }
             if let Some(missed) = self.repository.storage().take_missed_writes().first() {
                 return Err(missed_by(&missed.location, &missed.error));
             }
@@ -299,12 +321,9 @@ impl<'a> Uploader<'a> {
         Ok(true)
     }
 
-    /// Removes the pieces of a segment that is archived whole.
-    async fn forget_tail(&self, system: u64, segment: WalSegmentName) -> Result<()> {
-        for piece in self.repository.wal_tails(Some(system), Some(segment)).await? {
-            self.repository.remove_wal_tail(&piece).await?;
-        }
-        Ok(())
+    /// Has the pieces of a segment removed if it is archived whole. Commits do not wait for that.
+    fn forget_pieces(&self, folder: &StreamFolder, segment: WalSegmentName) {
+        let _ = self.whole.send((folder.system_identifier, segment));
     }
 
     fn advance(&self, generation: u64, position: Lsn) {

@@ -18,7 +18,7 @@ const SYNC_EVERY: u64 = 4 << 20;
 /// What the writer is to do.
 #[derive(Debug)]
 pub(super) enum Write {
-    /// The log goes on from another place than where it was, the start of a segment. The receiver counts these: `generation`.
+    /// A connection's log begins, at the start of a segment. The receiver counts these: `generation`.
     Begin { generation: u64, system_identifier: u64, timeline: TimelineId, start: Lsn, size: WalSegmentSize },
     /// A piece of the log.
     Wal { start: Lsn, bytes: Bytes },
@@ -38,7 +38,7 @@ pub(super) struct Spooled {
     /// Counts the files that became whole.
     pub(super) completed: u64,
     /// The beginning since which the tail has come; 0 for what an earlier process left. Positions of different generations do not compare:
-    /// the log may have gone on from elsewhere.
+    /// the log may have gone on from elsewhere. It changes together with the tail, and never alone.
     pub(super) generation: u64,
 }
 
@@ -72,6 +72,7 @@ struct Writer<'a> {
 
 /// The segment that is written.
 struct Open {
+    generation: u64,
     folder: StreamFolder,
     timeline: TimelineId,
     size: WalSegmentSize,
@@ -79,7 +80,7 @@ struct Open {
     position: Lsn,
     /// `None` between two segments.
     file: Option<(WalSegmentName, File)>,
-    /// What was there of the segment in which the log began, of an earlier process.
+    /// What was there of the segment in which the log began.
     before: Option<Tail>,
 }
 
@@ -104,8 +105,7 @@ impl Writer<'_> {
                 self.sync()?;
                 let folder = StreamFolder::open(&self.root, system_identifier)?;
                 let before = folder.measure(WalSegmentName::containing(timeline, start, size))?;
-                self.open = Some(Open { folder, timeline, size, position: start, file: None, before });
-                self.spooled.send_modify(|spooled| spooled.generation = generation);
+                self.open = Some(Open { generation, folder, timeline, size, position: start, file: None, before });
                 // Partial files of the timeline before are left now.
                 self.publish(1);
                 Ok(())
@@ -129,6 +129,9 @@ impl Writer<'_> {
         while !bytes.is_empty() {
             let offset = open.position.0 % open.size.bytes();
             let (now, rest) = bytes.split_at(bytes.len().min((open.size.bytes() - offset) as usize));
+            if let Some(before) = &open.before {
+                open.folder.compare(before, offset, now, open.position)?;
+            }
             let (name, file) = match &mut open.file {
                 Some(file) => file,
                 None => {
@@ -148,6 +151,7 @@ impl Writer<'_> {
                 file.sync_all().map_err(|source| failed_at(&open.folder, name, source))?;
                 open.folder.complete(name)?;
                 self.unsynced = 0;
+                open.before = None;
                 self.publish(1);
                 return self.write(Lsn(start.0 + now.len() as u64), bytes);
             }
@@ -177,6 +181,7 @@ impl Writer<'_> {
         self.spooled.send_modify(|spooled| {
             spooled.tail = Some(Tail { system_identifier, segment, start, bytes });
             spooled.left = None;
+            spooled.generation = open.generation;
             spooled.completed += completed;
         });
     }
