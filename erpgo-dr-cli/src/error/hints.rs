@@ -217,6 +217,12 @@ fn storage(error: &StorageError) -> Option<&'static str> {
             Some("check the credentials and that they may list, read, write and delete there")
         }
         E::NoSpace { .. } => Some("free some space; `erpgo-dr prune --dry-run` shows what could go"),
+        E::FolderMissing { .. } => Some(
+            "mount the disk or bring the folder back; what `erpgo-dr repair` finds missing so it makes anew, as for a new replica",
+        ),
+        E::FolderReplaced { .. } => {
+            Some("mount the disk again or bring the old folder back; if this one is right, start the command again")
+        }
         E::Degraded { .. } => Some("bring the place back, then `erpgo-dr repair`"),
         E::Unsupported { .. } => Some("the place cannot do this"),
         _ => None,

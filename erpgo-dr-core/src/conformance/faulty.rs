@@ -200,6 +200,10 @@ impl Storage for FaultyStorage {
         self.inner.capabilities()
     }
 
+    async fn prepare(&self) -> Result<(), StorageError> {
+        self.inner.prepare().await
+    }
+
     async fn put(&self, key: &ObjectKey, options: &PutOptions) -> Result<Box<dyn ObjectWriter>, StorageError> {
         self.meet(Operation::Put, key.as_str()).await?;
         let inner = self.inner.put(key, options).await?;

@@ -20,6 +20,8 @@ const MIB: usize = 1 << 20;
 /// # Panics
 /// Where `storage` breaks its contract.
 pub async fn run(storage: Arc<dyn Storage>) {
+    storage.prepare().await.unwrap();
+    storage.prepare().await.unwrap();
     assert_eq!(list(&*storage, "").await, [], "the place must be empty");
     reads_what_was_written(&*storage).await;
     shows_nothing_before_finish(&*storage).await;

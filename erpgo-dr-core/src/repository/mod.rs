@@ -57,7 +57,7 @@ use crate::clock::Clock;
 use crate::compute::ComputePool;
 use crate::container::{ObjectIdentity, ObjectKind, SealingKey, open_bytes};
 use crate::crypto::keys::{SlotName, Unlocker, Wrapper};
-use crate::storage::{Storage, StorageExt as _};
+use crate::storage::{Storage, StorageError, StorageExt as _};
 use crate::types::{BackupId, ContentHash, ObjectKey, RepositoryId};
 
 const MANIFEST_LIMIT: usize = 256 << 20;
@@ -110,6 +110,7 @@ impl Repository {
         if storage.head(&place).await.is_ok() {
             return Err(RepositoryError::AlreadyInitialized { location: storage.location() });
         }
+        storage.prepare().await?;
         let mut objects = storage.list("");
         while let Some(object) = objects.try_next().await? {
             if !layout::is_own(&object.key) {
@@ -123,7 +124,7 @@ impl Repository {
         let stored = record::encode(&place, settings::DOMAIN, &root, &key, &settings);
         match storage.create(&place, stored).await {
             Ok(_) => {}
-            Err(crate::storage::StorageError::AlreadyExists { location, .. }) => {
+            Err(StorageError::AlreadyExists { location, .. }) => {
                 // Nobody can have sealed anything with a key that no repository names.
                 epoch::remove(storage.as_ref(), &root).await?;
                 return Err(RepositoryError::AlreadyInitialized { location });
@@ -140,7 +141,10 @@ impl Repository {
     /// # Errors
     /// [`RepositoryError::NotARepository`], [`RepositoryError::UnsupportedFormat`].
     pub async fn open(storage: Arc<dyn Storage>, environment: Environment) -> Result<Self, RepositoryError> {
-        let found = record::load::<RepositorySettings>(storage.as_ref(), &layout::settings()).await?;
+        let found = match record::load::<RepositorySettings>(storage.as_ref(), &layout::settings()).await {
+            Err(RepositoryError::Storage(StorageError::FolderMissing { .. })) => None,
+            found => found?,
+        };
         let Some(found) = found else {
             return Err(RepositoryError::NotARepository { location: storage.location() });
         };

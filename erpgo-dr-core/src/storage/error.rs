@@ -55,6 +55,18 @@ pub enum StorageError {
         #[source]
         source: BoxError,
     },
+    /// The folder of a place on disk is not there: not mounted, moved away, or never made.
+    #[error("{location}: the folder is not there")]
+    FolderMissing {
+        /// Where.
+        location: String,
+    },
+    /// Another folder has come into the place of the one that was there: the empty one below a mount, say.
+    #[error("{location}: the folder is another one than before")]
+    FolderReplaced {
+        /// Where.
+        location: String,
+    },
     /// The place cannot be reached, or gave up; trying again may help.
     #[error("{location}: cannot {action} {subject}")]
     Unavailable {

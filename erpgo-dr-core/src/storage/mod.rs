@@ -173,6 +173,15 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// Returns what the place can do beyond this contract.
     fn capabilities(&self) -> Capabilities;
 
+    /// Makes what objects are to lie in, where a place needs that and it was never there: a folder. Comes before the first
+    /// write of a new repository, and before none of an old one: what is missing then is lost or not mounted.
+    ///
+    /// # Errors
+    /// Any [`StorageError`]. A wrapper passes it on.
+    async fn prepare(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     /// Begins to write an object of unknown size. Nothing is visible before [`ObjectWriter::finish`].
     ///
     /// # Errors

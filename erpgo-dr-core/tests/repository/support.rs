@@ -238,6 +238,11 @@ impl Storage for DyingStorage {
         self.inner.capabilities()
     }
 
+    async fn prepare(&self) -> Result<(), StorageError> {
+        self.alive()?;
+        self.inner.prepare().await
+    }
+
     async fn put(&self, key: &ObjectKey, options: &PutOptions) -> Result<Box<dyn ObjectWriter>, StorageError> {
         self.alive()?;
         Ok(Box::new(DyingWriter { inner: self.inner.put(key, options).await?, left: self.left.clone() }))

@@ -153,6 +153,7 @@ async fn a_wrong_secret_is_refused_and_not_tried_again() {
 async fn a_full_disk_is_named_and_left_as_it_was() {
     let disk = FullDisk::mount(8 * MIB as u64);
     let place = LocalStorage::open(disk.path().join("repository")).unwrap();
+    place.prepare().await.unwrap();
     place.write(&key("small"), Bytes::from_static(b"kept"), &PutOptions::default()).await.unwrap();
     let error = place.write(&key("large"), content().into(), &PutOptions::default()).await.unwrap_err();
     assert!(matches!(error, StorageError::NoSpace { .. }), "{error:?}");

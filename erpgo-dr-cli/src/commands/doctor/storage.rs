@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use erpgo_dr_core::Error;
 use erpgo_dr_core::storage::{Storage, StorageError};
 use erpgo_dr_core::types::{BackupId, ObjectKey};
 
@@ -11,6 +12,7 @@ use super::checks::Checks;
 use super::patience::Patience;
 use super::{host, repository};
 use crate::context::{Context, Places};
+use crate::error::CliError;
 use crate::output::seconds;
 
 /// A difference of clocks beyond which leases and times of backups begin to mislead.
@@ -78,13 +80,13 @@ async fn check_place(place: &dyn Storage, name: &str, patience: Patience, checks
             checks.ok(name, format!("{location} can be read"));
             true
         }
-        Err(error) if error.kind_name() == "not-found" => {
+        Err(error) if is_nothing_there(&error) => {
             let next = if name == "repository" {
                 "check the address (`--repository`), or make one there with `erpgo-dr init`"
             } else {
                 "`erpgo-dr repair` gives a new replica what the repository has"
             };
-            checks.fail(name, format!("{location} can be reached, and holds no repository"), next);
+            checks.fail(name, format!("{location} holds no repository"), next);
             false
         }
         Err(error) => {
@@ -92,6 +94,12 @@ async fn check_place(place: &dyn Storage, name: &str, patience: Patience, checks
             false
         }
     }
+}
+
+/// Returns whether a place has no repository, as far as it can be seen; a disk that is not mounted looks the same.
+fn is_nothing_there(error: &CliError) -> bool {
+    let is_missing = |core: &Error| matches!(core, Error::Storage(StorageError::FolderMissing { .. }));
+    matches!(error, CliError::Core(core) if is_missing(core)) || error.kind_name() == "not-found"
 }
 
 async fn check_writes(reachable: &[Named], write: bool, patience: Patience, checks: &mut Checks) {

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use rustix::fs::{FlockOperation, RenameFlags};
 
 use super::Place;
+use super::root::RootLost;
 use crate::storage::StorageError;
 use crate::types::ObjectKey;
 
@@ -30,7 +31,7 @@ pub(super) struct TemporaryFile {
 
 impl TemporaryFile {
     pub(super) fn create(place: &Place) -> io::Result<Self> {
-        let folder = place.root.join(TEMPORARY_FOLDER);
+        let folder = place.root.path().join(TEMPORARY_FOLDER);
         let path = folder.join(hex::encode(rand::random::<[u8; 16]>()));
         let file =
             with_folder(place, &folder, || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path))?;
@@ -67,7 +68,7 @@ impl TemporaryFile {
     ) -> io::Result<DateTime<Utc>> {
         self.file.sync_all()?;
         let target = place.path(key);
-        let folder = target.parent().unwrap_or(&place.root).to_owned();
+        let folder = target.parent().unwrap_or(place.root.path()).to_owned();
         with_folder(place, &folder, || rename(&self.path, &target))?;
         self.published = true;
         sync_folder(&folder)?;
@@ -86,13 +87,13 @@ impl Drop for TemporaryFile {
 /// Runs `action` in `folder`, which is made if it is missing: a sweep may remove an empty one at any moment.
 fn with_folder<T>(place: &Place, folder: &Path, action: impl Fn() -> io::Result<T>) -> io::Result<T> {
     for _ in 1..FOLDER_ATTEMPTS {
-        place.folders.ensure(folder)?;
+        place.folders.ensure(&place.root, folder)?;
         match action() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => place.folders.forget(),
             result => return result,
         }
     }
-    place.folders.ensure(folder)?;
+    place.folders.ensure(&place.root, folder)?;
     action()
 }
 
@@ -159,6 +160,11 @@ pub(super) fn map_io_subject(
     error: io::Error,
 ) -> StorageError {
     use io::ErrorKind as Kind;
+    match RootLost::of(&error) {
+        Some(RootLost::Missing) => return StorageError::FolderMissing { location },
+        Some(RootLost::Replaced) => return StorageError::FolderReplaced { location },
+        None => {}
+    }
     match error.kind() {
         Kind::PermissionDenied | Kind::ReadOnlyFilesystem => {
             StorageError::PermissionDenied { location, subject, source: error.into() }

@@ -7,6 +7,7 @@
 mod files;
 mod folders;
 mod reader;
+mod root;
 mod sweep;
 mod walk;
 mod writer;
@@ -21,8 +22,9 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::stream::{BoxStream, StreamExt as _};
 
-use self::files::{TemporaryFile, map_io};
+use self::files::{TemporaryFile, map_io, map_io_subject};
 use self::folders::Folders;
+use self::root::Root;
 use self::writer::LocalWriter;
 use super::{
     ByteStream, Capabilities, ObjectMeta, ObjectWriter, PutOptions, Storage, StorageError, ThawOptions, ThawState,
@@ -31,7 +33,9 @@ use crate::types::ObjectKey;
 
 /// A folder whose files are the objects. Files have mode 0600 and folders 0700, whatever the umask allows beyond.
 ///
-/// The folder is created by the first write, never by a read: an unmounted disk looks empty, and stays untouched. Since
+/// The folder must be there: only [`Storage::prepare`] makes it, and never again once it was seen. Where a disk is not
+/// mounted, everything else fails with [`StorageError::FolderMissing`], or with [`StorageError::FolderReplaced`] if another
+/// folder has come into its place, until it is back; nothing is read from or written to what is there instead. Since
 /// folders are folders here, `a` and `a/b` cannot both be objects. Symbolic links inside it are an error of `list`.
 #[derive(Debug, Clone)]
 pub struct LocalStorage {
@@ -41,12 +45,12 @@ pub struct LocalStorage {
 /// What the writers and readers of one folder share.
 #[derive(Debug)]
 struct Place {
-    root: PathBuf,
+    root: Root,
     folders: Folders,
 }
 
 impl LocalStorage {
-    /// Takes the folder at `root`, which need not exist yet.
+    /// Takes the folder at `root`, which need not exist yet: [`Storage::prepare`] makes it.
     ///
     /// # Errors
     /// [`StorageError::InvalidAddress`] for an empty path or one of which the working directory cannot be read.
@@ -56,25 +60,27 @@ impl LocalStorage {
             address: root.display().to_string(),
             reason: error.to_string(),
         })?;
-        Ok(Self { place: Arc::new(Place { folders: Folders::new(root.clone()), root }) })
+        Ok(Self { place: Arc::new(Place { root: Root::new(root), folders: Folders::default() }) })
     }
 
     /// Returns the folder.
     pub fn root(&self) -> &Path {
-        &self.place.root
+        self.place.root.path()
     }
 }
 
 impl Place {
     fn location(&self) -> String {
-        self.root.display().to_string()
+        self.root.path().display().to_string()
     }
 
     fn path(&self, key: &ObjectKey) -> PathBuf {
-        self.root.join(key.as_str())
+        self.root.path().join(key.as_str())
     }
 
+    /// Says what went wrong with an object; that it is absent is believed only of the right folder.
     fn error(&self, action: &'static str, key: &ObjectKey, error: io::Error) -> StorageError {
+        let error = if files::is_absent(&error) { self.root.check().err().unwrap_or(error) } else { error };
         map_io(self.location(), action, key, error)
     }
 }
@@ -87,6 +93,15 @@ impl Storage for LocalStorage {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::PLAIN
+    }
+
+    async fn prepare(&self) -> Result<(), StorageError> {
+        let place = Arc::clone(&self.place);
+        blocking(move || {
+            let made = place.root.make();
+            made.map_err(|error| map_io_subject(place.location(), "make", "the folder".to_owned(), error))
+        })
+        .await
     }
 
     async fn put(&self, key: &ObjectKey, _options: &PutOptions) -> Result<Box<dyn ObjectWriter>, StorageError> {
@@ -125,7 +140,8 @@ impl Storage for LocalStorage {
     async fn head(&self, key: &ObjectKey) -> Result<ObjectMeta, StorageError> {
         let (place, key) = (Arc::clone(&self.place), key.clone());
         blocking(move || {
-            let metadata = std::fs::metadata(place.path(&key)).and_then(files::regular);
+            let looked = place.root.check().and_then(|()| std::fs::metadata(place.path(&key)));
+            let metadata = looked.and_then(files::regular);
             let metadata = metadata.map_err(|error| place.error("look at", &key, error))?;
             Ok(ObjectMeta::new(key, metadata.len(), files::modified(&metadata)))
         })
@@ -138,7 +154,13 @@ impl Storage for LocalStorage {
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), StorageError> {
         let (place, key) = (Arc::clone(&self.place), key.clone());
-        blocking(move || files::remove(&place.path(&key)).map_err(|error| place.error("delete", &key, error))).await
+        blocking(move || {
+            let removed = place.root.check().and_then(|()| files::remove(&place.path(&key)));
+            // Where the folder has gone meanwhile, nobody knows what was removed.
+            let removed = removed.and_then(|()| place.root.check());
+            removed.map_err(|error| place.error("delete", &key, error))
+        })
+        .await
     }
 
     async fn thaw(&self, _key: &ObjectKey, _options: &ThawOptions) -> Result<ThawState, StorageError> {

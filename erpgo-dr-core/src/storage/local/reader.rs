@@ -19,7 +19,7 @@ const AHEAD: usize = 2;
 
 /// Opens the file of `key` and returns its bytes in `range`.
 pub(super) fn open(place: &Arc<Place>, key: ObjectKey, range: Option<Range<u64>>) -> Result<ByteStream, StorageError> {
-    let opened = File::open(place.path(&key)).and_then(|file| {
+    let opened = place.root.check().and_then(|()| File::open(place.path(&key))).and_then(|file| {
         let size = files::regular(file.metadata()?)?.len();
         Ok((file, size))
     });

@@ -15,8 +15,9 @@ use crate::types::ObjectKey;
 /// Removes unfinished files and empty folders last touched before `older_than`; returns how many files.
 pub(super) fn sweep(place: &Place, older_than: DateTime<Utc>) -> Result<u64, StorageError> {
     let error = |error| map_io_subject(place.location(), "sweep", "the folder".to_owned(), error);
-    let removed = unfinished(&place.root.join(TEMPORARY_FOLDER), older_than).map_err(error)?;
-    empty_folders(&place.root, older_than).map_err(error)?;
+    place.root.check().map_err(error)?;
+    let removed = unfinished(&place.root.path().join(TEMPORARY_FOLDER), older_than).map_err(error)?;
+    empty_folders(place.root.path(), older_than).map_err(error)?;
     Ok(removed)
 }
 

@@ -10,9 +10,15 @@ fn key(text: &str) -> ObjectKey {
     ObjectKey::new(text).unwrap()
 }
 
-fn place() -> (tempfile::TempDir, LocalStorage) {
+fn nowhere() -> (tempfile::TempDir, LocalStorage) {
     let folder = tempfile::tempdir().unwrap();
     let storage = LocalStorage::open(folder.path().join("repo/here")).unwrap();
+    (folder, storage)
+}
+
+async fn place() -> (tempfile::TempDir, LocalStorage) {
+    let (folder, storage) = nowhere();
+    storage.prepare().await.unwrap();
     (folder, storage)
 }
 
@@ -20,19 +26,70 @@ fn unfinished(storage: &LocalStorage) -> usize {
     std::fs::read_dir(storage.root().join(files::TEMPORARY_FOLDER)).map_or(0, Iterator::count)
 }
 
+/// Does each thing once, and returns what came of it.
+async fn all_outcomes(storage: &LocalStorage) -> Vec<(&'static str, Result<(), StorageError>)> {
+    let a = &key("a");
+    vec![
+        ("put", storage.write(a, Bytes::from_static(b"x"), &PutOptions::default()).await.map(drop)),
+        ("create", storage.create(&key("b/c"), Bytes::new()).await.map(drop)),
+        ("get", storage.get(a, None).await.map(drop)),
+        ("head", storage.head(a).await.map(drop)),
+        ("list", storage.list("").try_collect::<Vec<_>>().await.map(drop)),
+        ("list of a folder", storage.list("b").try_collect::<Vec<_>>().await.map(drop)),
+        ("sweep", storage.sweep(Utc::now()).await.map(drop)),
+        ("delete", storage.delete(&key("b/c")).await),
+    ]
+}
+
 #[tokio::test]
-async fn reading_and_listing_make_no_folder() {
-    let (_folder, storage) = place();
-    assert!(storage.list("").try_collect::<Vec<_>>().await.unwrap().is_empty());
-    assert!(matches!(storage.head(&key("a")).await, Err(StorageError::NotFound { .. })));
-    storage.delete(&key("a")).await.unwrap();
-    assert_eq!(storage.sweep(Utc::now()).await.unwrap(), 0);
+async fn nothing_but_prepare_makes_the_folder() {
+    let (_folder, storage) = nowhere();
+    for (action, outcome) in all_outcomes(&storage).await {
+        assert!(matches!(outcome, Err(StorageError::FolderMissing { .. })), "{action}: {outcome:?}");
+    }
+    assert!(!storage.root().parent().unwrap().exists());
+    storage.prepare().await.unwrap();
+    storage.prepare().await.unwrap();
+    for (action, outcome) in all_outcomes(&storage).await {
+        assert!(outcome.is_ok(), "{action}: {outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_goes_away_is_not_made_again_and_serves_when_it_is_back() {
+    let (folder, storage) = place().await;
+    let away = folder.path().join("away");
+    storage.write(&key("kept"), Bytes::from_static(b"kept"), &PutOptions::default()).await.unwrap();
+    let mut slow = storage.put(&key("slow"), &PutOptions::default()).await.unwrap();
+    slow.write(Bytes::from_static(b"slow")).await.unwrap();
+
+    std::fs::rename(storage.root(), &away).unwrap();
+    assert!(matches!(slow.finish().await, Err(StorageError::FolderMissing { .. })));
+    assert!(matches!(storage.prepare().await, Err(StorageError::FolderMissing { .. })));
+    for (action, outcome) in all_outcomes(&storage).await {
+        assert!(matches!(outcome, Err(StorageError::FolderMissing { .. })), "{action}: {outcome:?}");
+    }
     assert!(!storage.root().exists());
+
+    // What shows where a disk was mounted.
+    std::fs::create_dir(storage.root()).unwrap();
+    assert!(matches!(storage.prepare().await, Err(StorageError::FolderReplaced { .. })));
+    for (action, outcome) in all_outcomes(&storage).await {
+        assert!(matches!(outcome, Err(StorageError::FolderReplaced { .. })), "{action}: {outcome:?}");
+    }
+    assert_eq!(std::fs::read_dir(storage.root()).unwrap().count(), 0);
+
+    std::fs::remove_dir(storage.root()).unwrap();
+    std::fs::rename(&away, storage.root()).unwrap();
+    for (action, outcome) in all_outcomes(&storage).await {
+        assert!(outcome.is_ok(), "{action}: {outcome:?}");
+    }
+    assert_eq!(storage.read(&key("kept"), 10).await.unwrap(), "kept");
 }
 
 #[tokio::test]
 async fn files_and_folders_are_for_their_owner_alone() {
-    let (_folder, storage) = place();
+    let (_folder, storage) = place().await;
     storage.write(&key("packs/ab/c"), Bytes::from_static(b"x"), &PutOptions::default()).await.unwrap();
     storage.create(&key("packs/cd/e"), Bytes::from_static(b"y")).await.unwrap();
     let mode = |path: &str| std::fs::metadata(storage.root().join(path)).unwrap().permissions().mode() & 0o777;
@@ -42,7 +99,7 @@ async fn files_and_folders_are_for_their_owner_alone() {
 
 #[tokio::test]
 async fn nothing_is_left_of_writes_that_were_dropped_aborted_or_lost_the_race() {
-    let (_folder, storage) = place();
+    let (_folder, storage) = place().await;
     storage.create(&key("a"), Bytes::from_static(b"first")).await.unwrap();
     assert!(storage.create(&key("a"), Bytes::from_static(b"second")).await.is_err());
     let mut writer = storage.put(&key("b"), &PutOptions::default()).await.unwrap();
@@ -64,7 +121,7 @@ async fn nothing_is_left_of_writes_that_were_dropped_aborted_or_lost_the_race() 
 
 #[tokio::test]
 async fn a_sweep_spares_the_young_and_the_living() {
-    let (_folder, storage) = place();
+    let (_folder, storage) = place().await;
     let mut living = storage.put(&key("living"), &PutOptions::default()).await.unwrap();
     living.write(Bytes::from_static(b"slow")).await.unwrap();
     let dead = storage.root().join("~tmp/dead");
@@ -88,7 +145,7 @@ async fn a_sweep_spares_the_young_and_the_living() {
 
 #[tokio::test]
 async fn what_is_not_ours_is_not_listed_and_a_link_is_an_error() {
-    let (_folder, storage) = place();
+    let (_folder, storage) = place().await;
     storage.write(&key("a"), Bytes::new(), &PutOptions::default()).await.unwrap();
     std::fs::write(storage.root().join("b~"), b"an editor's").unwrap();
     std::fs::create_dir(storage.root().join("lost+found")).unwrap();
@@ -100,7 +157,7 @@ async fn what_is_not_ours_is_not_listed_and_a_link_is_an_error() {
 
 #[tokio::test]
 async fn a_file_that_shrinks_while_it_is_read_is_a_short_read() {
-    let (_folder, storage) = place();
+    let (_folder, storage) = place().await;
     storage.write(&key("a"), Bytes::from(vec![1; 5 << 20]), &PutOptions::default()).await.unwrap();
     let mut stream = storage.get(&key("a"), None).await.unwrap();
     std::fs::File::options().write(true).open(storage.root().join("a")).unwrap().set_len(1 << 20).unwrap();
@@ -113,7 +170,7 @@ async fn a_file_that_shrinks_while_it_is_read_is_a_short_read() {
 
 #[tokio::test]
 async fn replacing_an_object_does_not_disturb_who_reads_it() {
-    let (_folder, storage) = place();
+    let (_folder, storage) = place().await;
     storage.write(&key("a"), Bytes::from(vec![1; 5 << 20]), &PutOptions::default()).await.unwrap();
     let inode = std::fs::metadata(storage.root().join("a")).unwrap().ino();
     let stream = storage.get(&key("a"), None).await.unwrap();

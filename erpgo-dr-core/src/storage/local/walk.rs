@@ -67,12 +67,22 @@ struct Over;
 
 impl Walk {
     fn run(&self, folder: Option<&ObjectKey>) {
-        let mut pending = vec![folder.map_or_else(String::new, ToString::to_string)];
+        // Over is over: whoever reads the list knows.
+        let _ = self.walk(folder.map_or_else(String::new, ToString::to_string));
+    }
+
+    fn walk(&self, folder: String) -> Result<(), Over> {
+        self.check_root()?;
+        let mut pending = vec![folder];
         while let Some(folder) = pending.pop() {
-            if self.folder(&folder, &mut pending).is_err() {
-                return;
-            }
+            self.folder(&folder, &mut pending)?;
         }
+        // One that went meanwhile looked as if it had ended there.
+        self.check_root()
+    }
+
+    fn check_root(&self) -> Result<(), Over> {
+        self.place.root.check().map_err(|error| self.fail("", error))
     }
 
     fn folder(&self, folder: &str, pending: &mut Vec<String>) -> Result<(), Over> {
@@ -116,7 +126,8 @@ impl Walk {
     }
 
     fn path(&self, folder: &str) -> PathBuf {
-        if folder.is_empty() { self.place.root.clone() } else { self.place.root.join(folder) }
+        let root = self.place.root.path();
+        if folder.is_empty() { root.to_owned() } else { root.join(folder) }
     }
 
     fn fail(&self, subject: &str, error: io::Error) -> Over {

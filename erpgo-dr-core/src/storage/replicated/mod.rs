@@ -3,6 +3,7 @@
 //! # What happens when
 //! | call | order | when a place fails |
 //! |---|---|---|
+//! | `prepare` | the primary, then the others at once | the primary's answer is the answer; what the others lack shows at each write |
 //! | `put` | all places at once; at `finish` the primary, then the others | by [`WritePolicy`]; a place that failed gets no more of that object |
 //! | `create` | the primary, which decides the race; then the others at once, overwriting | the primary's answer is the answer; the others by the policy |
 //! | `get` | primary, then secondaries in order | the next place, also in the middle, at the byte that is missing |
@@ -213,6 +214,18 @@ impl Storage for ReplicatedStorage {
             storage_classes: sum.storage_classes | one.storage_classes,
             thaw: sum.thaw | one.thaw,
         })
+    }
+
+    async fn prepare(&self) -> Result<(), StorageError> {
+        self.shared.primary().prepare().await?;
+        let prepared = self.shared.places[1..].iter().map(|place| async move {
+            // Each write to it will fail too, and be told.
+            if let Err(error) = patiently(self.shared.patience, place, place.prepare()).await {
+                tracing::warn!(location = %place.location(), %error, "a place cannot be prepared");
+            }
+        });
+        join_all(prepared).await;
+        Ok(())
     }
 
     async fn put(&self, key: &ObjectKey, options: &PutOptions) -> Result<Box<dyn ObjectWriter>, StorageError> {

@@ -1,6 +1,6 @@
 //! Bringing places up to date: first a plan, then what it says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -176,6 +176,8 @@ async fn take_inventory(
         let found: Result<Vec<_>, _> =
             place.list(&options.prefix).map_ok(|meta| (meta.key, meta.size)).try_collect().await;
         match found {
+            // A new place: carrying out the plan makes it.
+            Err(StorageError::FolderMissing { .. }) => inventory.listed.push(number),
             Ok(found) => {
                 inventory.listed.push(number);
                 for (key, size) in found {
@@ -295,8 +297,13 @@ pub(super) async fn carry_out(places: &[Arc<dyn Storage>], plan: &RepairPlan) ->
         let (from, to) = (&places[action.from], &places[action.to]);
         (action, copy(&**from, &**to, &action.key, action.size, action.hash).await)
     });
-    let mut copies = copies.buffer_unordered(AT_ONCE).boxed();
     let mut report = RepairReport::default();
+    for number in plan.actions.iter().map(|action| action.to).collect::<BTreeSet<_>>() {
+        if let Err(error) = places[number].prepare().await {
+            report.failures.push(failure(&places[number], None, &error));
+        }
+    }
+    let mut copies = copies.buffer_unordered(AT_ONCE).boxed();
     while let Some((action, outcome)) = copies.next().await {
         match outcome {
             Ok(meta) => {
