@@ -64,10 +64,21 @@ fn a_fault_of_the_archive_stops_recovery_and_never_ends_it() {
 
 #[test]
 fn a_gap_in_the_archive_is_not_taken_for_its_end() {
+    comes_to_a_gap(1);
+}
+
+#[test]
+fn nor_is_one_of_many_segments() {
+    comes_to_a_gap(6);
+}
+
+/// Takes so many segments before the last out of the archive, lets a server recover, and then again with all of them.
+fn comes_to_a_gap(segments: u32) {
     let site = Site::new();
     let server = site.archiving_server(17, "");
     let copy = site.copy_files(&server);
-    for table in ["one", "two", "three"] {
+    let tables = ["one", "two", "three", "four", "five"];
+    for table in tables {
         write(&server, table);
     }
     wait_until_archived(&server);
@@ -75,20 +86,55 @@ fn a_gap_in_the_archive_is_not_taken_for_its_end() {
     let listed = site.json(&["wal", "list"]);
     let cluster = &listed["result"]["clusters"][0];
     let range = &cluster["timelines"][0]["ranges"][0];
-    let last = u32::from_str_radix(&range["last"].as_str().unwrap()[16..], 16).unwrap();
-    let missing = format!("{}{:08X}", &range["last"].as_str().unwrap()[..16], last - 1);
-    let archived = site.path(&format!("repository/wal/{}/00000001/{missing}", cluster["system_identifier"]));
-    let away = site.path("away");
-    std::fs::rename(&archived, &away).unwrap();
+    let (begin, last) = range["last"].as_str().unwrap().split_at(16);
+    let last = u32::from_str_radix(last, 16).unwrap();
+    let names: Vec<String> = (last - segments..last).map(|number| format!("{begin}{number:08X}")).collect();
+    let folder = site.path(&format!("repository/wal/{}/00000001", cluster["system_identifier"]));
+    for name in &names {
+        std::fs::rename(folder.join(name), site.path(name)).unwrap();
+    }
 
     let mut recovered = site.under(&copy, 17, &site.shell("wal fetch %f %p"));
     // It may take questions until it comes to the gap.
     let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| recovered.restart()));
     wait_for("the end of the server", &recovered, || recovered.try_psql("postgres", "SELECT 1").is_err());
-    assert!(recovered.log().contains(&format!("{missing} is missing")), "{}", recovered.log());
+    assert!(recovered.log().contains(&format!("{} is missing", names[0])), "{}", recovered.log());
     assert!(!recovered.data_dir().join("pg_wal/00000002.history").exists(), "it was promoted: {}", recovered.log());
-    std::fs::rename(&away, &archived).unwrap();
+    for name in &names {
+        std::fs::rename(site.path(name), folder.join(name)).unwrap();
+    }
     recovered.restart();
     wait_for("recovery", &recovered, || recovered.psql("postgres", "SELECT pg_is_in_recovery()") == "f");
-    assert_eq!(recovered.psql("postgres", "SELECT count(*) FROM three"), "100000");
+    for table in tables {
+        assert_eq!(recovered.psql("postgres", &format!("SELECT count(*) FROM {table}")), "100000");
+    }
+}
+
+#[test]
+fn a_recovery_over_a_change_of_timelines_meets_no_gap() {
+    for major in MAJORS {
+        let site = Site::new();
+        let server = site.archiving_server(major, "");
+        let copy = site.copy_files(&server);
+        let second = site.path("second");
+        let copied = std::process::Command::new("cp").arg("-a").arg(&copy).arg(&second).status().unwrap();
+        assert!(copied.success());
+        write(&server, "one");
+        wait_until_archived(&server);
+        drop(server);
+        let recover = |copy: &std::path::Path| {
+            let mut recovered = site.under(copy, major, &site.shell("wal fetch %f %p"));
+            recovered.restart();
+            wait_for("recovery", &recovered, || recovered.psql("postgres", "SELECT pg_is_in_recovery()") == "f");
+            recovered
+        };
+        let first = recover(&copy);
+        write(&first, "two");
+        wait_until_archived(&first);
+        let contents = ["one", "two"].map(|table| content(&first, table));
+        drop(first);
+        let again = recover(&second);
+        assert_eq!(["one", "two"].map(|table| content(&again, table)), contents, "version {major}");
+        assert!(again.data_dir().join("pg_wal/00000003.history").exists(), "{}", again.log());
+    }
 }

@@ -1,7 +1,7 @@
 //! Where everything lies: the one place that spells object keys.
 
 use crate::container::{ObjectIdentity, ObjectKind};
-use crate::types::{BackupId, EpochId, ObjectKey, WalFileName, WalSegmentName};
+use crate::types::{BackupId, EpochId, ObjectKey, TimelineId, WalFileName, WalSegmentName};
 
 /// The folder of catalogue entries and manifests.
 pub(crate) const BACKUPS: &str = "backups";
@@ -81,9 +81,14 @@ pub(crate) fn wal_system(system_identifier: u64) -> String {
     format!("{WAL}/{system_identifier}")
 }
 
+/// `wal/<system identifier>/<timeline>`: what is archived of one timeline of it.
+pub(crate) fn wal_timeline(system_identifier: u64, timeline: TimelineId) -> String {
+    format!("{}/{:08X}", wal_system(system_identifier), timeline.get())
+}
+
 /// `wal/<system identifier>/<timeline>/<file>`
 pub(crate) fn wal_file(system_identifier: u64, name: WalFileName) -> ObjectKey {
-    key(format!("{}/{:08X}/{name}", wal_system(system_identifier), name.timeline().get()))
+    key(format!("{}/{name}", wal_timeline(system_identifier, name.timeline())))
 }
 
 /// Returns the cluster and the file that an object of the archive is; `None` for any other key.

@@ -69,11 +69,6 @@ impl WalSegmentName {
         self.number(size).map(|number| Lsn(number * size.bytes()))
     }
 
-    /// Names the segment `distance` away, of the same 4 GiB of log: there the size of segments makes no difference to names.
-    pub(crate) fn near(self, distance: i32) -> Option<Self> {
-        self.low.checked_add_signed(distance).map(|low| Self { low, ..self })
-    }
-
     /// Names the segment after it on the same timeline.
     pub fn next(self, size: WalSegmentSize) -> Option<Self> {
         self.number(size).map(|number| Self::numbered(self.timeline, number + 1, size))

@@ -237,7 +237,8 @@ async fn cluster_report(
     Ok(WalClusterReport { system_identifier, segment_bytes, timelines: reports })
 }
 
-async fn segment_size(
+/// Reads the size of segments in the newest one of which there is a beginning.
+pub(super) async fn segment_size(
     repository: &Repository,
     objects: &[WalObject],
     tails: &[TailPiece],

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::ops::Result;
-use crate::postgres::wal::system_identifier_of_control;
+use crate::postgres::wal::{SegmentHeader, system_identifier_of_control};
 use crate::repository::{Repository, RepositoryError};
-use crate::types::WalFileName;
+use crate::types::{WalFileName, WalSegmentName};
 
 /// The first bytes of a control file are enough.
 const CONTROL_BYTES: usize = 64;
@@ -30,6 +30,22 @@ fn control_of(path: &Path) -> Option<PathBuf> {
 pub(super) fn is_for_recovery(path: &Path) -> bool {
     let signal = |name: &str| control_of(path).is_some_and(|control| control.with_file_name("..").join(name).exists());
     signal("recovery.signal") && !signal("standby.signal")
+}
+
+/// Returns whether a segment lies whole in the `pg_wal` that `destination` is in, where PostgreSQL looks when the archive has none.
+///
+/// The name alone says little: old segments wait there under the names of later ones, to be written over.
+pub(super) fn has_own_copy(destination: &Path, system: u64, name: WalSegmentName) -> bool {
+    let path = destination.with_file_name(name.to_string());
+    let mut begin = [0; SegmentHeader::LEN];
+    let mut read = || {
+        let mut file = std::fs::File::open(&path).ok()?;
+        std::io::Read::read_exact(&mut file, &mut begin).ok()?;
+        let header = SegmentHeader::parse(&name.to_string(), &begin).ok()?;
+        header.check_length(name, file.metadata().ok()?.len()).ok()?;
+        header.check(name, Some(system)).ok()
+    };
+    read().is_some()
 }
 
 /// Finds the cluster of a file: the one that is named, that of the data directory around `path`, or the only one in the archive.

@@ -9,13 +9,13 @@ use futures::{Stream, TryStreamExt as _};
 use serde::Serialize;
 
 use super::part::PartFile;
-use super::tail::fetch_tail;
-use super::{cluster, spool};
+use super::tail::Tail;
+use super::{cluster, gap, spool};
 use crate::container::ContainerReader;
 use crate::ops::{Error, ErrorKind, Result};
 use crate::repository::{Repository, RepositoryError};
 use crate::storage::Storage;
-use crate::types::WalFileName;
+use crate::types::{WalFileName, WalSegmentName};
 
 /// How a file is fetched.
 #[derive(Debug, Clone, Default)]
@@ -68,7 +68,9 @@ impl WalFetchReport {
 ///
 /// Of a segment that is there in pieces only, as [`wal_stream`](super::wal_stream()) stores the end of the log, it writes what there is.
 ///
-/// For a server that recovers, a segment that is missing before others is an error: it would end its recovery there as if the log did.
+/// For a server that recovers, a segment that is missing or not whole before others of its timeline is [`RepositoryError::WalGap`]: it
+/// would end its recovery there as if the log did. Not if it lies in the server's own `pg_wal`: then it is not there, and PostgreSQL
+/// takes that.
 /// That the file is not there is said only if every place says so, and only of a cluster of which the archive has anything: a wrong
 /// address must not look like the end of the log.
 ///
@@ -82,30 +84,66 @@ pub async fn wal_fetch(
     options: &WalFetchOptions,
 ) -> Result<WalFetchReport> {
     let system = cluster::of(repository, name, options.system_identifier, destination).await?;
-    let written = fetch_to(repository, system, name, destination, &options.places).await?;
-    let tail = match (written, name) {
-        (None, WalFileName::Segment(name)) => fetch_tail(repository, system, name, destination).await?,
-        _ => None,
+    let whole = fetch_to(repository, system, name, destination, &options.places).await?;
+    let written = match (whole, name) {
+        (None, WalFileName::Segment(name)) => fetch_incomplete(repository, system, name, destination, options).await?,
+        (whole, _) => whole.map(Written::whole),
     };
-    let found = written.or(tail);
-    if found.is_none() && !repository.has_wal_of(system).await? {
+    if written.is_none() && !repository.has_wal_of(system).await? {
         let location = repository.storage().location();
         return Err(RepositoryError::NoWalOfSystem { location, system_identifier: system }.into());
-    }
-    if let (None, WalFileName::Segment(name)) = (found, name)
-        && cluster::is_for_recovery(destination)
-        && let Some(later) = repository.wal_behind_gap(system, name).await?
-    {
-        let location = repository.storage().location();
-        return Err(RepositoryError::WalGap { location, name, later }.into());
     }
     Ok(WalFetchReport {
         system_identifier: system,
         name,
-        found: found.is_some(),
-        partial: tail.is_some(),
-        bytes: found.unwrap_or_default(),
+        found: written.is_some(),
+        partial: written.is_some_and(|written| written.partial),
+        bytes: written.map_or(0, |written| written.bytes),
     })
+}
+
+/// What was written to the destination.
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    bytes: u64,
+    partial: bool,
+}
+
+impl Written {
+    fn whole(bytes: u64) -> Self {
+        Self { bytes, partial: false }
+    }
+}
+
+/// Writes what there is of a segment that was not found whole, unless the log goes on behind it: then it is a gap for who recovers.
+async fn fetch_incomplete(
+    repository: &Repository,
+    system: u64,
+    name: WalSegmentName,
+    destination: &Path,
+    options: &WalFetchOptions,
+) -> Result<Option<Written>> {
+    // It becomes whole while one looks, and its pieces go.
+    let again = async || {
+        let whole = fetch_to(repository, system, WalFileName::Segment(name), destination, &options.places).await?;
+        Ok::<_, Error>(whole.map(Written::whole))
+    };
+    let tail = Tail::read(repository, system, name).await?;
+    let is_partial = !tail.as_ref().is_some_and(Tail::is_whole);
+    if is_partial
+        && cluster::is_for_recovery(destination)
+        && let Some(later) = gap::behind(repository, system, name).await?
+    {
+        let whole = again().await?;
+        if whole.is_some() || cluster::has_own_copy(destination, system, name) {
+            return Ok(whole);
+        }
+        return Err(RepositoryError::WalGap { location: repository.storage().location(), name, later }.into());
+    }
+    match tail {
+        Some(tail) => Ok(Some(Written { bytes: tail.write(destination).await?, partial: is_partial })),
+        None => Ok(None),
+    }
 }
 
 /// Fetches from the repository, and where that copy is damaged from each of its places by itself.

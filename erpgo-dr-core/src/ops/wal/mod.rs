@@ -6,6 +6,7 @@
 mod check;
 mod cluster;
 mod fetch;
+mod gap;
 mod local;
 mod notes;
 mod part;
@@ -29,3 +30,6 @@ pub use stream::{
 };
 
 pub(super) use prune::{UnneededWal, remove_wal, unneeded_wal};
+
+#[cfg(test)]
+mod tests;

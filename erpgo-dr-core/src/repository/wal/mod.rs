@@ -21,10 +21,7 @@ use futures::TryStreamExt as _;
 use super::{Repository, RepositoryError, layout};
 use crate::container::{ContainerError, ContainerReader, ObjectIdentity, ObjectKind, SeekableContainer};
 use crate::storage::{Storage, StorageError};
-use crate::types::{ObjectKey, WalFileName, WalSegmentName};
-
-/// Segments that are looked for behind one that is missing.
-const LOOK_BEHIND: i32 = 4;
+use crate::types::{ObjectKey, TimelineId, WalFileName};
 
 impl Repository {
     /// Opens an archived file for reading, from one of the places of this repository; `None` if it is not there.
@@ -108,8 +105,12 @@ impl Repository {
             Some(identifier) => layout::wal_system(identifier),
             None => layout::WAL.to_owned(),
         };
+        self.list_wal(&folder).await
+    }
+
+    async fn list_wal(&self, folder: &str) -> Result<Vec<WalObject>, RepositoryError> {
         let mut found = Vec::new();
-        let mut objects = self.storage.list(&folder);
+        let mut objects = self.storage.list(folder);
         while let Some(meta) = objects.try_next().await? {
             match layout::parse_wal_file(&meta.key) {
                 Some((system, name)) => found.push(WalObject::new(system, name, &meta)),
@@ -120,29 +121,16 @@ impl Repository {
         Ok(found)
     }
 
-    /// Returns one of the segments right behind one that is missing, if one is there and the one before it is, too.
-    pub(crate) async fn wal_behind_gap(
+    /// Lists what is archived of one timeline, in order of names.
+    pub(crate) async fn wal_of_timeline(
         &self,
         system_identifier: u64,
-        missing: WalSegmentName,
-    ) -> Result<Option<WalSegmentName>, RepositoryError> {
-        let is_there = async |distance| {
-            let Some(near) = missing.near(distance) else { return Ok(None) };
-            match self.storage.head(&layout::wal_file(system_identifier, WalFileName::Segment(near))).await {
-                Ok(_) => Ok(Some(near)),
-                Err(StorageError::NotFound { .. }) => Ok(None),
-                Err(error) => Err(RepositoryError::from(error)),
-            }
-        };
-        if is_there(-1).await?.is_none() {
-            return Ok(None);
-        }
-        for distance in 1..=LOOK_BEHIND {
-            if let Some(later) = is_there(distance).await? {
-                return Ok(Some(later));
-            }
-        }
-        Ok(None)
+        timeline: TimelineId,
+    ) -> Result<(Vec<WalObject>, Vec<TailPiece>), RepositoryError> {
+        // The pieces first: of a segment that becomes whole meanwhile, the one or the other is seen.
+        let mut tails = self.wal_tails(Some(system_identifier), None).await?;
+        tails.retain(|piece| piece.segment.timeline() == timeline);
+        Ok((self.list_wal(&layout::wal_timeline(system_identifier, timeline)).await?, tails))
     }
 
     /// Removes an archived file.
