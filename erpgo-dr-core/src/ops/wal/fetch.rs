@@ -142,7 +142,7 @@ async fn fetch_incomplete(
     }
     match tail {
         Some(tail) => Ok(Some(Written { bytes: tail.write(destination).await?, partial: is_partial })),
-        None => Ok(None),
+        None => again().await,
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::{WalFetchOptions, WalFetchReport, WalPushOptions, wal_fetch, wal_push};
 use crate::clock::SystemClock;
 use crate::compute::ComputePool;
-use crate::conformance::faulty::FaultyStorage;
+use crate::conformance::faulty::{Effect, Fault, FaultyStorage, Operation};
 use crate::crypto::keys::{Wrapper, generate_identity};
 use crate::ops::{Error, Result};
 use crate::repository::{Environment, InitOptions, Repository, RepositoryError, TailPiece};
@@ -185,4 +186,21 @@ async fn a_timeline_ends_where_the_next_one_begins_and_has_nothing_before_that()
     site.whole(2, [4]).await;
     site.push("00000002.history", b"1\t0/380000\tno recovery target specified\n").await;
     assert_eq!(site.asked(name(2, 3)).await, name(2, 4).to_string(), "its first one is missing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_becomes_whole_while_it_is_asked_for_is_found() {
+    let site = Site::new().await;
+    site.whole(1, [1]).await;
+    site.tail(1, 2, MIB / 2).await;
+    site.storage.inject(Fault::new(Operation::Get, Effect::Delay(Duration::from_millis(500))).under("wal-tails"));
+    let becomes_whole = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        site.whole(1, [2]).await;
+        for piece in site.repository.wal_tails(Some(SYSTEM), None).await.unwrap() {
+            site.repository.remove_wal_tail(&piece).await.unwrap();
+        }
+    };
+    let (found, ()) = tokio::join!(site.asked(name(1, 2)), becomes_whole);
+    assert_eq!(found, "whole");
 }
