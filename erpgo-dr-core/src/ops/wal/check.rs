@@ -219,8 +219,10 @@ async fn cluster_report(
     let mut reports = Vec::new();
     for (timeline, objects) in timelines {
         let segment_size = size.unwrap_or(WalSegmentSize::DEFAULT);
-        let mut report = timeline_report(timeline, &objects, segment_size);
-        report.tail_end = tail_end(tails, &report, segment_size);
+        let tails: Vec<TailPiece> =
+            tails.iter().filter(|piece| piece.segment.timeline() == timeline).copied().collect();
+        let mut report = timeline_report(timeline, &objects, &tails, segment_size);
+        report.tail_end = tail_end(&tails, &report, segment_size);
         let history = WalFileName::History(timeline);
         if objects.iter().any(|object| object.name == history) {
             let bytes = repository.wal_bytes(system_identifier, history, 0..HISTORY_LIMIT).await?;
@@ -261,7 +263,7 @@ pub(super) async fn segment_size(
 
 /// Finds how far the newest segment of a timeline is stored that is there in pieces, unless a whole one lies behind it.
 fn tail_end(tails: &[TailPiece], timeline: &WalTimelineReport, size: WalSegmentSize) -> Option<Lsn> {
-    let newest = tails.iter().map(|piece| piece.segment).filter(|name| name.timeline() == timeline.timeline).max()?;
+    let newest = tails.iter().map(|piece| piece.segment).max()?;
     if timeline.newest.is_some_and(|whole| whole >= newest) {
         return None;
     }
@@ -270,13 +272,20 @@ fn tail_end(tails: &[TailPiece], timeline: &WalTimelineReport, size: WalSegmentS
     newest.start(size).filter(|_| bytes > 0).map(|start| Lsn(start.0 + u64::from(bytes)))
 }
 
-fn timeline_report(timeline: TimelineId, objects: &[&WalObject], size: WalSegmentSize) -> WalTimelineReport {
+fn timeline_report(
+    timeline: TimelineId,
+    objects: &[&WalObject],
+    tails: &[TailPiece],
+    size: WalSegmentSize,
+) -> WalTimelineReport {
     let segment = |object: &&WalObject| match object.name {
         WalFileName::Segment(name) => Some((name, object.archived)),
         _ => None,
     };
     let segments: Vec<_> = objects.iter().filter_map(segment).collect();
-    let (ranges, gaps) = segment_ranges(timeline, segments.iter().map(|(name, _)| *name), size);
+    let whole: Vec<WalSegmentName> = segments.iter().map(|(name, _)| *name).collect();
+    let (ranges, _) = segment_ranges(timeline, whole.iter().copied(), size);
+    let gaps = gaps(timeline, &whole, tails, size);
     let newest = segments.last();
     WalTimelineReport {
         timeline,
@@ -293,6 +302,23 @@ fn timeline_report(timeline: TimelineId, objects: &[&WalObject], size: WalSegmen
     }
 }
 
+/// Finds what is missing of a timeline before its end, which may be a segment in pieces; of the others all pieces must be there.
+fn gaps(timeline: TimelineId, whole: &[WalSegmentName], tails: &[TailPiece], size: WalSegmentSize) -> Vec<SegmentGap> {
+    let mut pieces: BTreeMap<WalSegmentName, Vec<TailPiece>> = BTreeMap::new();
+    for piece in tails {
+        pieces.entry(piece.segment).or_default().push(*piece);
+    }
+    let end = whole.iter().max().max(pieces.keys().last()).copied();
+    let is_complete = |pieces: &[TailPiece]| u64::from(covered(pieces)) == size.bytes();
+    let complete = pieces.iter().filter(|(_, pieces)| is_complete(pieces)).map(|(name, _)| *name);
+    let there: Vec<WalSegmentName> = whole.iter().copied().chain(complete).chain(end).collect();
+    let number = |name: Option<&WalSegmentName>| name?.number(size);
+    let before = (number(pieces.keys().next()).zip(number(there.iter().min())))
+        .and_then(|(begun, first)| SegmentGap::between(timeline, begun, first, size));
+    let (_, between) = segment_ranges(timeline, there, size);
+    before.into_iter().chain(between).collect()
+}
+
 /// A timeline goes on where its parent was left: finds what is missing on both sides of the switch.
 ///
 /// The segment of the switch is the first one of the later timeline; of the earlier one it may never have been archived.
@@ -301,21 +327,38 @@ fn add_gaps_between(timelines: &mut [WalTimelineReport], size: WalSegmentSize) {
     for (timeline, parent, position) in switches {
         let switch = position.0 / size.bytes();
         let find = |timelines: &[WalTimelineReport], wanted| timelines.iter().position(|one| one.timeline == wanted);
-        let number = |name: Option<WalSegmentName>| name.and_then(|name| name.number(size));
         if let Some(later) = find(timelines, timeline)
-            && let Some(first) = number(timelines[later].ranges.first().map(|range| range.first))
+            && let Some(first) = first_known(&timelines[later], size)
             && let Some(gap) = SegmentGap::between(timeline, switch, first, size)
         {
             timelines[later].gaps.insert(0, gap);
         }
         if let Some(earlier) = find(timelines, parent)
-            && let Some(last) = number(timelines[earlier].ranges.last().map(|range| range.last))
-            && let Some(gap) = SegmentGap::between(parent, last + 1, switch, size)
-            && !timelines[earlier].gaps.contains(&gap)
+            && let Some(next) = next_needed(&timelines[earlier], size)
+            && let Some(gap) = SegmentGap::between(parent, next, switch, size)
         {
             timelines[earlier].gaps.push(gap);
         }
     }
+}
+
+/// Returns the number of the segment in pieces that a timeline ends with.
+fn tail_number(timeline: &WalTimelineReport, size: WalSegmentSize) -> Option<u64> {
+    timeline.tail_end.map(|end| (end.0 - 1) / size.bytes())
+}
+
+/// Returns the number of the first segment of a timeline of which anything is known.
+fn first_known(timeline: &WalTimelineReport, size: WalSegmentSize) -> Option<u64> {
+    let firsts = timeline.ranges.first().map(|range| range.first).into_iter();
+    let firsts = firsts.chain(timeline.gaps.first().map(|gap| gap.first)).filter_map(|name| name.number(size));
+    firsts.chain(tail_number(timeline, size)).min()
+}
+
+/// Returns the number of the first segment that is not whole and not known to be missing.
+fn next_needed(timeline: &WalTimelineReport, size: WalSegmentSize) -> Option<u64> {
+    let lasts = timeline.ranges.last().map(|range| range.last).into_iter();
+    let lasts = lasts.chain(timeline.gaps.last().map(|gap| gap.last)).filter_map(|name| name.number(size));
+    lasts.max().map(|last| last + 1).or_else(|| tail_number(timeline, size))
 }
 
 async fn verify_all(repository: &Repository, system_identifier: Option<u64>) -> Result<(u64, Vec<String>)> {

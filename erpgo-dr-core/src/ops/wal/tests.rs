@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{WalFetchOptions, WalFetchReport, WalPushOptions, wal_fetch, wal_push};
+use super::{WalFetchOptions, WalFetchReport, WalPushOptions, WalTimelineReport, wal_fetch, wal_list, wal_push};
 use crate::clock::SystemClock;
 use crate::compute::ComputePool;
 use crate::conformance::faulty::{Effect, Fault, FaultyStorage, Operation};
@@ -203,4 +203,46 @@ async fn a_segment_that_becomes_whole_while_it_is_asked_for_is_found() {
     };
     let (found, ()) = tokio::join!(site.asked(name(1, 2)), becomes_whole);
     assert_eq!(found, "whole");
+}
+
+/// The gaps of each timeline, by the numbers of their first and last segments.
+async fn gaps(site: &Site) -> Vec<Vec<(u64, u64)>> {
+    let list = wal_list(&site.repository, Some(SYSTEM)).await.unwrap();
+    let number = |name: WalSegmentName| name.number(size()).unwrap();
+    let gaps = |report: &WalTimelineReport| {
+        report.gaps.iter().map(|gap| (number(gap.first), number(gap.last))).collect::<Vec<_>>()
+    };
+    list[0].timelines.iter().map(gaps).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_looks_for_gaps_up_to_the_pieces_of_the_last_segment() {
+    let site = Site::new().await;
+    site.tail(1, 2, MIB / 2).await;
+    assert_eq!(gaps(&site).await, [vec![]], "it may be all there is");
+    site.tail(1, 4, MIB / 2).await;
+    assert_eq!(gaps(&site).await, [vec![(2, 3)]]);
+    site.whole(1, [0, 1, 2]).await;
+    assert_eq!(gaps(&site).await, [vec![(3, 3)]]);
+    site.tail(1, 3, MIB).await;
+    assert_eq!(gaps(&site).await, [vec![]], "all pieces of it are there");
+    site.tail(1, 7, MIB / 2).await;
+    assert_eq!(gaps(&site).await, [vec![(4, 6)]], "of 4 only a half");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_looks_for_gaps_between_pieces_on_both_sides_of_a_switch() {
+    let site = Site::new().await;
+    site.whole(1, [1, 2]).await;
+    site.tail(1, 3, MIB / 2).await;
+    site.tail(2, 3, MIB / 2).await;
+    site.push("00000002.history", b"1\t0/380000\tno recovery target specified\n").await;
+    assert_eq!(gaps(&site).await, [vec![], vec![]], "the last one of the old timeline never becomes whole");
+
+    let site = Site::new().await;
+    site.whole(1, [1]).await;
+    site.tail(1, 3, MIB / 2).await;
+    site.tail(2, 7, MIB / 2).await;
+    site.push("00000002.history", b"1\t0/580000\tno recovery target specified\n").await;
+    assert_eq!(gaps(&site).await, [vec![(2, 2), (3, 4)], vec![(5, 6)]]);
 }
