@@ -205,6 +205,34 @@ async fn without_its_primary_a_place_can_be_read_but_nothing_be_deleted() {
 }
 
 #[tokio::test]
+async fn deletes_go_on_when_the_primary_has_answered_for_what_it_was_asked_without_it() {
+    let three = three(WritePolicy::Primary);
+    for name in ["packs/1/a", "packs/2/b", "backups/c"] {
+        three.put(name, &pattern(1, 1)).await.unwrap();
+    }
+    let list = async |prefix: &str| three.storage.list(prefix).try_collect::<Vec<_>>().await.unwrap();
+    three.places[0].inject(Fault::new(Operation::List, Effect::Unavailable));
+    list("packs/1").await;
+    list("backups").await;
+    three.places[0].heal();
+    let refused = |outcome: Result<(), StorageError>, folder: &str| {
+        let error = outcome.unwrap_err();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(matches!(error, StorageError::Failed { action: "delete", .. }) && source.contains(folder), "{source}");
+    };
+    refused(three.storage.delete(&key("packs/2/b")).await, "backups");
+    list("packs/2").await;
+    list("backups").await;
+    refused(three.storage.delete(&key("packs/2/b")).await, "packs/1");
+    // The beginning of a list says nothing of its rest.
+    three.storage.list("packs").try_next().await.unwrap();
+    refused(three.storage.delete(&key("packs/2/b")).await, "packs/1");
+    list("packs").await;
+    three.storage.delete(&key("packs/2/b")).await.unwrap();
+    assert_eq!(three.holders("packs/2/b").await, [0; 0]);
+}
+
+#[tokio::test]
 async fn a_delete_that_a_secondary_missed_is_named_and_one_that_the_primary_refused_is_none() {
     let three = three(WritePolicy::Primary);
     three.put("a", &pattern(1, 1)).await.unwrap();

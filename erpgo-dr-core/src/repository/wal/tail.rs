@@ -57,12 +57,11 @@ impl Repository {
         system_identifier: Option<u64>,
         segment: Option<WalSegmentName>,
     ) -> Result<Vec<TailPiece>, RepositoryError> {
-        let folder = match (system_identifier, segment) {
-            (Some(system), Some(segment)) => format!("{}/{segment}", layout::wal_tails(system)),
-            (Some(system), None) => layout::wal_tails(system),
-            (None, _) => layout::WAL_TAILS.to_owned(),
-        };
-        let objects = self.storage.list(&folder).map_ok(|object| TailPiece::parse(&object.key));
+        // There are few of them, and a folder that is listed again and again is one that the primary can answer for again after it
+        // was away: a segment's own would hold up every delete once it is not asked for any more.
+        let folder = system_identifier.map_or_else(|| layout::WAL_TAILS.to_owned(), layout::wal_tails);
+        let wanted = |piece: &TailPiece| segment.is_none_or(|segment| piece.segment == segment);
+        let objects = self.storage.list(&folder).map_ok(|object| TailPiece::parse(&object.key).filter(wanted));
         let mut pieces: Vec<TailPiece> =
             objects.try_filter_map(|piece| std::future::ready(Ok(piece))).try_collect().await?;
         pieces.sort_unstable();

@@ -8,7 +8,7 @@
 //! | `create` | the primary, which decides the race; then the others at once, overwriting | the primary's answer is the answer; the others by the policy |
 //! | `get` | primary, then secondaries in order | the next place, also in the middle, at the byte that is missing |
 //! | `head` | primary | the next place, unless the primary says that there is no such object |
-//! | `list` | primary | the union of the secondaries, if the primary cannot be reached at the start; in the middle an error. After a list without the primary `delete` is refused: what secondaries do not know of may be taken for garbage |
+//! | `list` | primary | the union of the secondaries, if the primary cannot be reached at the start; in the middle an error. After a list without the primary `delete` is refused until the primary has answered a list of that folder: what secondaries do not know of may be taken for garbage |
 //! | `delete` | primary, then the others at once | nothing is deleted if the primary fails; others are recorded |
 //! | `thaw`, `sweep` | all places | see [`Storage::thaw`] below |
 //!
@@ -20,9 +20,9 @@ mod reader;
 mod repair;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -67,8 +67,8 @@ struct Shared {
     policy: WritePolicy,
     patience: Duration,
     missed: Mutex<Vec<MissedWrite>>,
-    /// Whether a list was answered by secondaries: what they have not seen, a caller may take for garbage.
-    listed_without_primary: AtomicBool,
+    /// The folders of which the last list was answered by secondaries: what they have not seen, a caller may take for garbage.
+    listed_without_primary: Mutex<BTreeSet<String>>,
 }
 
 impl ReplicatedStorage {
@@ -80,7 +80,7 @@ impl ReplicatedStorage {
             policy,
             patience: PATIENCE,
             missed: Mutex::default(),
-            listed_without_primary: AtomicBool::new(false),
+            listed_without_primary: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -92,7 +92,7 @@ impl ReplicatedStorage {
             policy: self.shared.policy,
             patience,
             missed: Mutex::default(),
-            listed_without_primary: AtomicBool::new(false),
+            listed_without_primary: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -138,6 +138,39 @@ impl Shared {
             tracing::warn!(location = %write.location, key = %write.key, error = %write.error, "a place missed a write");
             known.push(write);
         }
+    }
+
+    fn lists(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.listed_without_primary.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn listed_without_primary(&self, prefix: &str) {
+        self.lists().insert(prefix.trim_end_matches('/').to_owned());
+    }
+
+    /// Forgets that secondaries answered a list of this folder, or of one in it: whoever lists it anew now sees all.
+    fn listed_with_primary(&self, prefix: &str) {
+        let folder = prefix.trim_end_matches('/');
+        let is_inside = |listed: &str| {
+            folder.is_empty()
+                || listed.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.lists().retain(|listed| !is_inside(listed));
+    }
+
+    /// Refuses a delete while what it was decided on may be a list that was not whole.
+    fn check_lists(&self, key: &ObjectKey) -> Result<(), StorageError> {
+        let Some(folder) = self.lists().first().cloned() else { return Ok(()) };
+        let folder = if folder.is_empty() { "everything".to_owned() } else { folder };
+        Err(StorageError::Failed {
+            location: self.location(),
+            action: "delete",
+            subject: key.to_string(),
+            source: format!(
+                "a list of {folder} was answered by secondaries alone, which may not know of all that is needed"
+            )
+            .into(),
+        })
     }
 
     /// Decides over a write that the primary has: records what others missed, or fails.
@@ -266,14 +299,7 @@ impl Storage for ReplicatedStorage {
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), StorageError> {
-        if self.shared.listed_without_primary.load(Ordering::Acquire) {
-            return Err(StorageError::Failed {
-                location: self.location(),
-                action: "delete",
-                subject: key.to_string(),
-                source: "a list was answered by secondaries alone, which may not know of all that is needed".into(),
-            });
-        }
+        self.shared.check_lists(key)?;
         self.shared.primary().delete(key).await?;
         let missed = self.shared.in_secondaries(key, |place| place.delete(key)).await;
         self.shared.settle(key, (), missed)

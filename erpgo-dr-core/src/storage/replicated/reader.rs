@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use futures::stream::{self, BoxStream, StreamExt as _};
 
@@ -83,17 +82,36 @@ pub(super) fn list(shared: Arc<Shared>, prefix: String) -> Listing {
     stream::once(async move {
         let mut listing = shared.primary().list(&prefix);
         match listing.next().await {
-            None => stream::empty().boxed(),
-            Some(Ok(first)) => stream::iter([Ok(first)]).chain(listing).boxed(),
+            None => {
+                shared.listed_with_primary(&prefix);
+                stream::empty().boxed()
+            }
+            Some(Ok(first)) => heed_end(shared, prefix, stream::iter([Ok(first)]).chain(listing).boxed()),
             Some(Err(error)) if shared.places.len() > 1 && !matches!(error, StorageError::Failed { .. }) => {
                 tracing::warn!(%error, "the primary cannot be listed, listing the secondaries");
-                shared.listed_without_primary.store(true, Ordering::Release);
+                shared.listed_without_primary(&prefix);
                 union(&shared, &prefix)
             }
             Some(Err(error)) => stream::iter([Err(error)]).boxed(),
         }
     })
     .flatten()
+    .boxed()
+}
+
+/// Remembers that the primary was listed, once that has come to its end.
+fn heed_end(shared: Arc<Shared>, prefix: String, listing: Listing) -> Listing {
+    stream::unfold(Some((shared, prefix, listing)), |state| async move {
+        let (shared, prefix, mut listing) = state?;
+        match listing.next().await {
+            Some(Ok(meta)) => Some((Ok(meta), Some((shared, prefix, listing)))),
+            Some(Err(error)) => Some((Err(error), None)),
+            None => {
+                shared.listed_with_primary(&prefix);
+                None
+            }
+        }
+    })
     .boxed()
 }
 
