@@ -1,11 +1,14 @@
 //! The commands of a replication connection.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use fallible_iterator::FallibleIterator as _;
 use postgres_protocol::message::backend::{DataRowBody, Message};
 use postgres_protocol::message::frontend;
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 
 use super::handshake::{log_in, unexpected};
 use super::wal_stream::WalStream;
@@ -46,9 +49,14 @@ pub struct TimelineEnd {
 }
 
 /// A connection for physical replication. Dropping it closes it.
+///
+/// A server has as long for each answer as for a connection. One that falls silent leaves a connection of no more use.
 pub struct ReplicationClient {
     wire: Wire,
     server: String,
+    timeout: Duration,
+    /// Whether an answer was given up, which may still come, and would be taken for the next one.
+    is_lost: bool,
 }
 
 impl ConnectionSettings {
@@ -60,9 +68,9 @@ impl ConnectionSettings {
         self.validate()?;
         let server = self.to_string();
         let refused = |source: BoxError| PostgresError::Connect { server: server.clone(), source };
-        let outcome = tokio::time::timeout(self.timeout(), log_in(self)).await;
+        let outcome = timeout(self.timeout(), log_in(self)).await;
         let wire = outcome.map_err(|elapsed| refused(elapsed.into()))?.map_err(refused)?;
-        Ok(ReplicationClient { wire, server })
+        Ok(ReplicationClient { wire, server, timeout: self.timeout(), is_lost: false })
     }
 }
 
@@ -77,7 +85,7 @@ impl ReplicationClient {
     /// `IDENTIFY_SYSTEM`.
     ///
     /// # Errors
-    /// [`PostgresError::Query`], as for every command here.
+    /// As for every command here, [`PostgresError::Query`], and [`PostgresError::Connect`] when no answer comes in time.
     pub async fn identify_system(&mut self) -> Result<SystemIdentity, PostgresError> {
         let action = "identify the cluster";
         let row = self.one_row("IDENTIFY_SYSTEM", action).await?;
@@ -179,15 +187,16 @@ impl ReplicationClient {
         let slot = slot.map(|name| format!("SLOT {} ", quoted(name))).unwrap_or_default();
         let command = format!("START_REPLICATION {slot}PHYSICAL {start} TIMELINE {timeline}");
         let action = "stream WAL";
-        let outcome = async {
+        let outcome = timeout(self.timeout, async {
             self.send_query(&command).await?;
             match self.next_or_recover().await? {
                 Incoming::CopyBoth => Ok(None),
                 // The timeline had no more to give: its end follows at once.
                 Incoming::Other(first) => Ok(Some(timeline_end(&self.collect(Some(first)).await?))),
             }
-        };
-        match outcome.await.map_err(|source| self.failed(action, source))? {
+        });
+        let outcome = outcome.await;
+        match self.settle(action, outcome)? {
             None => Ok(Ok(WalStream::new(self))),
             Some(end) => Ok(Err(end)),
         }
@@ -197,9 +206,26 @@ impl ReplicationClient {
         &mut self.wire
     }
 
-    /// Reads what follows a stream that has been ended by both sides.
-    pub(super) async fn end_of_stream(&mut self) -> Result<Option<TimelineEnd>, BoxError> {
-        Ok(timeline_end(&self.collect(None).await?))
+    /// Says that a stream ends, and reads what follows when both sides have said so.
+    pub(super) async fn end_of_stream(&mut self, action: &str) -> Result<Option<TimelineEnd>, PostgresError> {
+        let mut message = BytesMut::new();
+        frontend::copy_done(&mut message);
+        let outcome = timeout(self.timeout, async {
+            self.wire.send(&message).await?;
+            Ok(timeline_end(&self.collect(None).await?))
+        });
+        let outcome = outcome.await;
+        self.settle(action, outcome)
+    }
+
+    /// Takes an answer, or what hindered it.
+    fn settle<T>(&mut self, action: &str, outcome: Result<Result<T, BoxError>, Elapsed>) -> Result<T, PostgresError> {
+        if let Ok(outcome) = outcome {
+            return outcome.map_err(|source| self.failed(action, source));
+        }
+        self.is_lost = true;
+        let source = format!("the server did not answer within {:?} when asked to {action}", self.timeout).into();
+        Err(PostgresError::Connect { server: self.server.clone(), source })
     }
 
     pub(super) fn failed(&self, action: &str, source: BoxError) -> PostgresError {
@@ -216,14 +242,18 @@ impl ReplicationClient {
     }
 
     async fn rows(&mut self, command: &str, action: &str) -> Result<Vec<Row>, PostgresError> {
-        let outcome = async {
+        let outcome = timeout(self.timeout, async {
             self.send_query(command).await?;
             self.collect(None).await
-        };
-        outcome.await.map_err(|source| self.failed(action, source))
+        });
+        let outcome = outcome.await;
+        self.settle(action, outcome)
     }
 
     pub(super) async fn send_query(&mut self, command: &str) -> Result<(), BoxError> {
+        if self.is_lost {
+            return Err("the server has not answered an earlier command on this connection".into());
+        }
         let mut message = BytesMut::new();
         frontend::query(command, &mut message)?;
         Ok(self.wire.send(&message).await?)

@@ -14,3 +14,6 @@ pub use base_backup::{BaseBackup, BaseBackupEvent, BaseBackupOptions, BaseBackup
 pub use commands::{ReplicationClient, ReplicationSlot, SystemIdentity, TimelineEnd};
 pub use server_error::ServerError;
 pub use wal_stream::{StreamedPositions, WalStream, WalStreamEvent};
+
+#[cfg(test)]
+mod tests;

@@ -38,6 +38,12 @@ impl ServerError {
         }
         error
     }
+
+    /// Says what a server that is shut down does not say itself at the end of a stream.
+    pub(super) fn shutting_down() -> Self {
+        let [severity, code, message] = ["FATAL", "57P01", "the server is shutting down"].map(str::to_owned);
+        Self { severity, code, message, detail: None, hint: None }
+    }
 }
 
 impl fmt::Display for ServerError {

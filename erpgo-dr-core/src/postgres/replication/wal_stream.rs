@@ -5,10 +5,11 @@ use std::fmt;
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use chrono::{DateTime, TimeDelta, Utc};
 use postgres_protocol::message::backend::Message;
-use postgres_protocol::message::frontend::{self, CopyData};
+use postgres_protocol::message::frontend::CopyData;
 
 use super::commands::{ReplicationClient, TimelineEnd};
 use super::handshake::unexpected;
+use super::server_error::ServerError;
 use super::wire::Incoming;
 use crate::postgres::{BoxError, PostgresError};
 use crate::types::Lsn;
@@ -69,13 +70,17 @@ impl<'a> WalStream<'a> {
     /// Waits for the next event. Nothing is lost when the caller stops waiting.
     ///
     /// # Errors
-    /// [`PostgresError::Query`] when the connection is lost or the server ends it.
+    /// [`PostgresError::Query`] when the connection is lost or the server ends it; retryable when it says that it is shut down.
     pub async fn next(&mut self) -> Result<WalStreamEvent, PostgresError> {
         let outcome = match self.client.wire().next().await {
             Ok(Incoming::Other(Message::CopyData(body))) => parse(body.into_bytes()),
             Ok(Incoming::Other(Message::CopyDone)) => {
                 self.is_done = true;
                 Ok(WalStreamEvent::Done)
+            }
+            // How a server takes its leave that is shut down while a stream is open: nothing more comes.
+            Ok(Incoming::Other(Message::CommandComplete(_))) if !self.is_done => {
+                Err(ServerError::shutting_down().into())
             }
             Ok(_) => Err(unexpected("in a stream of WAL")),
             Err(error) => Err(error),
@@ -108,15 +113,9 @@ impl<'a> WalStream<'a> {
     /// Ends the stream. Returns where the timeline was left for a later one, if that is why.
     ///
     /// # Errors
-    /// [`PostgresError::Query`].
+    /// [`PostgresError::Query`], and [`PostgresError::Connect`] when the server does not answer in time.
     pub async fn end(self) -> Result<Option<TimelineEnd>, PostgresError> {
-        let mut message = BytesMut::new();
-        frontend::copy_done(&mut message);
-        let outcome = async {
-            self.client.wire().send(&message).await?;
-            self.client.end_of_stream().await
-        };
-        let end = outcome.await.map_err(|source| self.client.failed(ACTION, source))?;
+        let end = self.client.end_of_stream("end the stream of WAL").await?;
         Ok(end.filter(|_| self.is_done))
     }
 }
@@ -135,6 +134,11 @@ fn parse(mut message: Bytes) -> Result<WalStreamEvent, BoxError> {
             message.advance(1);
             let (start, server_end) = (Lsn(message.get_u64()), Lsn(message.get_u64()));
             let sent_at = moment(message.get_i64());
+            if start.0.checked_add(message.len() as u64).is_none() {
+                return Err(
+                    format!("the server sent a piece of WAL at {start} that ends behind the last position").into()
+                );
+            }
             Ok(WalStreamEvent::Wal { start, server_end, sent_at, bytes: message })
         }
         Some(b'k') if message.len() == 18 => {
@@ -170,6 +174,12 @@ mod tests {
         for wrong in [&wal[..24], &alive[..17], b"x", b""] {
             assert!(parse(Bytes::copy_from_slice(wrong)).is_err());
         }
+        // No piece ends behind the last position there is.
+        let mut last = wal.clone();
+        last[1..9].copy_from_slice(&(u64::MAX - 3).to_be_bytes());
+        assert!(parse(Bytes::from(last.clone())).is_ok());
+        last.push(b'd');
+        assert!(parse(Bytes::from(last)).is_err());
         // No moment is out of range.
         alive[9..17].copy_from_slice(&i64::MAX.to_be_bytes());
         assert!(parse(Bytes::from(alive)).is_ok());
