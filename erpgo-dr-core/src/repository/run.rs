@@ -116,7 +116,8 @@ impl<'a> BackupRun<'a> {
     /// Writes the manifest and then the catalogue entry, with whose creation the backup exists.
     ///
     /// # Errors
-    /// [`RepositoryError::Revoked`] when prune took this run for dead meanwhile.
+    /// [`RepositoryError::Revoked`] when prune took this run for dead meanwhile; any other of the storage place. What was written is
+    /// removed if it is certain that the entry will never be there.
     pub(crate) async fn commit(mut self, finished: Finished) -> Result<(Summary, Manifest), RepositoryError> {
         let manifest = Manifest {
             format: MANIFEST_FORMAT,
@@ -135,17 +136,49 @@ impl<'a> BackupRun<'a> {
         match self.repository.storage.create(&object, stored).await {
             Ok(_) => {}
             Err(StorageError::AlreadyExists { .. }) => return Err(RepositoryError::Revoked { id: self.id.clone() }),
-            Err(error) => return Err(error.into()),
+            Err(error) => self.settle(error).await?,
         }
         if self.announced
             && let Err(error) = self.repository.storage.delete(&layout::begun(&self.id)).await
         {
             tracing::warn!(backup = %self.id, %error, "could not take back a word that is of no more use; it does no harm");
         }
+        self.leave().await;
+        Ok((summary, manifest))
+    }
+
+    /// Finds out what became of the catalogue entry when its creation failed: the entry may be there all the same, or still come.
+    ///
+    /// What cannot be known leaves the objects to prune, which sees what there is by then.
+    async fn settle(&mut self, error: StorageError) -> Result<(), RepositoryError> {
+        // Of the entry and the mark of a revoked run one is made: where the mark lies, the entry never will.
+        let is_committed = match self.repository.revoke(&self.id).await {
+            Ok(revoked) => !revoked,
+            Err(unknown) => {
+                tracing::warn!(backup = %self.id, error = %unknown, "whether it was committed is not known; nothing of it is removed");
+                self.leave().await;
+                return Err(error.into());
+            }
+        };
+        match error {
+            // It exists, but not where it was wanted too.
+            StorageError::Degraded { .. } if is_committed => {
+                self.leave().await;
+                Err(error.into())
+            }
+            error if is_committed => {
+                tracing::warn!(backup = %self.id, %error, "committed, though the answer to that was lost");
+                Ok(())
+            }
+            error => Err(error.into()),
+        }
+    }
+
+    /// Ends the run, and leaves what it wrote where it is.
+    async fn leave(&mut self) {
         if let Some(lease) = self.lease.take() {
             release(lease, &self.id).await;
         }
-        Ok((summary, manifest))
     }
 
     /// Gives up: removes what was written, as far as the storage place still answers.

@@ -1,6 +1,9 @@
 //! A backup exists when its catalogue entry exists, and never before.
 
+use std::sync::Arc;
+
 use chrono::TimeDelta;
+use erpgo_dr_core::conformance::faulty::{Effect, Fault, FaultyStorage, Operation};
 use erpgo_dr_core::crypto::keys::{Unlocker, Wrapper};
 use erpgo_dr_core::ops::{self, BackupOptions, BackupSelector, VerifyOptions};
 use erpgo_dr_core::repository::{InitOptions, RepositoryError, VerifyLevel};
@@ -39,6 +42,56 @@ async fn a_failed_backup_leaves_nothing() {
     let script = Script { bytes: 250_000, fail_after: Some(250_000), hangs: false };
     ops::backup(&repository, &script, &BackupOptions::default(), NO_PROGRESS).await.unwrap_err();
     assert_eq!(fixture.keys("").await, before);
+}
+
+/// A backup whose first attempts to make something in the place of its catalogue entry have these effects.
+async fn commit_meets(fixture: &Fixture, effects: &[Effect]) -> ops::Result<ops::BackupReport> {
+    let storage = FaultyStorage::new(fixture.storage.clone());
+    let repository = fixture.open_at(Arc::new(storage.clone())).await.unwrap();
+    for (number, effect) in (0..).zip(effects) {
+        storage.inject(Fault::new(Operation::Create, *effect).under("backups").after(number).times(1));
+    }
+    let outcome = ops::backup(&repository, &Script::of(250_000), &BackupOptions::default(), NO_PROGRESS).await;
+    repository.environment().cleanups.settle().await;
+    outcome
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_is_one() {
+    let fixture = Fixture::new().await;
+    let report = commit_meets(&fixture, &[Effect::LostAnswer]).await.unwrap();
+    let repository = fixture.open().await;
+    assert!(repository.catalogue().await.unwrap().find(&report.id).is_some());
+    ops::restore(&repository, &report.id, &Script::of(250_000), NO_PROGRESS).await.unwrap();
+    assert!(fixture.keys("state/leases").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_commit_that_failed_for_certain_leaves_a_mark_and_nothing_else() {
+    let fixture = Fixture::new().await;
+    commit_meets(&fixture, &[Effect::Unavailable]).await.unwrap_err();
+    let left = fixture.keys("").await;
+    assert!(fixture.keys("dumps").await.is_empty() && fixture.keys("state/leases").await.is_empty(), "{left:?}");
+    let repository = fixture.open().await;
+    let catalogue = repository.catalogue().await.unwrap();
+    assert!(catalogue.entries.is_empty() && catalogue.problems.is_empty(), "{catalogue:?}");
+}
+
+#[tokio::test]
+async fn a_commit_of_which_nothing_can_be_known_keeps_what_it_may_need() {
+    for (effect, committed) in [(Effect::LostAnswer, 1), (Effect::Unavailable, 0)] {
+        let fixture = Fixture::new().await;
+        // The entry, and then the question what became of it.
+        commit_meets(&fixture, &[effect, Effect::Unavailable]).await.unwrap_err();
+        assert!(fixture.keys("state/leases").await.is_empty());
+        assert_eq!(fixture.keys("dumps").await.len(), 3);
+        let repository = fixture.open().await;
+        let entries = repository.catalogue().await.unwrap().entries;
+        assert_eq!(entries.len(), committed);
+        for entry in entries {
+            ops::restore(&repository, entry.id(), &Script::of(250_000), NO_PROGRESS).await.unwrap();
+        }
+    }
 }
 
 #[tokio::test]
