@@ -1,34 +1,28 @@
 //! Of which cluster a file is, where the file itself does not say.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::ops::Result;
-use crate::postgres::wal::{SegmentHeader, system_identifier_of_control};
+use crate::postgres::physical::ControlFile;
+use crate::postgres::wal::SegmentHeader;
 use crate::repository::{Repository, RepositoryError};
 use crate::types::{WalFileName, WalSegmentName};
 
-/// The first bytes of a control file are enough.
-const CONTROL_BYTES: usize = 64;
-
-/// Reads the system identifier of the data directory whose `pg_wal` a file lies in, or shall lie in; `None` if it is none.
+/// Reads the system identifier of the data directory whose `pg_wal` a file lies in, or shall lie in; `None` if it is none. Blocking.
 pub fn wal_cluster_around(path: &Path) -> Option<u64> {
-    let control = control_of(path)?;
-    let mut begin = [0; CONTROL_BYTES];
-    let mut file = std::fs::File::open(&control).ok()?;
-    std::io::Read::read_exact(&mut file, &mut begin).ok()?;
-    system_identifier_of_control(&control.display().to_string(), &begin).ok()
+    Some(ControlFile::read(data_directory(path)?).ok()?.control.system_identifier)
 }
 
-/// `DATA/global/pg_control` for `DATA/pg_wal/FILE`. By the names: `pg_wal` may be a symbolic link.
-fn control_of(path: &Path) -> Option<PathBuf> {
+/// `DATA` for `DATA/pg_wal/FILE`. By the names: `pg_wal` may be a symbolic link.
+fn data_directory(path: &Path) -> Option<&Path> {
     let log = path.parent()?;
     (log.file_name()? == "pg_wal").then_some(())?;
-    Some(log.parent()?.join("global/pg_control"))
+    log.parent()
 }
 
 /// Returns whether a file is for a server that recovers to end at some point, and not for a standby, which asks again.
 pub(super) fn is_for_recovery(path: &Path) -> bool {
-    let signal = |name: &str| control_of(path).is_some_and(|control| control.with_file_name("..").join(name).exists());
+    let signal = |name: &str| data_directory(path).is_some_and(|data| data.join(name).exists());
     signal("recovery.signal") && !signal("standby.signal")
 }
 
@@ -70,10 +64,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_control_file_is_found_by_names_alone() {
-        let of = |path: &str| control_of(Path::new(path)).map(|found| found.display().to_string());
-        assert_eq!(of("pg_wal/RECOVERYXLOG").unwrap(), "global/pg_control");
-        assert_eq!(of("/data/pg_wal/00000002.history").unwrap(), "/data/global/pg_control");
+    fn the_data_directory_is_found_by_names_alone() {
+        let of = |path: &'static str| data_directory(Path::new(path)).map(|found| found.display().to_string());
+        assert_eq!(of("pg_wal/RECOVERYXLOG").unwrap(), "");
+        assert_eq!(of("/data/pg_wal/00000002.history").unwrap(), "/data");
         assert_eq!(of("/tmp/000000010000000000000001"), None);
         assert_eq!(of("RECOVERYXLOG"), None);
     }

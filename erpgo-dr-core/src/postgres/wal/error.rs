@@ -96,10 +96,4 @@ pub enum WalError {
         /// The file.
         file: String,
     },
-    /// Bytes that are no control file.
-    #[error("{file} is no control file of PostgreSQL")]
-    Control {
-        /// The file.
-        file: String,
-    },
 }
