@@ -2,25 +2,28 @@
 
 use crate::cluster::{Cluster, TABLES};
 
-/// A way in which a hundredth of the cluster changes.
+/// A way in which a part of the cluster changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
     /// One row on every hundredth page of every table.
     Pages,
     /// Every hundredth row of every table by a hash: about half of all pages.
     Rows,
+    /// Every twentieth row by a hash: most pages.
+    ManyRows,
     /// The newest hundredth of every table.
     Local,
 }
 
 impl Change {
-    pub(crate) const ALL: [Self; 3] = [Self::Pages, Self::Rows, Self::Local];
+    pub(crate) const ALL: [Self; 4] = [Self::Pages, Self::Rows, Self::ManyRows, Self::Local];
 
     /// Returns the word for it in the names of figures.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Pages => "pages",
             Self::Rows => "rows",
+            Self::ManyRows => "rows_5_percent",
             Self::Local => "local",
         }
     }
@@ -51,6 +54,7 @@ impl Change {
                 first = round % 100
             ),
             Self::Rows => format!("hashint8extended(id, {round}) % 100 = 0"),
+            Self::ManyRows => format!("hashint8extended(id, {round}) % 20 = 0"),
             Self::Local => format!("id > (SELECT max(id) - count(*) / 100 FROM part_{table})"),
         }
     }
