@@ -5,7 +5,7 @@ use erpgo_dr_testkit::postgres::{MAJORS, PgServer, give_to_postgres};
 use serde_json::Value;
 
 use crate::incremental::{assert_same, back_up, change_much, quiet_server, restore};
-use crate::support::{Site, content, start_on, wait_for, write};
+use crate::support::{Site, content, standby_of, start_on, write};
 
 fn back_up_remotely(site: &Site, server: &PgServer, more: &[&str]) -> Value {
     back_up(site, server, &[&["--remote"], more].concat())
@@ -60,7 +60,8 @@ fn tablespaces_come_along_from_a_standby_too() {
     server.psql("postgres", &format!("CREATE TABLESPACE fast LOCATION '{}'", space.display()));
     server.psql("postgres", "CREATE TABLE there TABLESPACE fast AS SELECT n FROM generate_series(1, 5000) AS n");
     let oid = server.psql("postgres", "SELECT oid FROM pg_tablespace WHERE spcname = 'fast'");
-    let standby = standby_of(&site, &server);
+    let mapping = format!("--tablespace-mapping={}={}", space.display(), site.path("space-of-standby").display());
+    let standby = standby_of(&site, &server, &[&mapping]);
     for from in [&server, &standby] {
         let backup = back_up_remotely(&site, from, &[]);
         let data = site.path(&format!("restored-{}", from.port()));
@@ -83,30 +84,6 @@ fn tablespaces_come_along_from_a_standby_too() {
         assert_eq!(restored.psql("postgres", "SELECT count(*) FROM there"), "5000");
         assert!(moved.read_dir().unwrap().next().is_some());
     }
-}
-
-/// Makes a standby by the server's own tool.
-fn standby_of(site: &Site, server: &PgServer) -> PgServer {
-    let (copy, space) = (site.path("standby"), site.path("space-of-standby"));
-    let mut command = erpgo_dr_testkit::unprivileged(&server.bin().join("pg_basebackup"));
-    command.arg("-h").arg(server.socket_dir()).arg("-p").arg(server.port().to_string());
-    command.args(["-U", "postgres", "-X", "stream", "-c", "fast", "-R"]);
-    command.arg(format!("--tablespace-mapping={}={}", site.path("space").display(), space.display()));
-    let output = command.arg("-D").arg(&copy).current_dir("/").output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let mut standby = PgServer::start(server.major());
-    standby.stop();
-    std::fs::remove_dir_all(standby.data_dir()).unwrap();
-    std::fs::rename(&copy, standby.data_dir()).unwrap();
-    let conf = standby.data_dir().join("postgresql.auto.conf");
-    let mut settings = std::fs::read_to_string(&conf).unwrap();
-    settings.push_str(&format!("unix_socket_directories = '{}'\n", standby.socket_dir().display()));
-    std::fs::write(&conf, settings).unwrap();
-    standby.restart();
-    let end = server.psql("postgres", "SELECT pg_current_wal_lsn()");
-    let question = format!("SELECT pg_last_wal_replay_lsn() >= '{end}'");
-    wait_for("the standby", &standby, || standby.psql("postgres", &question) == "t");
-    standby
 }
 
 #[test]

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use erpgo_dr_core::types::Lsn;
 use erpgo_dr_testkit::fault_proxy::{Direction, Fault, FaultProxy};
 use erpgo_dr_testkit::postgres::PgServer;
 
 use crate::streaming::{Stream, back_up, make_synchronous, restore, stream_once, wait_until_streaming};
-use crate::support::{Site, start_in, wait_for, write};
+use crate::support::{Site, standby_of, start_in, wait_for, write};
 
 /// Some megabytes of log, and less than a segment.
 const ROWS: &str = "CREATE TABLE rows AS SELECT n, repeat(md5(n::text), 32) AS t FROM generate_series(1, 4000) AS n";
@@ -97,14 +96,11 @@ fn a_new_timeline_does_not_hide_the_end_of_the_one_before_until_it_has_passed_it
     make_synchronous(&server);
     server.psql("postgres", ROWS);
     server.kill();
-    let report = stream.stop();
-    assert_eq!(report["ok"], true);
-    let end: Lsn = report["result"]["archived"].as_str().unwrap().parse().unwrap();
+    assert_eq!(stream.stop()["ok"], true);
 
     let mut successor = restore(&site, 17);
     let proxy = FaultProxy::start(successor.port());
-    // The last segment of the first timeline once more, and the beginning of the first one of the second.
-    cut_after(&proxy, end.0 % (16 << 20) + EARLY);
+    cut_after(&proxy, EARLY);
     let stream = Stream::start_at(&site, &through(&proxy), &["--upload-every", "1"]);
     wait_for("the cut", &successor, || proxy.cuts() > 0 && stream.told().contains("the server is not heard"));
     successor.kill();
@@ -197,4 +193,72 @@ fn a_stream_without_a_slot_goes_on_where_the_archive_ends() {
     assert_eq!(stream.stop()["ok"], true);
     let gaps = site.json(&["wal", "check"])["result"]["clusters"][0]["timelines"][0]["gaps"].clone();
     assert_eq!(gaps.as_array().unwrap().len(), 1, "{gaps}");
+}
+
+/// Copies the files of a server that is down.
+fn cold_copy(site: &Site, server: &PgServer) -> std::path::PathBuf {
+    let copy = site.path("cold");
+    let copied = std::process::Command::new("cp").arg("-a").arg(server.data_dir()).arg(&copy).status().unwrap();
+    assert!(copied.success());
+    copy
+}
+
+#[test]
+fn a_server_that_an_older_state_was_put_back_under_is_not_followed() {
+    let site = Site::new();
+    let mut server = PgServer::start(17);
+    server.psql("postgres", "CREATE TABLE t (n int)");
+    server.stop();
+    let old = cold_copy(&site, &server);
+    server.restart();
+    let stream = Stream::start(&site, &server, &[]);
+    wait_until_streaming(&server);
+    make_synchronous(&server);
+    server.psql("postgres", ROWS);
+    server.kill();
+    std::fs::remove_dir_all(server.data_dir()).unwrap();
+    std::fs::rename(&old, server.data_dir()).unwrap();
+    server.restart();
+    // What it says next must not be taken for what it had said before.
+    let refused = stream.end();
+    assert_eq!(refused["error"]["kind"], "refused", "{refused}");
+    assert!(refused["error"]["message"].as_str().unwrap().contains("an older state was put back"), "{refused}");
+
+    // Once it has gone on beyond that place, its log shows it.
+    write(&server, "beyond");
+    server.psql("postgres", "SELECT pg_create_physical_replication_slot('other', true)");
+    let once = stream_once(&site, &server);
+    let refused = site.json(&[&once[..once.len() - 1], &["F/0"]].concat());
+    assert_eq!(refused["error"]["kind"], "refused", "{refused}");
+    assert!(refused["error"]["message"].as_str().unwrap().contains("is another than what was received"), "{refused}");
+}
+
+#[test]
+fn histories_of_timelines_before_are_archived_too() {
+    let site = Site::new();
+    let mut first = PgServer::start(17);
+    back_up(&site, &first);
+    let stream = Stream::start(&site, &first, &[]);
+    wait_until_streaming(&first);
+    make_synchronous(&first);
+    first.psql("postgres", "CREATE TABLE t AS SELECT 1 AS n");
+    first.kill();
+    assert_eq!(stream.stop()["ok"], true);
+    // Nobody streams the second timeline.
+    let second = restore(&site, 17);
+    let third = standby_of(&site, &second, &[]);
+    assert_eq!(third.psql("postgres", "SELECT pg_promote()"), "t");
+    drop(second);
+    let stream = Stream::start(&site, &third, &[]);
+    wait_until_streaming(&third);
+    make_synchronous(&third);
+    third.psql("postgres", "INSERT INTO t VALUES (3)");
+    drop(third);
+    assert_eq!(stream.stop()["ok"], true);
+    let check = site.json(&["wal", "check"]);
+    assert_eq!(check["ok"], true, "{check}");
+    let timelines = check["result"]["clusters"][0]["timelines"].as_array().unwrap();
+    let numbers: Vec<_> = timelines.iter().map(|timeline| timeline["timeline"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, [1, 2, 3], "{check}");
+    assert_eq!(restore(&site, 17).psql("postgres", "SELECT sum(n) FROM t"), "4");
 }

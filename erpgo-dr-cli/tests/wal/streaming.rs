@@ -44,10 +44,15 @@ impl Stream {
     }
 
     /// Tells it to stop, and returns what it reports.
-    pub(crate) fn stop(mut self) -> serde_json::Value {
-        let child = self.child.take().unwrap();
-        let pid = rustix::process::Pid::from_child(&child);
+    pub(crate) fn stop(self) -> serde_json::Value {
+        let pid = rustix::process::Pid::from_child(self.child.as_ref().unwrap());
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.end()
+    }
+
+    /// Waits until it ends by itself, and returns what it reports.
+    pub(crate) fn end(mut self) -> serde_json::Value {
+        let child = self.child.take().unwrap();
         let output = child.wait_with_output().unwrap();
         let errors = std::fs::read_to_string(&self.errors).unwrap();
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}: {errors}", output.status))

@@ -177,12 +177,34 @@ pub(crate) fn start_on(data: &Path, major: u32) -> PgServer {
 
 /// Puts restored files in the place of those of a server that is down, and starts it there.
 pub(crate) fn start_in(server: &mut PgServer, data: &Path) {
+    lay_under(server, data);
+    server.restart();
+    wait_for("recovery", server, || server.psql("postgres", "SELECT pg_is_in_recovery()") == "f");
+}
+
+fn lay_under(server: &mut PgServer, data: &Path) {
     std::fs::remove_dir_all(server.data_dir()).unwrap();
     std::fs::rename(data, server.data_dir()).unwrap();
     let conf = server.data_dir().join("postgresql.auto.conf");
     let mut settings = std::fs::read_to_string(&conf).unwrap();
     settings.push_str(&format!("unix_socket_directories = '{}'\n", server.socket_dir().display()));
     std::fs::write(&conf, settings).unwrap();
-    server.restart();
-    wait_for("recovery", server, || server.psql("postgres", "SELECT pg_is_in_recovery()") == "f");
+}
+
+/// Makes a standby by the server's own tool, with `more` options, and waits until it has replayed what the server has now.
+pub(crate) fn standby_of(site: &Site, server: &PgServer, more: &[&str]) -> PgServer {
+    let copy = site.path("standby");
+    let mut command = erpgo_dr_testkit::unprivileged(&server.bin().join("pg_basebackup"));
+    command.arg("-h").arg(server.socket_dir()).arg("-p").arg(server.port().to_string());
+    command.args(["-U", "postgres", "-X", "stream", "-c", "fast", "-R"]).args(more);
+    let output = command.arg("-D").arg(&copy).current_dir("/").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut standby = PgServer::start(server.major());
+    standby.stop();
+    lay_under(&mut standby, &copy);
+    standby.restart();
+    let end = server.psql("postgres", "SELECT pg_current_wal_lsn()");
+    let question = format!("SELECT pg_last_wal_replay_lsn() >= '{end}'");
+    wait_for("the standby", &standby, || standby.psql("postgres", &question) == "t");
+    standby
 }

@@ -44,8 +44,7 @@ pub(super) async fn choose(
     let way = Way::of(client, identity).await?;
     if let Some(reached) = reached.map_or_else(|| behind(folder, size), |reached| Ok(Some(reached)))? {
         check_progress(client, identity, reached).await?;
-        let wanted = Place { position: floor(reached.position, size), ..reached };
-        return Ok(Begin { place: way.join(client.server(), wanted, size)?, is_behind_archive: false });
+        return Ok(Begin { place: way.join(client.server(), reached, size)?, is_behind_archive: false });
     }
     let slot = match slot {
         Some(slot) => slot_position(server, client, slot).await?,
@@ -53,8 +52,7 @@ pub(super) async fn choose(
     };
     let (position, timeline) = slot.unwrap_or((identity.position, Some(identity.timeline)));
     let timeline = timeline.unwrap_or_else(|| way.timeline_at(position));
-    let place = Place { timeline, position: floor(position, size) };
-    let place = way.join(client.server(), place, size)?;
+    let place = way.join(client.server(), Place { timeline, position }, size)?;
     let archived = match archive {
         Some(archive) => end_of_archive(archive, &way, size).await?,
         None => None,
@@ -194,14 +192,15 @@ impl Way {
             || self.left.iter().any(|switch| switch.timeline == timeline && position < switch.position)
     }
 
-    /// Finds where the server's log goes on from `wanted`.
+    /// Finds where the server's log goes on from `wanted`, at the start of a segment.
     ///
     /// A server that was promoted gives the log of the timeline before up to where it left it. What we have of that timeline from there on
-    /// is not on its way.
+    /// is not on its way. The segment in which it left begins on the next timeline too, with all that the old one has of it before.
     fn join(&self, server: &str, wanted: Place, size: WalSegmentSize) -> Result<Place> {
         let (server, found, reached) = (server.to_owned(), self.identity.timeline, wanted.timeline);
+        let mut place = Place { position: floor(wanted.position, size), ..wanted };
         if found == reached {
-            return Ok(wanted);
+            return Ok(place);
         }
         if found < reached {
             return Err(WalStreamError::LeftBehind { server, found, reached }.into());
@@ -209,16 +208,19 @@ impl Way {
         let Some(at) = self.left.iter().position(|switch| switch.timeline == reached) else {
             return Err(WalStreamError::Diverged { server, found, reached }.into());
         };
-        let switch = self.left[at];
-        if wanted.position < switch.position {
-            return Ok(wanted);
+        let switch = self.left[at].position;
+        if wanted.position > switch {
+            let beyond = wanted.position.0 - switch.0;
+            tracing::warn!(%reached, at = %switch, beyond, "the server left the timeline before what was received of it");
         }
-        let next = self.left.get(at + 1).map_or(found, |next| next.timeline);
-        if wanted.position > switch.position {
-            let beyond = wanted.position.0 - switch.position.0;
-            tracing::warn!(%reached, at = %switch.position, beyond, "the server left the timeline before what was received of it");
+        let next = self.left[at + 1..].iter().map(|switch| switch.timeline).chain([found]);
+        for (switch, next) in self.left[at..].iter().zip(next) {
+            if place.position.0 + size.bytes() <= switch.position.0 {
+                break;
+            }
+            place = Place { timeline: next, position: floor(switch.position, size) };
         }
-        Ok(Place { timeline: next, position: floor(switch.position, size) })
+        Ok(place)
     }
 }
 
@@ -259,12 +261,19 @@ mod tests {
     #[test]
     fn a_stream_joins_the_next_timeline_where_the_server_left_the_one_before() {
         let join = |wanted| way().join("db", wanted, SIZE);
-        // Before the switch it goes on, and behind it goes back to the start of the segment in which the next began.
-        assert_eq!(join(place(1, 5 * SEGMENT + 99)).unwrap(), place(1, 5 * SEGMENT + 99));
-        assert_eq!(join(place(1, 5 * SEGMENT + 100)).unwrap(), place(2, 5 * SEGMENT));
+        // Before the segment of the switch it goes on, and from there on begins with that segment on the next timeline.
+        assert_eq!(join(place(1, 4 * SEGMENT + 99)).unwrap(), place(1, 4 * SEGMENT));
+        assert_eq!(join(place(1, 5 * SEGMENT + 99)).unwrap(), place(2, 5 * SEGMENT));
         assert_eq!(join(place(1, 8 * SEGMENT)).unwrap(), place(2, 5 * SEGMENT));
         assert_eq!(join(place(2, 8 * SEGMENT)).unwrap(), place(4, 7 * SEGMENT));
-        assert_eq!(join(place(4, 8 * SEGMENT)).unwrap(), place(4, 8 * SEGMENT));
+        assert_eq!(join(place(4, 8 * SEGMENT + 5)).unwrap(), place(4, 8 * SEGMENT));
+        // Several timelines were left in one segment; and one at its very end, which is whole then.
+        let identity = SystemIdentity { timeline: timeline(4), ..way().identity };
+        let left = |number, position| TimelineSwitch { timeline: timeline(number), position: Lsn(position) };
+        let hasty =
+            Way { identity, left: vec![left(1, 5 * SEGMENT + 1), left(2, 5 * SEGMENT + 2), left(3, 6 * SEGMENT)] };
+        assert_eq!(hasty.join("db", place(1, 5 * SEGMENT), SIZE).unwrap(), place(3, 5 * SEGMENT));
+        assert_eq!(hasty.join("db", place(3, 6 * SEGMENT), SIZE).unwrap(), place(4, 6 * SEGMENT));
         for (reached, kind) in [(3, "does not descend"), (5, "another server was promoted")] {
             let refused = join(place(reached, 0)).unwrap_err().to_string();
             assert!(refused.contains(kind), "{refused}");
