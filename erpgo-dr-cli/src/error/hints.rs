@@ -168,7 +168,7 @@ fn postgres(error: &PostgresError) -> Option<&'static str> {
         }
         Some(Refusal::Privilege) => {
             return Some(
-                "name a role that may (--connection), or grant this one what it lacks: REPLICATION for `cluster backup --remote` and `wal stream`",
+                "name a role that may (--connection), or give this one REPLICATION, as `cluster backup --remote` and `wal stream` need it",
             );
         }
         Some(Refusal::NoSuchDatabase) => {

@@ -14,7 +14,7 @@ const FULL: &str = "No space left on device";
 pub enum Refusal {
     /// User, password or `pg_hba.conf`: the server lets nobody in by these.
     Credentials,
-    /// The role may not do that.
+    /// The role may not connect so: for replication, for instance.
     Privilege,
     /// There is no such database.
     NoSuchDatabase,
@@ -28,7 +28,9 @@ impl PostgresError {
     /// Returns why the server said no; `None` where it did not, or for another reason.
     pub fn refusal(&self) -> Option<Refusal> {
         match self {
-            Self::Connect { source, .. } | Self::Query { source, .. } => of_chain(source.as_ref()),
+            Self::Connect { source, .. } => of_chain(source.as_ref()),
+            // What may not be done in a session is told by the server's own words.
+            Self::Query { source, .. } => of_chain(source.as_ref()).filter(|refusal| *refusal != Refusal::Privilege),
             Self::Program { stderr, .. } => stderr.contains(FULL).then_some(Refusal::DiskFull),
             Self::LeftBehind { source, .. } => source.refusal(),
             _ => None,

@@ -93,8 +93,8 @@ impl<'a> Gatherer<'a> {
             }
             Unpacked::End(entry, outcome) => self.end(&entry, &outcome)?,
             Unpacked::Label(contents) => {
-                let wrong = || malformed("the backup label is no UTF-8");
-                self.label = Some(String::from_utf8(contents.into()).map_err(|_| wrong())?);
+                let label = str::from_utf8(&contents).map_err(|_| malformed("the backup label is no UTF-8"))?;
+                self.label = Some(of_a_whole_backup(label));
             }
             Unpacked::Control(entry, contents) => {
                 ControlFile::parse(&contents).map_err(|reason| malformed(&format!("{}: {reason}", entry.path)))?;
@@ -199,6 +199,24 @@ async fn store(packs: &mut PackWriter, chunk: Bytes) -> Result<Extent> {
     })
 }
 
+/// Takes out of a label what says that files are missing beside it: these have been put together. `pg_combinebackup` does the same.
+fn of_a_whole_backup(label: &str) -> String {
+    label.lines().filter(|line| !line.starts_with("INCREMENTAL FROM ")).flat_map(|line| [line, "\n"]).collect()
+}
+
 fn malformed(reason: &str) -> Error {
     PostgresError::MalformedCluster(reason.to_owned()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_does_not_say_that_files_are_missing() {
+        let label = "START WAL LOCATION: 0/2000028 (file 000000010000000000000002)\nBACKUP METHOD: streamed\nINCREMENTAL FROM LSN: 0/1\nINCREMENTAL FROM TLI: 1\n";
+        let expected = "START WAL LOCATION: 0/2000028 (file 000000010000000000000002)\nBACKUP METHOD: streamed\n";
+        assert_eq!(of_a_whole_backup(label), expected);
+        assert_eq!(of_a_whole_backup(expected), expected);
+    }
 }
