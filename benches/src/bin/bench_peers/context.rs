@@ -1,4 +1,4 @@
-//! What else people copy clusters with, for the scale of things: no incremental backups, no archive.
+//! What else people copy clusters with, for the scale of things: no incremental backups, no archive. And ours, when the server sends the files.
 
 use std::fs::{self, File};
 use std::io;
@@ -9,12 +9,15 @@ use erpgo_dr_benches::children;
 
 use crate::cluster::Cluster;
 use crate::folders::{Stored, clear};
+use crate::ours::Ours;
+use crate::side::Side as _;
 use crate::table::Table;
 use crate::{LEVEL, PROCESSES};
 
-/// Copies the cluster by PostgreSQL's own tool and by a pipe of shell tools. Neither syncs a file.
-pub(crate) fn measure(table: &mut Table, cluster: &Cluster, folder: &Path) -> io::Result<()> {
+/// Copies the cluster by PostgreSQL's own tool and by a pipe of shell tools. Neither syncs a file, or encrypts but the last.
+pub(crate) fn measure(table: &mut Table, cluster: &Cluster, ours: &Ours, folder: &Path) -> io::Result<()> {
     let copy = folder.join("copy");
+    let mut walls = Vec::new();
     for (name, options) in [
         ("pg_basebackup, plain", vec!["-Fp".to_owned()]),
         (
@@ -26,8 +29,13 @@ pub(crate) fn measure(table: &mut Table, cluster: &Cluster, folder: &Path) -> io
         command.args(["--checkpoint=fast", "--no-sync", "-D"]).arg(&copy).args(options);
         let usage = children::run(vec![command])?;
         table.add("full", name, usage, Some(Stored::of(&copy)?));
+        walls.push(usage.wall);
         clear(&copy)?;
     }
+    ours.begin()?;
+    let sent = ours.remote_full()?;
+    table.add("full", "erpgo-dr --remote", sent, Some(ours.stored()?));
+    table.ratio("remote_ratio_to_pg_basebackup_zstd", sent.wall / walls[1]);
     fs::create_dir(&copy)?;
     let usage = children::run(pipe(&cluster.server.data_dir(), &copy.join("cluster.tar.zst.enc"))?)?;
     table.add("full", "tar | zstd | openssl, no backup mode", usage, Some(Stored::of(&copy)?));

@@ -71,7 +71,7 @@ fn run(table: &mut Table, gigabytes: f64, rounds: usize, folder: &Path) -> io::R
         let both = (&ours, &theirs);
         let their_fulls = physical::both(table, &cluster, both, folder, round)?;
         physical::ours_by_summaries(table, &summarized, &ours_summarized, folder, (round, &their_fulls))?;
-        context::measure(table, &cluster, folder)?;
+        context::measure(table, &cluster, &ours, folder)?;
         writeln!(out, "round {} of {rounds} is done", round + 1)?;
     }
     store::measure(table, &cluster, folder, rounds)?;

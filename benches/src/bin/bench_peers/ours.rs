@@ -38,6 +38,11 @@ impl Ours {
         command
     }
 
+    /// Takes a full backup that the server sends.
+    pub(crate) fn remote_full(&self) -> io::Result<Usage> {
+        self.backup(&["--remote", "--full"]).map(|(usage, _)| usage)
+    }
+
     /// Takes a backup, and returns what it says of itself.
     fn backup(&self, options: &[&str]) -> io::Result<(Usage, Value)> {
         let file = self.folder.join("report.json");
