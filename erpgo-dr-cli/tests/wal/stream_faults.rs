@@ -6,7 +6,7 @@ use erpgo_dr_testkit::fault_proxy::{Direction, Fault, FaultProxy};
 use erpgo_dr_testkit::postgres::PgServer;
 
 use crate::streaming::{Stream, back_up, make_synchronous, restore, stream_once, wait_until_streaming};
-use crate::support::{Site, standby_of, start_in, wait_for, write};
+use crate::support::{Site, lay_under, start_in, wait_for, write};
 
 /// Some megabytes of log, and less than a segment.
 const ROWS: &str = "CREATE TABLE rows AS SELECT n, repeat(md5(n::text), 32) AS t FROM generate_series(1, 4000) AS n";
@@ -245,10 +245,15 @@ fn histories_of_timelines_before_are_archived_too() {
     first.kill();
     assert_eq!(stream.stop()["ok"], true);
     // Nobody streams the second timeline.
-    let second = restore(&site, 17);
-    let third = standby_of(&site, &second, &[]);
+    let mut second = restore(&site, 17);
+    second.stop();
+    let copy = cold_copy(&site, &second);
+    std::fs::write(copy.join("standby.signal"), "").unwrap();
+    let mut third = PgServer::start(17);
+    third.stop();
+    lay_under(&mut third, &copy);
+    third.restart();
     assert_eq!(third.psql("postgres", "SELECT pg_promote()"), "t");
-    drop(second);
     let stream = Stream::start(&site, &third, &[]);
     wait_until_streaming(&third);
     make_synchronous(&third);

@@ -182,7 +182,8 @@ pub(crate) fn start_in(server: &mut PgServer, data: &Path) {
     wait_for("recovery", server, || server.psql("postgres", "SELECT pg_is_in_recovery()") == "f");
 }
 
-fn lay_under(server: &mut PgServer, data: &Path) {
+/// Puts files in the place of those of a server that is down.
+pub(crate) fn lay_under(server: &mut PgServer, data: &Path) {
     std::fs::remove_dir_all(server.data_dir()).unwrap();
     std::fs::rename(data, server.data_dir()).unwrap();
     let conf = server.data_dir().join("postgresql.auto.conf");
