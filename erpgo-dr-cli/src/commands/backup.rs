@@ -27,6 +27,9 @@ pub(crate) struct BackupArgs {
     /// Leave out roles and tablespaces
     #[arg(long)]
     no_globals: bool,
+    /// Connections that read large tables at once [default: one for each core, at most 4]
+    #[arg(short, long, value_name = "N")]
+    jobs: Option<usize>,
     /// How it is compressed: zstd[:LEVEL], gzip[:LEVEL] or none [default: the repository's]
     #[arg(long, value_name = "CODEC")]
     codec: Option<Codec>,
@@ -66,7 +69,8 @@ impl BackupArgs {
             false => DatabaseSelection::Named(named.clone()),
         };
         let scope = self.scope.or(config.scope).unwrap_or_default();
-        DumpOptions::new().databases(selection).scope(scope).globals(!self.no_globals)
+        let jobs = self.jobs.or(config.jobs).unwrap_or(0);
+        DumpOptions::new().databases(selection).scope(scope).globals(!self.no_globals).jobs(jobs)
     }
 
     fn backup_options(&self, context: &Context) -> BackupOptions {

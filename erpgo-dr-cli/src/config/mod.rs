@@ -179,6 +179,8 @@ pub struct BackupConfig {
     pub databases: Vec<String>,
     /// `full`, `schema` or `data`.
     pub scope: Option<Scope>,
+    /// Connections that read large tables at once.
+    pub jobs: Option<usize>,
     /// `zstd:3`, `gzip:6`, `none`.
     #[serde(deserialize_with = "from_text")]
     pub codec: Option<Codec>,

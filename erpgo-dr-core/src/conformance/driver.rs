@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -9,8 +10,8 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 use crate::postgres::{
-    BackupContents, BackupSink, BackupSource, BoxError, CheckDepth, DatabaseDriver, PostgresError, StreamInfo,
-    StreamKind,
+    BackupContents, BackupSink, BackupSource, BoxError, CheckDepth, DatabaseDriver, PostgresError, SegmentSink,
+    StreamInfo, StreamKind,
 };
 use crate::progress::NoProgress;
 
@@ -23,7 +24,8 @@ pub struct MemoryBackup {
     streams: Vec<StreamInfo>,
     data: Vec<Bytes>,
     open: Option<(StreamKind, BytesMut)>,
-    written: u64,
+    segments: Vec<Arc<Mutex<MemorySegment>>>,
+    written: Arc<AtomicU64>,
     fails_after: Option<u64>,
     fails_reading_after: Option<u64>,
     read: AtomicU64,
@@ -72,21 +74,64 @@ impl BackupSink for MemoryBackup {
     }
 
     async fn write(&mut self, data: Bytes) -> Result<(), BoxError> {
-        self.written += data.len() as u64;
-        if self.fails_after.is_some_and(|limit| self.written > limit) {
-            return Err("the sink is full".into());
-        }
+        count(&self.written, self.fails_after, &data)?;
         let (_, buffer) = self.open.as_mut().expect("a driver begins a stream before it writes");
         buffer.extend_from_slice(&data);
         Ok(())
     }
 
+    async fn segment(&mut self) -> Result<Box<dyn SegmentSink>, BoxError> {
+        assert!(self.open.is_some(), "a segment is one of a stream that has begun");
+        let segment = Arc::new(Mutex::new(MemorySegment::default()));
+        self.segments.push(Arc::clone(&segment));
+        Ok(Box::new(OpenSegment { segment, written: Arc::clone(&self.written), fails_after: self.fails_after }))
+    }
+
     async fn end(&mut self) -> Result<(), BoxError> {
-        let (kind, buffer) = self.open.take().expect("a driver ends a stream that it began");
+        let (kind, mut buffer) = self.open.take().expect("a driver ends a stream that it began");
+        for segment in self.segments.drain(..) {
+            let segment = segment.lock().expect("no writer panicked");
+            assert!(segment.has_ended, "a driver ends the segments of a stream before the stream");
+            buffer.extend_from_slice(&segment.data);
+        }
         let number = u32::try_from(self.streams.len())?;
         self.streams.push(StreamInfo { number, kind, bytes: buffer.len() as u64 });
         self.data.push(buffer.freeze());
         Ok(())
+    }
+}
+
+#[derive(Debug, Default)]
+struct MemorySegment {
+    data: BytesMut,
+    has_ended: bool,
+}
+
+struct OpenSegment {
+    segment: Arc<Mutex<MemorySegment>>,
+    written: Arc<AtomicU64>,
+    fails_after: Option<u64>,
+}
+
+#[async_trait]
+impl SegmentSink for OpenSegment {
+    async fn write(&mut self, data: Bytes) -> Result<(), BoxError> {
+        count(&self.written, self.fails_after, &data)?;
+        self.segment.lock().expect("no writer panicked").data.extend_from_slice(&data);
+        Ok(())
+    }
+
+    async fn end(self: Box<Self>) -> Result<(), BoxError> {
+        self.segment.lock().expect("no writer panicked").has_ended = true;
+        Ok(())
+    }
+}
+
+fn count(written: &AtomicU64, limit: Option<u64>, data: &Bytes) -> Result<(), BoxError> {
+    let written = written.fetch_add(data.len() as u64, Ordering::SeqCst) + data.len() as u64;
+    match limit {
+        Some(limit) if written > limit => Err("the sink is full".into()),
+        _ => Ok(()),
     }
 }
 
@@ -144,7 +189,8 @@ async fn backs_up(driver: &dyn DatabaseDriver) -> (MemoryBackup, BackupContents)
     let mut backup = MemoryBackup::new();
     let contents = driver.back_up(&mut backup, &NoProgress).await.expect("a backup of a sound server succeeds");
     assert!(backup.open.is_none(), "every stream is ended");
-    assert!(backup.written >= 64 << 10, "the suite needs a server with data, not with {} bytes", backup.written);
+    let written = backup.written.load(Ordering::SeqCst);
+    assert!(written >= 64 << 10, "the suite needs a server with data, not with {written} bytes");
     let text = serde_json::to_string(&contents).expect("contents go into a manifest");
     let again: BackupContents = serde_json::from_str(&text).expect("contents come out of a manifest");
     assert_eq!(again, contents, "contents survive the manifest");

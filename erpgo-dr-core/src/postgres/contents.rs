@@ -189,7 +189,8 @@ mod tests {
 
     fn table(name: &str, rows: u64, checksum: u64) -> TableContents {
         let schema = if name == "BLOBS" { "" } else { "public" }.to_owned();
-        TableContents { schema, name: name.into(), dump_id: 7, rows, bytes: 9, checksum, offset: 1, length: 2 }
+        let (name, cuts) = (name.into(), Vec::new());
+        TableContents { schema, name, dump_id: 7, rows, bytes: 9, checksum, offset: 1, length: 2, cuts }
     }
 
     #[test]

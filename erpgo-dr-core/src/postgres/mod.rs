@@ -95,6 +95,9 @@ pub struct StreamInfo {
 }
 
 /// Takes the streams of a backup, one after the other.
+///
+/// What one connection gives is written to the stream itself. What others give at the same time is written to segments, and
+/// the stream is one with the other, in the order in which the segments were made.
 #[async_trait]
 pub trait BackupSink: Send {
     /// Begins the next stream.
@@ -103,8 +106,25 @@ pub trait BackupSink: Send {
     /// Takes the next bytes of the stream; waits while the repository is slower than the database.
     async fn write(&mut self, data: Bytes) -> Result<(), BoxError>;
 
-    /// Ends the stream: all of it has been written, and it is complete.
+    /// Makes a segment of the stream, which comes behind what is written to the stream itself and behind the segments made before.
+    ///
+    /// Nothing is stored, and nothing held, for one to which nothing has been written yet.
+    async fn segment(&mut self) -> Result<Box<dyn SegmentSink>, BoxError>;
+
+    /// Ends the stream: all of it has been written, its segments have been ended, and it is complete.
+    ///
+    /// A segment that was made and not ended is an error.
     async fn end(&mut self) -> Result<(), BoxError>;
+}
+
+/// Takes a segment of a stream, while others take other segments.
+#[async_trait]
+pub trait SegmentSink: Send {
+    /// Takes the next bytes; waits while the repository is slower than the database.
+    async fn write(&mut self, data: Bytes) -> Result<(), BoxError>;
+
+    /// Ends the segment: all of it has been written.
+    async fn end(self: Box<Self>) -> Result<(), BoxError>;
 }
 
 /// Gives the streams of a stored backup back. Every byte it yields is authentic.
@@ -258,6 +278,9 @@ pub struct TableContents {
     pub offset: u64,
     /// Bytes of its block in the stream.
     pub length: u64,
+    /// Offsets in the stream between two rows at which the block may be parted, so that several can load it at the same time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cuts: Vec<u64>,
 }
 
 /// What a restore did.

@@ -47,7 +47,8 @@ impl Site {
 
     pub(crate) fn driver(&self) -> LogicalDriver {
         let settings: ConnectionSettings = self.server.url("erp").parse().unwrap();
-        LogicalDriver::new(settings, self.programs()).dump_options(DumpOptions::new().database("erp"))
+        let dump = DumpOptions::new().database("erp").jobs(3).segment_bytes(32 << 10);
+        LogicalDriver::new(settings, self.programs()).dump_options(dump)
     }
 
     pub(crate) fn restoring(&self, options: RestoreOptions) -> LogicalDriver {

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use erpgo_dr_core::cleanup::Cleanups;
 use erpgo_dr_core::conformance::driver::MemoryBackup;
 use erpgo_dr_core::postgres::{
-    BackupSink, BackupSource, BoxError, DatabaseDriver, DumpOptions, PostgresError, RestoreOptions, StreamInfo,
-    StreamKind,
+    BackupSink, BackupSource, BoxError, DatabaseDriver, DumpOptions, PostgresError, RestoreOptions, SegmentSink,
+    StreamInfo, StreamKind,
 };
 use erpgo_dr_core::progress::NoProgress;
 use erpgo_dr_testkit::PgServer;
@@ -46,6 +46,10 @@ impl<F: Fn() + Send + Sync> BackupSink for Interrupt<F> {
             (self.action)();
         }
         Ok(())
+    }
+
+    async fn segment(&mut self) -> Result<Box<dyn SegmentSink>, BoxError> {
+        Err("one connection writes to the stream itself".into())
     }
 
     async fn end(&mut self) -> Result<(), BoxError> {
@@ -118,6 +122,9 @@ async fn an_abandoned_backup_leaves_no_program_and_no_session() {
         async fn write(&mut self, _data: Bytes) -> Result<(), BoxError> {
             std::future::pending().await
         }
+        async fn segment(&mut self) -> Result<Box<dyn SegmentSink>, BoxError> {
+            Err("one connection writes to the stream itself".into())
+        }
         async fn end(&mut self) -> Result<(), BoxError> {
             Ok(())
         }
@@ -167,6 +174,10 @@ impl BackupSink for DropMeanwhile {
 
     async fn write(&mut self, _data: Bytes) -> Result<(), BoxError> {
         Ok(())
+    }
+
+    async fn segment(&mut self) -> Result<Box<dyn SegmentSink>, BoxError> {
+        Err("one connection writes to the stream itself".into())
     }
 
     async fn end(&mut self) -> Result<(), BoxError> {

@@ -5,6 +5,7 @@
 mod checks;
 mod connections;
 mod failures;
+mod parallel;
 mod progress;
 mod refusals;
 mod round_trip;

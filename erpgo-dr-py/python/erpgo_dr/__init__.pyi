@@ -290,6 +290,7 @@ class Repository:
         exclude_schemas: Sequence[str] | None = None,
         lock_timeout: _Span | None = None,
         deferrable: bool = False,
+        jobs: int | None = None,
         label: str | None = None,
         codec: str | None = None,
         storage_class: str | None = None,

@@ -25,11 +25,12 @@ impl Repository {
     ///
     /// `verify` says how deep it is verified before this returns: mac, contents, scrub, or None for later. A backup
     /// that a replica missed, or whose verification failed, exists all the same: look at the report's `is_complete`.
+    /// `jobs` connections read large tables at the same time: by default one for each core, at most four.
     /// `progress` is called with (phase, done, total), in bytes; total may be None.
     #[pyo3(signature = (
         connection, *, password = None, databases = None, all_databases = false, scope = "full", globals = true,
         include_tables = None, exclude_tables = None, exclude_table_data = None, include_schemas = None,
-        exclude_schemas = None, lock_timeout = None, deferrable = false, label = None, codec = None,
+        exclude_schemas = None, lock_timeout = None, deferrable = false, jobs = None, label = None, codec = None,
         storage_class = None, verify = "mac", progress = None,
     ))]
     fn backup(
@@ -48,6 +49,7 @@ impl Repository {
         exclude_schemas: Option<Vec<String>>,
         lock_timeout: Option<Bound<'_, PyAny>>,
         deferrable: bool,
+        jobs: Option<usize>,
         label: Option<String>,
         codec: Option<&str>,
         storage_class: Option<&str>,
@@ -70,7 +72,8 @@ impl Repository {
             .exclude_table_data(exclude_table_data.unwrap_or_default())
             .include_schemas(include_schemas.unwrap_or_default())
             .exclude_schemas(exclude_schemas.unwrap_or_default())
-            .deferrable(deferrable);
+            .deferrable(deferrable)
+            .jobs(jobs.unwrap_or(0));
         if let Some(timeout) = lock_timeout {
             dump = dump.lock_timeout(Some(duration(&timeout)?));
         }

@@ -121,15 +121,15 @@ pub(super) struct HeadParser {
 }
 
 #[derive(Debug, Clone)]
-struct Prologue {
-    version: (u8, u8),
-    offset_bytes: usize,
+pub(super) struct Prologue {
+    pub(super) version: (u8, u8),
+    pub(super) offset_bytes: usize,
     compression: Compression,
     created: Option<NaiveDateTime>,
     database: String,
     server_version: String,
     dump_version: String,
-    entries: u64,
+    pub(super) entries: u64,
 }
 
 impl HeadParser {
@@ -266,7 +266,8 @@ impl HeadParser {
     }
 }
 
-fn read_prologue(reader: &mut Reader<'_>) -> Result<Prologue, Gap> {
+/// Reads what comes before the entries; the number of them is the last of it.
+pub(super) fn read_prologue(reader: &mut Reader<'_>) -> Result<Prologue, Gap> {
     if reader.take(5)? != b"PGDMP" {
         return Err(Gap::Wrong("it does not begin with PGDMP"));
     }
@@ -332,7 +333,7 @@ fn read_time(reader: &mut Reader<'_>) -> Result<Option<NaiveDateTime>, Gap> {
 }
 
 /// Reads an entry, which follows one in the section `before`.
-fn read_entry(reader: &mut Reader<'_>, prologue: &Prologue, before: Section) -> Result<TocEntry, Gap> {
+pub(super) fn read_entry(reader: &mut Reader<'_>, prologue: &Prologue, before: Section) -> Result<TocEntry, Gap> {
     let dump_id = reader.int32()?;
     if dump_id <= 0 {
         return Err(Gap::Wrong("an entry whose number is not positive"));

@@ -19,6 +19,12 @@ pub(super) fn decode_int(bytes: [u8; INT_BYTES]) -> i64 {
     if sign == 0 { magnitude } else { -magnitude }
 }
 
+/// Encodes an integer.
+pub(super) fn encode_int(value: i32) -> [u8; INT_BYTES] {
+    let [a, b, c, d] = value.unsigned_abs().to_le_bytes();
+    [u8::from(value < 0), a, b, c, d]
+}
+
 /// A cursor over the beginning of something.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
@@ -93,6 +99,9 @@ mod tests {
         assert_eq!(decode_int([0, 0x2c, 1, 0, 0]), 300);
         assert_eq!(decode_int([1, 1, 0, 0, 0]), -1);
         assert_eq!(decode_int([0, 255, 255, 255, 255]), 4_294_967_295);
+        for value in [0, 1, 300, -1, i32::MAX, i32::MIN] {
+            assert_eq!(decode_int(encode_int(value)), i64::from(value));
+        }
     }
 
     #[test]

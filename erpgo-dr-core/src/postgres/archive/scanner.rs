@@ -17,7 +17,7 @@ const DEFAULT_HEAD_LIMIT: u64 = 1 << 30;
 /// `pg_dump > file` it therefore puts the table of contents that it writes again, with the offsets of the
 /// data, behind the data, where pg_restore never looks.
 const REPEATED_TABLE_OF_CONTENTS: u8 = 0;
-const BLOCK_OF_DATA: u8 = 1;
+pub(super) const BLOCK_OF_DATA: u8 = 1;
 const BLOCK_OF_LARGE_OBJECTS: u8 = 3;
 
 /// Reads an archive in pieces of any size, and says in the end whether it was whole.
@@ -352,6 +352,7 @@ impl ArchiveScanner {
             checksum,
             offset: self.block.offset,
             length: self.offset + used as u64 - self.block.offset,
+            cuts: Vec::new(),
         });
         self.state = State::BlockType;
         Ok(())

@@ -43,6 +43,15 @@ pub struct DataBlock {
     pub dump_id: i32,
     /// The bytes of its block in the archive.
     pub range: Range<u64>,
+    /// Where within it rows may be parted from rows.
+    pub cuts: Vec<u64>,
+}
+
+impl From<&TableContents> for DataBlock {
+    fn from(table: &TableContents) -> Self {
+        let range = table.offset..table.offset.saturating_add(table.length);
+        Self { dump_id: table.dump_id, range, cuts: table.cuts.clone() }
+    }
 }
 
 /// Writes a list for `pg_restore --use-list`, which then restores these entries, in this order.
@@ -194,14 +203,8 @@ impl<'a> Chooser<'a> {
         let is_chosen = |id: i32| self.chosen.contains(&id);
         let entries: Vec<TocEntry> =
             self.head.entries.iter().filter(|entry| is_chosen(entry.dump_id)).cloned().collect();
-        let mut blocks: Vec<DataBlock> = blocks
-            .iter()
-            .filter(|block| is_chosen(block.dump_id))
-            .map(|block| DataBlock {
-                dump_id: block.dump_id,
-                range: block.offset..block.offset.saturating_add(block.length),
-            })
-            .collect();
+        let mut blocks: Vec<DataBlock> =
+            blocks.iter().filter(|block| is_chosen(block.dump_id)).map(DataBlock::from).collect();
         blocks.sort_by_key(|block| block.range.start);
 
         let required = self.requirements();

@@ -11,6 +11,8 @@ use super::super::{
     TableContents, inspect,
 };
 use super::options::DatabaseSelection;
+use super::parallel::Parallel;
+use super::pump::ArchivePump;
 use super::snapshot::Snapshot;
 use super::{LogicalDriver, estimate, properties, pump};
 use crate::progress::{NoProgress, Phase, PhaseGuard, Progress};
@@ -129,19 +131,56 @@ async fn dump_database(
         true => estimate::dump_bytes(snapshot.client()).await,
         false => None,
     };
+    let parallel = Parallel::prepare(driver, &settings, server, &snapshot).await?;
     let guard = PhaseGuard::start(progress, Phase::Backup, database, estimate);
-    let running =
-        pg_dump(driver, program, &settings, snapshot.id()).arguments(scope(driver.dump.scope)).spawn(false)?;
+    let dump = pg_dump(driver, program, &settings, snapshot.id()).arguments(scope(driver.dump.scope));
     let kind = StreamKind::Database { database: database.to_owned() };
     sink.begin(&kind).await.map_err(PostgresError::Sink)?;
-    let ArchiveContents { head, tables, .. } = pump::archive(running, sink, &guard).await?;
+    let (entries, tables) = match parallel {
+        None => {
+            let ArchiveContents { head, tables, .. } = pump::archive(dump.spawn(false)?, sink, &guard).await?;
+            (head.entries.len(), tables)
+        }
+        Some(parallel) => dump_in_parallel(dump, parallel, sink, &guard).await?,
+    };
     sink.end().await.map_err(PostgresError::Sink)?;
     guard.finish();
-    let mut contents = DatabaseContents::new(database, stream, head.entries.len() as u64, tables);
+    let mut contents = DatabaseContents::new(database, stream, entries as u64, tables);
     contents.snapshot = snapshot.id().map(str::to_owned);
     contents.properties = properties;
     snapshot.end().await;
     Ok(contents)
+}
+
+/// Returns the number of the archive's entries, and its tables.
+async fn dump_in_parallel(
+    dump: Invocation,
+    parallel: Parallel,
+    sink: &mut dyn BackupSink,
+    guard: &PhaseGuard<'_>,
+) -> Result<(usize, Vec<TableContents>), PostgresError> {
+    // The other connections are in UTF-8 too.
+    let dump = dump.arguments(parallel.exclusions()).variable("PGCLIENTENCODING", "UTF8");
+    let archive = ArchivePump::start(dump.spawn(false)?)?;
+    let ((archive, head, rest), readers) = tokio::try_join!(archive.head(guard), parallel.connect())?;
+    let head = parallel.splice(&head)?;
+    for bytes in [head.bytes.clone(), rest] {
+        sink.write(bytes).await.map_err(PostgresError::Sink)?;
+    }
+    let mut copying = parallel.copy(readers, &head, sink).await?;
+    let (archive, copied) = match tokio::try_join!(archive.rest(sink, guard), copying.finish(guard)) {
+        Ok(ended) => ended,
+        Err(error) => {
+            copying.stop().await;
+            return Err(error);
+        }
+    };
+    let mut tables = archive.tables;
+    for table in &mut tables {
+        table.offset += head.growth;
+    }
+    tables.extend(copied.contents(archive.length + head.growth));
+    Ok((archive.head.entries.len() + head.added.len(), tables))
 }
 
 /// Prepares pg_dump for a whole database, uncompressed, so that its rows can be seen as they pass.
@@ -180,7 +219,7 @@ fn session_options(settings: &ConnectionSettings) -> OsString {
 }
 
 /// 0 would mean no limit at all.
-fn milliseconds(timeout: Duration) -> u128 {
+pub(super) fn milliseconds(timeout: Duration) -> u128 {
     timeout.as_millis().clamp(1, i32::MAX as u128)
 }
 

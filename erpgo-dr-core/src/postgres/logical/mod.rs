@@ -9,6 +9,7 @@ mod check;
 mod dump;
 mod estimate;
 mod options;
+mod parallel;
 mod properties;
 mod pump;
 mod restore;

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use super::super::{PostgresError, Scope};
 
+/// A server has other work to do: more connections than this must be asked for.
+const MOST_JOBS_UNASKED: usize = 4;
+
 /// Which databases.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -30,6 +33,8 @@ pub struct DumpOptions {
     pub(super) exclude_schemas: Vec<String>,
     pub(super) lock_timeout: Option<Duration>,
     pub(super) deferrable: bool,
+    pub(super) jobs: usize,
+    pub(super) segment_bytes: Option<u64>,
 }
 
 impl Default for DumpOptions {
@@ -52,6 +57,8 @@ impl DumpOptions {
             exclude_schemas: Vec::new(),
             lock_timeout: Some(Duration::from_secs(600)),
             deferrable: false,
+            jobs: 1,
+            segment_bytes: None,
         }
     }
 
@@ -118,6 +125,26 @@ impl DumpOptions {
     /// transactions would show. Not possible on a standby.
     pub fn deferrable(mut self, deferrable: bool) -> Self {
         self.deferrable = deferrable;
+        self
+    }
+
+    /// Sets how many connections read the rows of large tables at the same time, beside that of pg_dump and in its snapshot.
+    /// With 1, as by default, pg_dump reads all; 0 means one for each core of this machine, but no more than four.
+    ///
+    /// The stream is one archive in either case. pg_dump reads alone a server before version 14, a standby that exports no
+    /// snapshot, a database in another encoding than UTF-8 or of more than 50,000 relations, and a dump of data alone.
+    pub fn jobs(mut self, jobs: usize) -> Self {
+        self.jobs = match jobs {
+            0 => std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST_JOBS_UNASKED)),
+            jobs => jobs,
+        };
+        self
+    }
+
+    /// Sets how much of the tables one connection reads before it takes the next, to have several of a small one in a test.
+    #[doc(hidden)]
+    pub fn segment_bytes(mut self, bytes: u64) -> Self {
+        self.segment_bytes = Some(bytes);
         self
     }
 

@@ -8,13 +8,15 @@ use tokio::process::ChildStdout;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::super::archive::{ArchiveContents, ArchiveScanner};
+use super::super::archive::{ArchiveContents, ArchiveScanner, HeadCollector};
 use super::super::programs::RunningProgram;
-use super::super::{BackupSink, BoxError, PostgresError, StreamKind};
+use super::super::{BackupSink, BoxError, PostgresError, SegmentSink, StreamKind};
 use crate::progress::PhaseGuard;
 
 /// Bytes that are handed on at once.
 const CHUNK: usize = 512 * 1024;
+/// Bytes of a table of contents that is held in memory.
+const HEAD_LIMIT: u64 = 1 << 30;
 /// Chunks that may wait for the scanner.
 const SCANNER_QUEUE: usize = 4;
 
@@ -35,7 +37,22 @@ impl BackupSink for Nowhere {
         Ok(())
     }
 
+    async fn segment(&mut self) -> Result<Box<dyn SegmentSink>, BoxError> {
+        Ok(Box::new(Self))
+    }
+
     async fn end(&mut self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+#[async_trait::async_trait]
+impl SegmentSink for Nowhere {
+    async fn write(&mut self, _data: Bytes) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    async fn end(self: Box<Self>) -> Result<(), BoxError> {
         Ok(())
     }
 }
@@ -63,31 +80,76 @@ pub(super) async fn text(
 ///
 /// When it returns, pg_dump has ended well and the archive is whole.
 pub(super) async fn archive(
-    mut running: RunningProgram,
+    running: RunningProgram,
     sink: &mut dyn BackupSink,
     guard: &PhaseGuard<'_>,
 ) -> Result<ArchiveContents, PostgresError> {
-    let Some(mut stdout) = running.take_stdout() else {
-        return Err(PostgresError::MalformedArchive("the program has no standard output".to_owned()));
-    };
-    let pipe_error = running.pipe_error();
-    let scanner = ScannerThread::start();
-    let mut buffer = BytesMut::new();
-    while let Some(chunk) = next_chunk(&mut stdout, &mut buffer).await.map_err(&pipe_error)? {
-        guard.advance(chunk.len() as u64);
-        let scanning = scanner.feed(chunk.clone()).await;
-        if let Err(error) = sink.write(chunk).await {
-            running.kill().await;
-            return Err(PostgresError::Sink(error));
-        }
-        if !scanning {
-            running.kill().await;
-            return scanner.finish().await;
-        }
+    ArchivePump::start(running)?.rest(sink, guard).await
+}
+
+/// A pg_dump that writes an archive.
+pub(super) struct ArchivePump {
+    running: RunningProgram,
+    stdout: ChildStdout,
+    buffer: BytesMut,
+    scanner: ScannerThread,
+}
+
+impl ArchivePump {
+    /// Begins before the first byte.
+    pub(super) fn start(mut running: RunningProgram) -> Result<Self, PostgresError> {
+        let Some(stdout) = running.take_stdout() else {
+            return Err(PostgresError::MalformedArchive("the program has no standard output".to_owned()));
+        };
+        Ok(Self { running, stdout, buffer: BytesMut::new(), scanner: ScannerThread::start() })
     }
-    // Its failure explains an archive that was cut short, so it comes first.
-    running.finish().await?;
-    scanner.finish().await
+
+    /// Reads up to the end of the archive's head. Returns it, and what was read behind it, neither of which has gone anywhere.
+    pub(super) async fn head(mut self, guard: &PhaseGuard<'_>) -> Result<(Self, Bytes, Bytes), PostgresError> {
+        let mut collector = HeadCollector::new(HEAD_LIMIT);
+        while let Some(chunk) = self.next(guard).await? {
+            self.scanner.feed(chunk.clone()).await;
+            match collector.take(chunk) {
+                Ok(Some((head, rest))) => return Ok((self, head, rest)),
+                Ok(None) => {}
+                Err(error) => {
+                    self.running.kill().await;
+                    return Err(error);
+                }
+            }
+        }
+        // Its failure explains an archive that was cut short, so it comes first.
+        self.running.finish().await?;
+        Err(PostgresError::MalformedArchive("it ends within its table of contents".to_owned()))
+    }
+
+    /// Passes the rest on to `sink`.
+    pub(super) async fn rest(
+        mut self,
+        sink: &mut dyn BackupSink,
+        guard: &PhaseGuard<'_>,
+    ) -> Result<ArchiveContents, PostgresError> {
+        while let Some(chunk) = self.next(guard).await? {
+            let is_scanned = self.scanner.feed(chunk.clone()).await;
+            if let Err(error) = sink.write(chunk).await {
+                self.running.kill().await;
+                return Err(PostgresError::Sink(error));
+            }
+            if !is_scanned {
+                self.running.kill().await;
+                return self.scanner.finish().await;
+            }
+        }
+        // Its failure explains an archive that was cut short, so it comes first.
+        self.running.finish().await?;
+        self.scanner.finish().await
+    }
+
+    async fn next(&mut self, guard: &PhaseGuard<'_>) -> Result<Option<Bytes>, PostgresError> {
+        let chunk = next_chunk(&mut self.stdout, &mut self.buffer).await.map_err(self.running.pipe_error())?;
+        guard.advance(chunk.as_ref().map_or(0, |chunk| chunk.len() as u64));
+        Ok(chunk)
+    }
 }
 
 /// Scans a stored stream, without a program.

@@ -13,7 +13,7 @@ use super::super::super::{ConnectionSettings, DatabaseContents, PostgresError, S
 use super::super::pump::{self, SourceStream};
 use super::Restore;
 use super::memory_file::MemoryFile;
-use super::plan::{Target, share_out};
+use super::plan::{self, Piece, Slice, Target};
 use super::target::State;
 use crate::progress::PhaseGuard;
 
@@ -89,11 +89,7 @@ impl Restore<'_> {
             let entries = all.entries.iter().filter(|entry| chosen.contains(&entry.dump_id)).cloned().collect();
             (Some(entries), selection.blocks)
         } else {
-            let block = |table: &super::super::super::TableContents| DataBlock {
-                dump_id: table.dump_id,
-                range: table.offset..table.offset + table.length,
-            };
-            (None, contents.tables.iter().map(block).collect())
+            (None, contents.tables.iter().map(DataBlock::from).collect())
         };
         let blocks = if options.scope == Scope::Schema { Vec::new() } else { blocks };
         Ok(Choice { head, entries, all, blocks })
@@ -130,7 +126,8 @@ impl Restore<'_> {
         if let Some(list) = &list {
             invocation = invocation.argument("--use-list").argument(list.path());
         }
-        self.feed(invocation, self.excerpt(contents.stream, &choice.head, &choice.blocks), guard).await
+        let slices: Vec<Slice> = choice.blocks.iter().map(Slice::whole).collect();
+        self.feed(invocation, self.excerpt(contents.stream, &choice.head, &slices), guard).await
     }
 
     /// Loads definitions, then data by several processes, then indexes and constraints by several.
@@ -150,7 +147,11 @@ impl Restore<'_> {
         if options.scope != Scope::Schema {
             // Since PostgreSQL 17 large objects are made here, before their contents are loaded.
             loaded.push(self.run_remaining_data(&toc, choice, settings, guard).await?);
-            let shares = share_out(choice.blocks.clone(), options.jobs);
+            let slices = match self.may_part_tables() {
+                true => plan::slices(&choice.blocks),
+                false => choice.blocks.iter().map(Slice::whole).collect(),
+            };
+            let shares = plan::share_out(slices, options.jobs);
             let workers =
                 shares.into_iter().map(|share| self.load_share(contents.stream, choice, share, settings, guard));
             // The first failure drops the others, and with that kills them.
@@ -160,6 +161,12 @@ impl Restore<'_> {
             loaded.push(self.run_section(&toc, choice, "--section=post-data", options.jobs, settings, guard).await?);
         }
         Ok(loaded)
+    }
+
+    /// Whether several processes may load one table. A table that was there before may have triggers, which they would turn off and
+    /// on for one another, and may refer to itself, which is checked at the end of each one's rows.
+    fn may_part_tables(&self) -> bool {
+        self.driver.restore.scope == Scope::Full && self.driver.restore.exit_on_error
     }
 
     async fn run_section(
@@ -211,16 +218,16 @@ impl Restore<'_> {
         self.feed(invocation.argument(list.path()).argument(toc.path()), Vec::new(), guard).await
     }
 
-    /// Loads the data of some tables.
+    /// Loads the data of some tables, or parts of it.
     async fn load_share(
         &self,
         stream: u32,
         choice: &Choice,
-        share: Vec<DataBlock>,
+        share: Vec<Slice>,
         settings: &ConnectionSettings,
         guard: &PhaseGuard<'_>,
     ) -> Result<Loaded, PostgresError> {
-        let ids: HashSet<i32> = share.iter().map(|block| block.dump_id).collect();
+        let ids: HashSet<i32> = share.iter().map(|slice| slice.dump_id).collect();
         let list = use_list(choice.all.entries.iter().filter(|entry| ids.contains(&entry.dump_id)));
         let list = MemoryFile::new("erpgo-dr-list", list.as_bytes())?;
         let mut invocation = self.pg_restore(settings).argument("--section=data");
@@ -282,24 +289,18 @@ impl Restore<'_> {
         Ok(Loaded { bytes: fed.bytes, warnings: stderr.lines().filter(is_warning).map(str::to_owned).collect() })
     }
 
-    /// Opens an archive made of the head and some blocks of a stored one. Blocks side by side are read as one.
+    /// Opens an archive made of the head and some blocks of a stored one, or of parts of them.
     fn excerpt<'a>(
         &'a self,
         stream: u32,
         head: &Bytes,
-        blocks: &[DataBlock],
+        slices: &[Slice],
     ) -> Vec<BoxFuture<'a, Result<SourceStream, PostgresError>>> {
-        let head = head.clone();
-        let first = async move { Ok(stream::once(async move { Ok(head) }).boxed()) }.boxed();
-        let mut ranges: Vec<Range<u64>> = Vec::new();
-        for block in blocks {
-            match ranges.last_mut() {
-                Some(last) if last.end == block.range.start => last.end = block.range.end,
-                _ => ranges.push(block.range.clone()),
-            }
-        }
-        let rest = ranges.into_iter().map(|range| self.open(stream, Some(range)).boxed());
-        std::iter::once(first).chain(rest).collect()
+        let open = |piece| match piece {
+            Piece::Stored(range) => self.open(stream, Some(range)).boxed(),
+            Piece::Made(bytes) => async move { Ok(stream::once(async move { Ok(bytes) }).boxed()) }.boxed(),
+        };
+        std::iter::once(Piece::Made(head.clone())).chain(plan::pieces(slices)).map(open).collect()
     }
 
     async fn open(&self, stream: u32, range: Option<Range<u64>>) -> Result<SourceStream, PostgresError> {

@@ -1,4 +1,4 @@
-//! Logical dump streams as objects: cut into parts on the way in, joined again on the way out.
+//! Reads dump streams back: their parts joined again, whole or by ranges.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,129 +8,12 @@ use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt as _, TryStreamExt as _};
 
-use super::layout;
-use super::manifest::{StoredObject, StoredStream};
+use super::super::manifest::{StoredObject, StoredStream};
+use super::identity;
 use crate::compute::ComputePool;
-use crate::container::{
-    ContainerError, ContainerOptions, ContainerReader, ContainerWriter, KeySource, ObjectIdentity, ObjectKind,
-    SealingKey, SeekableContainer,
-};
-use crate::postgres::{BackupSink, BackupSource, BoxError, StreamInfo, StreamKind};
-use crate::storage::{PutOptions, Storage};
-use crate::types::{BackupId, ObjectKey};
-
-/// Seals the streams of one backup into objects of bounded size.
-#[derive(Debug)]
-pub(crate) struct DumpSink {
-    storage: Arc<dyn Storage>,
-    pool: ComputePool,
-    key: SealingKey,
-    container: ContainerOptions,
-    put: PutOptions,
-    part_bytes: u64,
-    backup: BackupId,
-    streams: Vec<StoredStream>,
-    open: Option<OpenPart>,
-}
-
-#[derive(Debug)]
-struct OpenPart {
-    key: ObjectKey,
-    writer: ContainerWriter,
-}
-
-/// What a sink needs to know beside its backup.
-#[derive(Debug, Clone)]
-pub(crate) struct DumpSinkOptions {
-    pub(crate) container: ContainerOptions,
-    pub(crate) put: PutOptions,
-    pub(crate) part_bytes: u64,
-}
-
-impl DumpSink {
-    pub(crate) fn new(
-        storage: Arc<dyn Storage>,
-        pool: ComputePool,
-        key: SealingKey,
-        backup: BackupId,
-        options: DumpSinkOptions,
-    ) -> Self {
-        let DumpSinkOptions { container, put, part_bytes } = options;
-        Self { storage, pool, key, container, put, part_bytes, backup, streams: Vec::new(), open: None }
-    }
-
-    /// Returns the streams that were ended.
-    pub(crate) fn into_streams(self) -> Vec<StoredStream> {
-        self.streams
-    }
-
-    async fn open_part(&mut self) -> Result<(), ContainerError> {
-        let stream = self.streams.last().expect("begin() was called");
-        let key = layout::dump_part(&self.backup, stream.info.number, stream.parts.len() as u32);
-        let target = self.storage.put(&key, &self.put).await?;
-        let writer = ContainerWriter::new(identity(&key), &self.key, &self.container, self.pool.clone(), target)?;
-        self.open = Some(OpenPart { key, writer });
-        Ok(())
-    }
-
-    async fn close_part(&mut self) -> Result<(), ContainerError> {
-        let Some(part) = self.open.take() else { return Ok(()) };
-        let report = part.writer.finish().await?;
-        let stream = self.streams.last_mut().expect("a part belongs to a stream");
-        stream.info.bytes += report.plaintext_bytes;
-        stream.parts.push(StoredObject {
-            key: part.key,
-            plaintext_bytes: report.plaintext_bytes,
-            stored_bytes: report.stored_bytes,
-            hash: report.content_hash,
-        });
-        Ok(())
-    }
-
-    async fn write_all(&mut self, mut data: Bytes) -> Result<(), ContainerError> {
-        while !data.is_empty() {
-            let part = match self.open.as_mut() {
-                Some(part) => part,
-                None => {
-                    self.open_part().await?;
-                    continue;
-                }
-            };
-            let room = self.part_bytes - part.writer.plaintext_bytes();
-            let now = data.split_to(data.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
-            part.writer.write(now).await?;
-            if part.writer.plaintext_bytes() >= self.part_bytes {
-                self.close_part().await?;
-            }
-        }
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl BackupSink for DumpSink {
-    async fn begin(&mut self, kind: &StreamKind) -> Result<(), BoxError> {
-        let number = self.streams.len() as u32;
-        let info = StreamInfo { number, kind: kind.clone(), bytes: 0 };
-        self.streams.push(StoredStream { info, parts: Vec::new() });
-        Ok(())
-    }
-
-    async fn write(&mut self, data: Bytes) -> Result<(), BoxError> {
-        Ok(self.write_all(data).await?)
-    }
-
-    async fn end(&mut self) -> Result<(), BoxError> {
-        if self.open.is_none() && self.streams.last().is_some_and(|stream| stream.parts.is_empty()) {
-            self.open_part().await?;
-        }
-        Ok(self.close_part().await?)
-    }
-}
-
-fn identity(key: &ObjectKey) -> ObjectIdentity {
-    ObjectIdentity::new(ObjectKind::Dump, key.as_str())
-}
+use crate::container::{ContainerError, ContainerReader, KeySource, SeekableContainer};
+use crate::postgres::{BackupSource, BoxError, StreamInfo};
+use crate::storage::Storage;
 
 /// Reads the streams of one backup. Every byte it yields is authentic, and every part is read to its end.
 #[derive(Debug)]
@@ -225,7 +108,7 @@ impl BackupSource for DumpSource {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::ContentHash;
+    use crate::types::{ContentHash, ObjectKey};
 
     #[test]
     fn a_range_touches_exactly_the_parts_it_overlaps() {
