@@ -132,11 +132,13 @@ pub struct ContainerOptions {
     pub frame_len: usize,
     /// Plaintext bytes of a cipher segment: a multiple of 16, 1 KiB to 1 MiB.
     pub segment_len: usize,
+    /// For how many threads of the pool it keeps work ready, which bounds its memory; 0 means all of them.
+    pub threads: usize,
 }
 
 impl Default for ContainerOptions {
     fn default() -> Self {
-        Self { codec: Codec::default(), frame_len: 1 << 20, segment_len: 16 * 1024 - 16 }
+        Self { codec: Codec::default(), frame_len: 1 << 20, segment_len: 16 * 1024 - 16, threads: 0 }
     }
 }
 
@@ -150,6 +152,12 @@ impl ContainerOptions {
     /// Sets the segment length in bytes.
     pub fn with_segment_len(mut self, bytes: usize) -> Self {
         self.segment_len = bytes;
+        self
+    }
+
+    /// Sets for how many threads of the pool it keeps work ready; 0 means all of them.
+    pub fn with_threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
         self
     }
 

@@ -24,7 +24,7 @@ use crate::storage::ObjectWriter;
 /// Nothing is visible at the storage place before [`ContainerWriter::finish`] has returned: dropping the
 /// writer, at any moment, leaves no object behind.
 ///
-/// On `n` threads it holds at most `2n + 1` frames (plain and compressed), `n + 3` batches of 64 segments
+/// For `n` threads it holds at most `2n + 1` frames (plain and compressed), `n + 3` batches of 64 segments
 /// (plain and sealed), eight bytes for each frame of the object, and what the target holds.
 pub struct ContainerWriter {
     subject: Subject,
@@ -83,7 +83,10 @@ impl ContainerWriter {
         let header = Header::new(identity, key.epoch.clone(), options, salt);
         let layout = Layout::new(header.cipher, header.frame_len, header.segment_len);
         let (sealed, cipher) = header.seal(key);
-        let threads = pool.parallelism();
+        let threads = match options.threads {
+            0 => pool.parallelism(),
+            threads => threads.min(pool.parallelism()),
+        };
         Ok(Self {
             subject,
             layout,

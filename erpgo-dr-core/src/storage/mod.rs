@@ -67,12 +67,21 @@ impl ObjectMeta {
 pub struct PutOptions {
     /// The storage class; `None` leaves the choice to the place.
     pub storage_class: Option<StorageClass>,
+    /// How many parts of it may be on their way at once, where several objects are written at the same time; `None` leaves the choice
+    /// to the place.
+    pub parts_in_flight: Option<usize>,
 }
 
 impl PutOptions {
     /// Sets the storage class.
     pub fn with_storage_class(mut self, class: Option<StorageClass>) -> Self {
         self.storage_class = class;
+        self
+    }
+
+    /// Sets how many parts may be on their way at once, to bound the memory of several objects that are written at the same time.
+    pub fn with_parts_in_flight(mut self, parts: Option<usize>) -> Self {
+        self.parts_in_flight = parts;
         self
     }
 }

@@ -91,3 +91,34 @@ async fn verification_reads_what_the_restore_tools_would() {
         assert!(report.passed(), "{report:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_loses_one_of_its_connections_leaves_nothing() {
+    let site = Site::new(15).await;
+    let rows =
+        "CREATE TABLE erp.large AS SELECT n, repeat(md5(n::text), 40) AS filler FROM generate_series(1, 100000) AS n";
+    site.server.psql("erp", rows);
+    let client = {
+        let settings: erpgo_dr_core::postgres::ConnectionSettings = site.server.url("postgres").parse().unwrap();
+        settings.connect().await.unwrap()
+    };
+    let killer = tokio::spawn(async move {
+        let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE query LIKE 'COPY (SELECT%erp.large%' AND state = 'active' LIMIT 1";
+        while client.query(kill, &[]).await.unwrap().is_empty() {}
+    });
+    let outcome = ops::backup(&site.repository, &site.driver(), &BackupOptions::default(), NO_PROGRESS).await;
+    let error = outcome.unwrap_err();
+    killer.await.unwrap();
+    assert!(error.to_string().contains("read table erp.large"), "{error}");
+    assert!(error.is_retryable(), "{error:?}");
+    assert!(site.repository.catalogue().await.unwrap().entries.is_empty());
+    let mut folders = vec![site.folder.path().join("repository/dumps")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            assert!(entry.file_type().unwrap().is_dir(), "{} stays behind", entry.path().display());
+            folders.push(entry.path());
+        }
+    }
+    ops::backup(&site.repository, &site.driver(), &BackupOptions::default(), NO_PROGRESS).await.unwrap();
+}

@@ -42,6 +42,8 @@ struct Place {
     key: SealingKey,
     backup: BackupId,
     options: DumpSinkOptions,
+    /// Several segments are open at the same time: each holds less.
+    of_segments: DumpSinkOptions,
 }
 
 #[derive(Debug)]
@@ -67,6 +69,7 @@ struct PartWriter {
     place: Arc<Place>,
     stream: u32,
     next_part: Arc<AtomicU32>,
+    is_segment: bool,
     parts: Vec<StoredObject>,
     open: Option<OpenPart>,
 }
@@ -85,7 +88,12 @@ impl DumpSink {
         backup: BackupId,
         options: DumpSinkOptions,
     ) -> Self {
-        let place = Arc::new(Place { storage, pool, key, backup, options });
+        let of_segments = DumpSinkOptions {
+            container: options.container.clone().with_threads(1),
+            put: options.put.clone().with_parts_in_flight(Some(1)),
+            part_bytes: options.part_bytes,
+        };
+        let place = Arc::new(Place { storage, pool, key, backup, options, of_segments });
         Self { place, streams: Vec::new(), open: None }
     }
 
@@ -104,7 +112,7 @@ impl BackupSink for DumpSink {
     async fn begin(&mut self, kind: &StreamKind) -> Result<(), BoxError> {
         let number = self.streams.len() as u32;
         let next_part = Arc::new(AtomicU32::new(0));
-        let parts = PartWriter::new(&self.place, number, &next_part);
+        let parts = PartWriter::new(&self.place, number, &next_part, false);
         let info = StreamInfo { number, kind: kind.clone(), bytes: 0 };
         self.open = Some(OpenStream { info, next_part, parts, segments: Vec::new() });
         Ok(())
@@ -117,7 +125,7 @@ impl BackupSink for DumpSink {
     async fn segment(&mut self) -> Result<Box<dyn SegmentSink>, BoxError> {
         let place = Arc::clone(&self.place);
         let stream = self.opened();
-        let parts = PartWriter::new(&place, stream.info.number, &stream.next_part);
+        let parts = PartWriter::new(&place, stream.info.number, &stream.next_part, true);
         let ended = Ended::default();
         stream.segments.push(Arc::clone(&ended));
         Ok(Box::new(Segment { parts, ended }))
@@ -153,9 +161,9 @@ impl SegmentSink for Segment {
 }
 
 impl PartWriter {
-    fn new(place: &Arc<Place>, stream: u32, next_part: &Arc<AtomicU32>) -> Self {
+    fn new(place: &Arc<Place>, stream: u32, next_part: &Arc<AtomicU32>, is_segment: bool) -> Self {
         let (place, next_part) = (Arc::clone(place), Arc::clone(next_part));
-        Self { place, stream, next_part, parts: Vec::new(), open: None }
+        Self { place, stream, next_part, is_segment, parts: Vec::new(), open: None }
     }
 
     fn is_empty(&self) -> bool {
@@ -180,7 +188,8 @@ impl PartWriter {
     }
 
     async fn open(&mut self) -> Result<(), ContainerError> {
-        let Place { storage, pool, key: sealing, backup, options } = self.place.as_ref();
+        let Place { storage, pool, key: sealing, backup, options, of_segments } = self.place.as_ref();
+        let options = if self.is_segment { of_segments } else { options };
         let number = self.next_part.fetch_add(1, Ordering::Relaxed);
         let key = layout::dump_part(backup, self.stream, number);
         let target = storage.put(&key, &options.put).await?;

@@ -190,7 +190,7 @@ impl Storage for ObjectStorage {
 
     async fn put(&self, key: &ObjectKey, options: &PutOptions) -> Result<Box<dyn ObjectWriter>, StorageError> {
         let class = options.storage_class.clone().filter(|_| self.place.capabilities.storage_classes);
-        Ok(Box::new(upload::Upload::new(Arc::clone(&self.place), key.clone(), class)))
+        Ok(Box::new(upload::Upload::new(Arc::clone(&self.place), key.clone(), class, options.parts_in_flight)))
     }
 
     async fn create(&self, key: &ObjectKey, data: Bytes) -> Result<ObjectMeta, StorageError> {

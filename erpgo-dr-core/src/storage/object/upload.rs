@@ -22,6 +22,7 @@ pub(super) struct Upload {
     key: ObjectKey,
     path: Path,
     attributes: Attributes,
+    most_in_flight: usize,
     waiting: Waiting,
     /// `None` while one part may be all there is.
     parts: Option<Parts>,
@@ -45,13 +46,20 @@ struct Parts {
 }
 
 impl Upload {
-    pub(super) fn new(place: Arc<Place>, key: ObjectKey, class: Option<StorageClass>) -> Self {
+    pub(super) fn new(
+        place: Arc<Place>,
+        key: ObjectKey,
+        class: Option<StorageClass>,
+        most_in_flight: Option<usize>,
+    ) -> Self {
+        let most_in_flight = most_in_flight.map_or(usize::MAX, |most| most.max(1));
         let mut attributes = Attributes::new();
         if let Some(class) = class {
             attributes.insert(Attribute::StorageClass, class.as_str().to_owned().into());
         }
         let path = place.path(&key);
-        Self { place, key, path, attributes, waiting: Waiting::default(), parts: None, written: 0, failed: false }
+        let waiting = Waiting::default();
+        Self { place, key, path, attributes, most_in_flight, waiting, parts: None, written: 0, failed: false }
     }
 
     fn next_size(&self) -> usize {
@@ -60,7 +68,7 @@ impl Upload {
 
     /// Sends the first `size` waiting bytes as the next part, as soon as there is room for one more on its way.
     async fn send(&mut self, size: usize) -> Result<(), StorageError> {
-        let in_flight = self.place.transfer.in_flight(size.max(self.place.transfer.part_size));
+        let in_flight = self.place.transfer.in_flight(size.max(self.place.transfer.part_size)).min(self.most_in_flight);
         let parts = match &mut self.parts {
             Some(parts) => parts,
             none => none.insert(Parts::begin(&self.place, &self.path, &self.attributes, &self.key).await?),
