@@ -83,13 +83,13 @@ impl Tool {
         children::run(vec![command])
     }
 
-    /// Restores the latest backup into a database of another name.
+    /// Restores the latest backup into a database of another name, by so many jobs.
     ///
     /// # Errors
     /// If the tool fails.
-    pub fn restore(&self, target: &str) -> io::Result<Usage> {
+    pub fn restore(&self, target: &str, jobs: usize) -> io::Result<Usage> {
         let mut command = self.open();
-        command.args(["restore", "latest", "--target-database", target]);
+        command.args(["restore", "latest", "--target-database", target, "--jobs", &jobs.to_string()]);
         children::run(vec![command])
     }
 

@@ -52,7 +52,7 @@ fn measure(out: &mut impl Write, gigabytes: usize) -> Result<Peaks, Box<dyn Erro
     let tool = Tool::new(folder.path(), &server)?;
     tool.init()?;
     let backup = tool.backup(DATABASE)?;
-    let restore = tool.restore(TARGET)?;
+    let restore = tool.restore(TARGET, 1)?;
     let count = "SELECT count(*), sum(id) FROM part_1";
     let (there, back) = (server.psql(DATABASE, count), server.psql(TARGET, count));
     if there != back {
