@@ -145,6 +145,7 @@ class TableContents(Report):
     checksum: int
     offset: int
     length: int
+    cuts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
