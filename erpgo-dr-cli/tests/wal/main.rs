@@ -13,6 +13,7 @@ mod moments;
 mod prune;
 mod recovery;
 mod remote;
+mod resume;
 mod start;
 mod stream;
 mod stream_faults;

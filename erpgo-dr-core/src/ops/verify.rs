@@ -13,8 +13,7 @@ use crate::container::ContainerReader;
 use crate::postgres::{CheckDepth, DatabaseDriver};
 use crate::progress::{Phase, PhaseGuard, Progress};
 use crate::repository::{
-    CatalogueEntry, CatalogueProblem, Manifest, PACKS, Repository, StoredObject, Summary, Verdict, VerifyLevel,
-    identity_of, owner_of,
+    CatalogueEntry, CatalogueProblem, Manifest, PACKS, Repository, StoredObject, Verdict, VerifyLevel, identity_of,
 };
 use crate::storage::StorageError;
 use crate::types::{BackupId, ContentHash, ContentHasher, ObjectKey};
@@ -80,11 +79,10 @@ pub(super) struct GoodPacks {
 }
 
 impl GoodPacks {
-    /// Takes those for good that a backup did not write itself, and that were read at `read_at`.
-    pub(super) fn inherited(summary: &Summary, read_at: DateTime<Utc>) -> Self {
+    /// Takes packs for good that a backup took over from one whose packs were read at `read_at`.
+    pub(super) fn inherited(packs: &[StoredObject], read_at: DateTime<Utc>) -> Self {
         let mut good = Self { read_at: Some(read_at), ..Self::default() };
-        let own = Some(&summary.id);
-        good.extend(summary.objects.iter().filter(|object| owner_of(&object.key).as_ref() != own));
+        good.extend(packs);
         good
     }
 

@@ -66,6 +66,21 @@ pub(crate) fn page_hashes(id: &BackupId) -> ObjectKey {
     key(format!("{BACKUPS}/{id}/pages"))
 }
 
+/// What the name of a part of a run's journal begins with.
+const JOURNAL: &str = "journal-";
+
+/// `backups/<id>/journal-<part>`: what a run has stored so far, while it has not committed.
+pub(crate) fn journal(id: &BackupId, part: u32) -> ObjectKey {
+    key(format!("{BACKUPS}/{id}/{JOURNAL}{part:06}"))
+}
+
+/// Returns the run that a part of a journal is of; `None` for any other key.
+pub(crate) fn parse_journal(object: &ObjectKey) -> Option<BackupId> {
+    let id = backup_of(BACKUPS, object)?;
+    let part = object.file_name().strip_prefix(JOURNAL)?.parse().ok()?;
+    (journal(&id, part) == *object).then_some(id)
+}
+
 /// `packs/<id>/begun`: of a run that may come to point into packs of other backups, while it has not committed.
 pub(crate) fn begun(id: &BackupId) -> ObjectKey {
     key(format!("{PACKS}/{id}/begun"))

@@ -40,8 +40,8 @@ pub(crate) use dump::{DumpSink, DumpSource};
 pub(crate) use layout::{BACKUPS, DUMPS, HOLDS, VERDICTS, summary as summary_key};
 pub(crate) use layout::{LEASES, PACKS, WAL, WAL_TAILS, identity_of, owner_of};
 pub(crate) use physical::{
-    ExtentCursor, FileMapReader, FileMapWriter, OpenPackReader, PackReader, PackWriter, PageHashReader, PageHashWriter,
-    push_extent,
+    ExtentCursor, FileMapReader, FileMapWriter, JournalReader, JournalSubject, JournalWriter, OpenPackReader,
+    PackReader, PackWriter, PageHashReader, PageHashWriter, push_extent,
 };
 pub(crate) use run::{BackupRun, Finished};
 pub(crate) use summary::PHYSICAL;

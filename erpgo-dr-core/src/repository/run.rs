@@ -1,12 +1,16 @@
 //! A backup in the making: from its lease to its commit.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use chrono::{DateTime, Utc};
+use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::lease::Lease;
 use super::manifest::{MANIFEST_FORMAT, Manifest, StoredObject, StoredStream};
-use super::physical::{FileMapWriter, PackOptions, PackWriter, PageHashWriter, PhysicalContents};
+use super::physical::{
+    FileMapWriter, JournalSubject, JournalWriter, PackOptions, PackWriter, PageHashWriter, PhysicalContents,
+};
 use super::summary::{Summary, SummaryDetails, seal_details};
 use super::{DumpSink, Repository, RepositoryError, catalogue, dump, layout, manifest_identity, packs, sweep};
 use crate::codec::Codec;
@@ -21,6 +25,9 @@ pub(super) const PURPOSE: &str = "backup";
 /// Plaintext bytes of a frame in packs: what is read to get at one page.
 const PACK_FRAME: usize = 1 << 20;
 
+/// Objects that are removed at once.
+const REMOVALS: usize = 16;
+
 /// A backup that has begun and does not exist yet.
 #[derive(Debug)]
 pub(crate) struct BackupRun<'a> {
@@ -33,6 +40,8 @@ pub(crate) struct BackupRun<'a> {
     lease: Option<Lease>,
     /// Whether word of it lies in the repository until it commits.
     announced: bool,
+    /// Parts of its journal that have been written, or may have been.
+    journal: Arc<AtomicU32>,
 }
 
 /// What a backup turned out to be.
@@ -59,7 +68,7 @@ impl<'a> BackupRun<'a> {
         let created = created.unwrap_or_else(|| repository.environment.clock.now());
         let id = BackupId::generate(created);
         let lease = Lease::share(&repository.storage, PURPOSE, id.as_str()).await?;
-        Ok(Self { repository, key, id, created, codec, lease: Some(lease), announced: false })
+        Ok(Self { repository, key, id, created, codec, lease: Some(lease), announced: false, journal: Arc::default() })
     }
 
     /// Returns the identifier of the backup.
@@ -99,6 +108,16 @@ impl<'a> BackupRun<'a> {
         Ok(())
     }
 
+    /// Begins the journal of what this run stores, beside `inherited` packs of other backups.
+    ///
+    /// Once there is something in it, a run that gives up leaves its packs and its journal: the next one goes on from there, or
+    /// prune removes them.
+    pub(crate) fn journal(&self, subject: JournalSubject, inherited: u32) -> JournalWriter {
+        let place = (Arc::clone(&self.repository.storage), self.id.clone());
+        let options = self.repository.settings.container_options(None);
+        JournalWriter::new(place, self.key.clone(), options, Arc::clone(&self.journal), subject, inherited)
+    }
+
     /// Begins the hashes of this backup's pages.
     pub(crate) async fn page_hashes(&self) -> Result<PageHashWriter, RepositoryError> {
         let options = self.repository.settings.container_options(Some(Codec::None));
@@ -117,7 +136,7 @@ impl<'a> BackupRun<'a> {
     ///
     /// # Errors
     /// [`RepositoryError::Revoked`] when prune took this run for dead meanwhile; any other of the storage place. What was written is
-    /// removed if it is certain that the entry will never be there.
+    /// removed if it is certain that the entry will never be there, and no later run can go on from it.
     pub(crate) async fn commit(mut self, finished: Finished) -> Result<(Summary, Manifest), RepositoryError> {
         let manifest = Manifest {
             format: MANIFEST_FORMAT,
@@ -143,8 +162,18 @@ impl<'a> BackupRun<'a> {
         {
             tracing::warn!(backup = %self.id, %error, "could not take back a word that is of no more use; it does no harm");
         }
+        if let Err(error) = self.remove_journal().await {
+            tracing::warn!(backup = %self.id, %error, "could not remove a journal that is of no more use; it goes with the backup");
+        }
         self.leave().await;
         Ok((summary, manifest))
+    }
+
+    async fn remove_journal(&self) -> Result<(), StorageError> {
+        let storage = self.repository.storage.as_ref();
+        let parts = (1..=self.journal.load(Ordering::SeqCst)).map(|part| layout::journal(&self.id, part));
+        let removals = futures::stream::iter(parts).map(|part| async move { storage.delete(&part).await });
+        removals.buffer_unordered(REMOVALS).try_collect().await
     }
 
     /// Finds out what became of the catalogue entry when its creation failed: the entry may be there all the same, or still come.
@@ -181,11 +210,17 @@ impl<'a> BackupRun<'a> {
         }
     }
 
-    /// Gives up: removes what was written, as far as the storage place still answers.
+    /// Gives up: removes what was written, as far as the storage place still answers, unless a later run can go on from it.
     pub(crate) async fn abandon(mut self) {
         if let Some(lease) = self.lease.take() {
-            clean_up(Arc::clone(&self.repository.storage), self.id.clone(), lease).await;
+            let keeps = self.keeps_what_it_wrote();
+            clean_up(Arc::clone(&self.repository.storage), self.id.clone(), lease, keeps).await;
         }
+    }
+
+    /// Whoever has read the journal may point into the packs that it names.
+    fn keeps_what_it_wrote(&self) -> bool {
+        self.journal.load(Ordering::SeqCst) > 0
     }
 
     async fn store_manifest(&self, manifest: &Manifest) -> Result<StoredObject, RepositoryError> {
@@ -236,14 +271,18 @@ impl<'a> BackupRun<'a> {
 impl Drop for BackupRun<'_> {
     fn drop(&mut self) {
         if let Some(lease) = self.lease.take() {
-            let work = clean_up(Arc::clone(&self.repository.storage), self.id.clone(), lease);
+            let keeps = self.keeps_what_it_wrote();
+            let work = clean_up(Arc::clone(&self.repository.storage), self.id.clone(), lease, keeps);
             self.repository.environment.cleanups.spawn(work);
         }
     }
 }
 
-async fn clean_up(storage: Arc<dyn Storage>, id: BackupId, lease: Lease) {
+async fn clean_up(storage: Arc<dyn Storage>, id: BackupId, lease: Lease, keeps: bool) {
     let removed = async {
+        if keeps {
+            return Ok(());
+        }
         sweep::remove_leftovers(storage.as_ref(), &id).await?;
         packs::remove_of_run(storage.as_ref(), &id).await
     };

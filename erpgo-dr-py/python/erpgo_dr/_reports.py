@@ -391,6 +391,8 @@ class ClusterBackupReport(BackupReport):
     damaged_pages: tuple[DamagedPage, ...]
     unannounced_pages: tuple[DamagedPage, ...]
     """Pages that had changed though the WAL does not name them, where that was compared. They are in the backup."""
+    resumed_bytes: int = 0
+    """Bytes of files that runs which broke off had stored, and that were taken over from there."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,8 @@ use crate::output::{Report, bytes};
 /// Copy the data directory of a running server, on its host or over the network, with the WAL that makes it consistent
 ///
 /// Pages that have not changed since the last backup of the same cluster are taken over from there. Every backup is complete all
-/// the same: each is restored by itself, and any may be removed.
+/// the same: each is restored by itself, and any may be removed. After a run that broke off the next one compares with what that has
+/// stored, too, and stores the rest.
 #[derive(Debug, Args)]
 pub(super) struct ClusterBackupArgs {
     /// The server's data directory on this host [default: what the server says]
@@ -132,6 +133,10 @@ fn text(report: &ClusterBackupReport) -> String {
         };
         let (read, added) = (bytes(report.read_bytes), bytes(report.added_bytes));
         text.push_str(&format!("changed since {base}, found {how}: {read} read, {added} added\n"));
+    }
+    if report.resumed_bytes > 0 {
+        let (resumed, added) = (bytes(report.resumed_bytes), bytes(report.added_bytes));
+        text.push_str(&format!("runs that broke off had stored {resumed} of it already: {added} added\n"));
     }
     for page in &report.unannounced_pages {
         text.push_str(&format!("changed, though the WAL does not name it: {}, block {}\n", page.path, page.block));

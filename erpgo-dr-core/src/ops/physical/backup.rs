@@ -54,6 +54,8 @@ pub struct ClusterBackupReport {
     pub read_bytes: u64,
     /// Bytes of WAL that were read to find what has changed; 0 where the server's summaries told, or nothing did.
     pub wal_read_bytes: u64,
+    /// Bytes of files that runs which broke off had stored, and that were taken over from there.
+    pub resumed_bytes: u64,
     /// Bytes that this backup added to the repository, beside its catalogue entry.
     pub added_bytes: u64,
     /// Pages that are damaged in the cluster itself.
@@ -73,7 +75,8 @@ impl ClusterBackupReport {
 /// Backs up the cluster of the server that `settings` connect to, from its data directory: `data`, or where the server says.
 ///
 /// The WAL from the beginning to the end of the backup is part of it, so that it can be restored by itself. When this returns an
-/// error before the commit, nothing of the run is visible; prune removes what is left of it.
+/// error before the commit, nothing of the run is visible. What it has stored by then is used by the next backup of the cluster, whose pages
+/// are read and compared with it; prune removes what is left.
 ///
 /// # Errors
 /// Of the server, of the files, of the storage place or the repository.
@@ -148,8 +151,10 @@ async fn run(
     tracing::info!(backup = %backup.id, bytes = backup.plaintext_bytes, stored = backup.stored_bytes, "physical backup committed");
     if let Some(level) = options.verify {
         // What was taken over from a backup that was proven is not read again.
-        let good = match copied.base.as_ref().and_then(|base| base.proven_at) {
-            Some(read_at) => GoodPacks::inherited(&summary, read_at),
+        let proven = copied.base.as_ref().and_then(|base| Some((base.packs, base.proven_at?)));
+        let table = manifest.physical.as_ref().map_or(&[][..], |physical| &physical.packs);
+        let good = match proven.and_then(|(packs, read_at)| Some((table.get(..packs)?, read_at))) {
+            Some((of_base, read_at)) => GoodPacks::inherited(of_base, read_at),
             None => GoodPacks::default(),
         };
         backup.verdict = Some(verify_new(repository, None, &summary, good, level, progress).await?);
@@ -168,6 +173,7 @@ async fn run(
         changes: copied.base.as_ref().map(|base| base.changes),
         read_bytes: copied.read_bytes,
         wal_read_bytes: copied.base.map_or(0, |base| base.wal_read_bytes),
+        resumed_bytes: copied.resumed_bytes,
         added_bytes,
         damaged_pages: physical.damaged_pages,
         unannounced_pages: copied.unannounced,

@@ -9,8 +9,8 @@ use roaring::RoaringBitmap;
 use crate::ops::Result;
 use crate::postgres::physical::{ClusterFacts, KnownPages, PAGE, RelationFile, hash_bytes};
 use crate::repository::{
-    CatalogueEntry, Extent, FileKind, FileMapReader, FileRecord, PACKS, PageHashReader, PhysicalContents, Repository,
-    RepositoryError, StoredObject, VerifyLevel,
+    Catalogue, CatalogueEntry, Extent, FileKind, FileMapReader, FileRecord, PACKS, PageHashReader, PhysicalContents,
+    Repository, RepositoryError, StoredObject, VerifyLevel,
 };
 use crate::types::{BackupId, ContentHash, Lsn, ObjectKey, TimelineId};
 
@@ -51,7 +51,7 @@ pub(super) struct Base {
     ahead: Option<KnownFile>,
 }
 
-/// What a base has of a file.
+/// What an earlier run has of a file.
 #[derive(Debug)]
 pub(super) struct KnownFile {
     pub(super) path: String,
@@ -61,8 +61,11 @@ pub(super) struct KnownFile {
 
 impl Base {
     /// Finds the newest backup of this cluster that can be built on.
-    pub(super) async fn find(repository: &Repository, facts: &ClusterFacts) -> Result<Option<Self>> {
-        let catalogue = repository.catalogue().await?;
+    pub(super) async fn find(
+        repository: &Repository,
+        catalogue: &Catalogue,
+        facts: &ClusterFacts,
+    ) -> Result<Option<Self>> {
         let is_of_cluster = |entry: &&CatalogueEntry| {
             let details = entry.details.as_ref();
             entry.summary.is_physical()

@@ -8,7 +8,7 @@ use crate::ops::Result;
 use crate::postgres::physical::{PageHasher, hash_bytes};
 use crate::progress::PhaseGuard;
 use crate::repository::{
-    Extent, FileKind, FileMapWriter, FileRecord, PackWriter, PageHashWriter, StoredObject, push_extent,
+    Extent, FileKind, FileMapWriter, FileRecord, JournalWriter, PackWriter, PageHashWriter, StoredObject, push_extent,
 };
 
 /// Receives the contents of files in any order, and writes their records in order of their numbers.
@@ -16,17 +16,29 @@ pub(super) struct Collector<'a> {
     packs: &'a mut PackWriter,
     map: FileMapWriter,
     hashes: PageHashWriter,
+    /// What is stored is noted there as it goes on.
+    journal: Option<JournalWriter>,
     hasher: PageHasher,
     phase: &'a PhaseGuard<'a>,
     /// Files that have begun and not ended.
     open: BTreeMap<usize, Vec<Extent>>,
     /// Records that wait for those before them; `None` for files that vanished.
-    waiting: BTreeMap<usize, Option<(FileRecord, Bytes)>>,
+    waiting: BTreeMap<usize, Option<Ended>>,
     next: usize,
     files: u64,
     bytes: u64,
     /// Bytes of each pack that the map points to.
     live: Vec<u64>,
+}
+
+/// A file, directory or link that has come to its end.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) record: FileRecord,
+    /// The hashes of its pages.
+    pub(super) hashes: Bytes,
+    /// Whether pages of it are damaged in the cluster: such a file is to be checked again.
+    pub(super) is_damaged: bool,
 }
 
 /// What was collected.
@@ -44,11 +56,13 @@ impl<'a> Collector<'a> {
     pub(super) fn new(
         packs: &'a mut PackWriter,
         (map, hashes): (FileMapWriter, PageHashWriter),
+        journal: Option<JournalWriter>,
         hasher: PageHasher,
         phase: &'a PhaseGuard<'a>,
     ) -> Self {
         let (open, waiting) = (BTreeMap::new(), BTreeMap::new());
-        Self { packs, map, hashes, hasher, phase, open, waiting, next: 0, files: 0, bytes: 0, live: Vec::new() }
+        let (next, files, bytes, live) = (0, 0, 0, Vec::new());
+        Self { packs, map, hashes, journal, hasher, phase, open, waiting, next, files, bytes, live }
     }
 
     /// Takes the next bytes of the file of this number.
@@ -71,26 +85,32 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// Ends the file of this number, whose pages have these hashes; `None` when it had vanished.
-    pub(super) async fn end(&mut self, number: usize, record: Option<FileRecord>, hashes: Bytes) -> Result<()> {
+    /// Ends the file of this number; `None` when it had vanished.
+    pub(super) async fn end(&mut self, number: usize, ended: Option<Ended>) -> Result<()> {
         let contents = self.open.remove(&number).unwrap_or_default();
-        let record = record.map(|mut record| {
-            if let FileKind::File { extents, .. } = &mut record.kind {
+        let ended = ended.map(|mut ended| {
+            if let FileKind::File { extents, .. } = &mut ended.record.kind {
                 count_live(&mut self.live, &contents);
                 *extents = contents;
                 self.files += 1;
-                self.bytes += record.size();
+                self.bytes += ended.record.size();
             }
-            (record, hashes)
+            ended
         });
-        self.waiting.insert(number, record);
-        while let Some(record) = self.waiting.remove(&self.next) {
-            if let Some((record, hashes)) = record {
+        self.waiting.insert(number, ended);
+        while let Some(ended) = self.waiting.remove(&self.next) {
+            if let Some(Ended { record, hashes, is_damaged }) = ended {
                 debug_assert_eq!(hashes.len(), hash_bytes(record.size()));
                 self.map.push(&record).await?;
                 self.hashes.push(&hashes).await?;
+                if let Some(journal) = self.journal.as_mut().filter(|_| !is_damaged) {
+                    journal.note(&record, &hashes);
+                }
             }
             self.next += 1;
+        }
+        if let Some(journal) = &mut self.journal {
+            journal.write(self.packs).await;
         }
         Ok(())
     }
@@ -104,7 +124,7 @@ impl<'a> Collector<'a> {
             let piece = rest.split_to(rest.len().min(CHUNK));
             self.chunk(number, piece).await?;
         }
-        self.end(number, Some(record), hashes).await
+        self.end(number, Some(Ended { record, hashes, is_damaged: false })).await
     }
 
     /// Ends the map.

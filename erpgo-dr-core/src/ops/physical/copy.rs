@@ -9,7 +9,8 @@ use chrono::{DateTime, Utc};
 use super::WAL_FOLDER;
 use super::backup::ChangeSource;
 use super::base::Base;
-use super::collect::{Collected, Collector};
+use super::collect::{Collected, Collector, Ended};
+use super::earlier::Earlier;
 use super::feed::{Event, Feed};
 use super::log::{self, LogChanges, Since};
 use super::options::{ChangeDetection, ClusterBackupOptions};
@@ -24,8 +25,8 @@ use crate::postgres::physical::{
 use crate::postgres::{BackupContents, ConnectionSettings, PostgresError, Scope};
 use crate::progress::{Phase, PhaseGuard, Progress};
 use crate::repository::{
-    BackupRun, DamagedPage, ExtentCursor, FileKind, FileRecord, PackWriter, PageHashes, PhysicalContents, Repository,
-    StoredObject, Tablespace,
+    BackupRun, DamagedPage, ExtentCursor, FileKind, FileRecord, JournalSubject, JournalWriter, PackWriter, PageHashes,
+    PhysicalContents, Repository, StoredObject, Tablespace,
 };
 use crate::types::{BackupId, ContentHash, Lsn, WalSegmentName, WalSegmentSize};
 
@@ -38,7 +39,20 @@ pub(super) struct Copied {
     pub(super) physical: PhysicalContents,
     pub(super) base: Option<CopiedBase>,
     pub(super) read_bytes: u64,
+    /// Bytes of files that runs which broke off had stored.
+    pub(super) resumed_bytes: u64,
     pub(super) unannounced: Vec<DamagedPage>,
+}
+
+impl Copied {
+    /// Completes the table of packs: `inherited` ones, of which those behind the first `of_base` are of runs that broke off, and `own` ones.
+    pub(super) fn complete(&mut self, inherited: Vec<StoredObject>, of_base: usize, own: Vec<StoredObject>) {
+        let (of_others, live) = (inherited.len(), &mut self.physical.live_bytes);
+        self.physical.packs = inherited;
+        self.physical.packs.extend(own);
+        live.resize(self.physical.packs.len(), 0);
+        self.resumed_bytes = live[of_base..of_others].iter().sum();
+    }
 }
 
 /// The earlier backup that was built on.
@@ -46,6 +60,8 @@ pub(super) struct CopiedBase {
     pub(super) changes: ChangeSource,
     /// Bytes of WAL that were read to find changes.
     pub(super) wal_read_bytes: u64,
+    /// The first so many packs of the table are of it.
+    pub(super) packs: usize,
     pub(super) proven_at: Option<DateTime<Utc>>,
 }
 
@@ -69,13 +85,7 @@ pub(super) async fn copy(
     let label = options.label.as_deref().unwrap_or(run.id().as_str());
     let session = BackupSession::start(settings, label, options.fast_checkpoint).await?;
     let facts = session.facts().clone();
-    let base = match options.changes {
-        ChangeDetection::Full => None,
-        _ => {
-            run.announce().await?;
-            Base::find(repository, &facts).await?
-        }
-    };
+    let earlier = Earlier::find(repository, run, &facts, options.changes).await?;
     let root = data.map_or_else(|| PathBuf::from(&facts.data_directory), Path::to_owned);
     if root.as_os_str().is_empty() {
         return Err(PostgresError::InvalidOptions(format!(
@@ -83,20 +93,22 @@ pub(super) async fn copy(
         ))
         .into());
     }
-    let told = match base.as_ref().filter(|base| can_be_told(&session, base, options)).map(Since::of) {
+    let told = match earlier.base.as_ref().filter(|base| can_be_told(&session, base, options)).map(Since::of) {
         Some(since) => tell(repository, &session, &root, since, options).await?,
         None => None,
     };
     let compare_all = options.changes == ChangeDetection::Both;
-    let planner = Planner { base, told, compare_all, pages_per_file: facts.blocks_per_segment };
-    let inherited: Vec<StoredObject> = planner.base.as_ref().map(|base| base.packs.clone()).unwrap_or_default();
+    let (inherited, of_base) = earlier.packs();
     let mut packs = run.pack_writer(options.storage_class.clone(), inherited.len() as u32);
-    let copied = Copy { run, packs: &mut packs, facts, planner, root }.run(session, settings, progress).await;
-    match copied {
+    let subject = JournalSubject { system_identifier: facts.system_identifier, key: earlier.key };
+    let journal = run.journal(subject, inherited.len() as u32);
+    let Earlier { base, interrupted, key } = earlier;
+    let pages_per_file = facts.blocks_per_segment;
+    let planner = Planner { base, interrupted, told, compare_all, pages_per_file };
+    let copy = Copy { run, packs: &mut packs, journal, facts, planner, key, root };
+    match copy.run(session, settings, progress).await {
         Ok(mut copied) => {
-            copied.physical.packs = inherited;
-            copied.physical.packs.extend(packs.finish().await?);
-            copied.physical.live_bytes.resize(copied.physical.packs.len(), 0);
+            copied.complete(inherited, of_base, packs.finish().await?);
             Ok(copied)
         }
         Err(error) => {
@@ -147,8 +159,10 @@ async fn tell(
 struct Copy<'a, 'r> {
     run: &'a BackupRun<'r>,
     packs: &'a mut PackWriter,
+    journal: JournalWriter,
     facts: ClusterFacts,
     planner: Planner,
+    key: [u8; 32],
     root: PathBuf,
 }
 
@@ -159,9 +173,8 @@ impl Copy<'_, '_> {
         settings: &ConnectionSettings,
         progress: &dyn Progress,
     ) -> Result<Copied> {
-        let Self { run, packs, facts, planner, root } = self;
+        let Self { run, packs, journal, facts, planner, key, root } = self;
         let base = planner.base.as_ref().map(|base| (base.id.clone(), described(base, &planner)));
-        let key = planner.base.as_ref().map_or_else(rand::random, |base| base.key);
         let hasher = PageHasher::new(&key);
         let (reader, listing) = {
             let (facts, start, hasher) = (facts.clone(), session.start_lsn(), hasher.clone());
@@ -174,7 +187,7 @@ impl Copy<'_, '_> {
         let phase = PhaseGuard::start(progress, Phase::Backup, settings.to_string().as_str(), Some(listing.bytes));
         let entries: Arc<[ClusterEntry]> = listing.entries.into();
         let writers = (run.file_map().await?, run.page_hashes().await?);
-        let mut collector = Collector::new(packs, writers, hasher, &phase);
+        let mut collector = Collector::new(packs, writers, Some(journal), hasher, &phase);
         let found = copy_files(&reader, &entries, planner, &mut collector).await?;
         // Before the end: a standby's may say later that it is consistent only beyond the end of this backup.
         let control = {
@@ -224,7 +237,7 @@ fn described(base: &Base, planner: &Planner) -> CopiedBase {
         Some(told) => (if planner.compare_all { ChangeSource::Both } else { told.by }, told.wal_read_bytes),
         None => (ChangeSource::Comparison, 0),
     };
-    CopiedBase { changes, wal_read_bytes, proven_at: base.proven_at }
+    CopiedBase { changes, wal_read_bytes, packs: base.packs.len(), proven_at: base.proven_at }
 }
 
 /// Reads all files on a few threads, and stores them as they come.
@@ -274,7 +287,9 @@ async fn copy_files(
                     tracing::warn!(path = %entry.path, block = changed.block, "a page has changed that the log does not name");
                     found.unannounced.push(page(changed.block));
                 }
-                collector.end(number, (!outcome.vanished).then(|| record(entry)), outcome.hashes).await?;
+                let is_damaged = !outcome.damaged.is_empty();
+                let ended = Ended { record: record(entry), hashes: outcome.hashes, is_damaged };
+                collector.end(number, (!outcome.vanished).then_some(ended)).await?;
             }
         }
     }
@@ -302,7 +317,7 @@ pub(super) fn describe(
     collected: Collected,
     key: [u8; 32],
     base: Option<(BackupId, CopiedBase)>,
-    found: Found,
+    mut found: Found,
 ) -> Copied {
     let (base_id, base) = base.unzip();
     let contents = BackupContents {
@@ -327,7 +342,7 @@ pub(super) fn describe(
         tablespaces: tablespaces.collect(),
         superuser: facts.superuser,
         databases: facts.databases,
-        damaged_pages: found.damaged,
+        damaged_pages: std::mem::take(&mut found.damaged),
         files: collected.files,
         bytes: collected.bytes,
         map: collected.map,
@@ -337,7 +352,8 @@ pub(super) fn describe(
         pages: Some(PageHashes { key, object: collected.hashes }),
         base: base_id,
     };
-    Copied { contents, physical, base, read_bytes: found.read_bytes, unannounced: found.unannounced }
+    let Found { read_bytes, unannounced, .. } = found;
+    Copied { contents, physical, base, read_bytes, resumed_bytes: 0, unannounced }
 }
 
 #[cfg(test)]

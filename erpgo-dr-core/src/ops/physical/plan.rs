@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 
 use super::backup::ChangeSource;
 use super::base::Base;
+use super::resume::Interrupted;
 use crate::postgres::physical::{ChangedBlocks, ClusterEntry, ClusterEntryKind, ReadPlan, RelationFile};
 use crate::repository::Extent;
 
@@ -16,7 +17,7 @@ const QUEUE: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct FilePlan {
     pub(super) read: ReadPlan,
-    /// Where the earlier backup has the file's bytes.
+    /// Where an earlier run has the file's bytes.
     pub(super) extents: Vec<Extent>,
 }
 
@@ -34,6 +35,7 @@ pub(super) struct Told {
 #[derive(Debug)]
 pub(super) struct Planner {
     pub(super) base: Option<Base>,
+    pub(super) interrupted: Interrupted,
     /// What is known of changes since the base.
     pub(super) told: Option<Told>,
     /// Whether all is read and compared, whatever was told.
@@ -58,6 +60,11 @@ impl Planner {
 
     async fn plan(&mut self, entry: &ClusterEntry) -> FilePlan {
         let ClusterEntryKind::File { .. } = entry.kind else { return FilePlan::default() };
+        if let Some(known) = self.interrupted.file(&entry.path).await {
+            // What told of changes since the base knows nothing of changes since then: all is read and compared.
+            let read = ReadPlan { known: Some(known.pages), ..ReadPlan::default() };
+            return FilePlan { read, extents: known.extents };
+        }
         let Some(base) = &mut self.base else { return FilePlan::default() };
         let known = match base.file(&entry.path).await {
             Ok(known) => known,

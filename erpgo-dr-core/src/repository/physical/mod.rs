@@ -5,6 +5,7 @@
 
 mod extent;
 mod file_map;
+mod journal;
 mod pack_reader;
 mod pack_writer;
 mod page_hashes;
@@ -14,6 +15,7 @@ pub(crate) use extent::{ExtentCursor, push_extent};
 pub use file_map::{FileKind, FileRecord};
 
 pub(crate) use file_map::{FileMapReader, FileMapWriter};
+pub(crate) use journal::{JournalReader, JournalSubject, JournalWriter};
 pub(crate) use pack_reader::{OpenPackReader, PackReader};
 pub(crate) use pack_writer::{PackOptions, PackWriter};
 pub(crate) use page_hashes::{PageHashReader, PageHashWriter};

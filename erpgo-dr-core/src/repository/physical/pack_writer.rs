@@ -42,6 +42,8 @@ pub(crate) struct PackWriter {
     open: Option<OpenPack>,
     /// Packs of this writer so far: full, or about to be.
     packs: Vec<Pack>,
+    /// The first so many of these are durable.
+    durable: usize,
 }
 
 #[derive(Debug)]
@@ -66,7 +68,7 @@ impl PackWriter {
         backup: BackupId,
         inherited: u32,
     ) -> Self {
-        Self { storage, pool, key, options, backup, inherited, open: None, packs: Vec::new() }
+        Self { storage, pool, key, options, backup, inherited, open: None, packs: Vec::new(), durable: 0 }
     }
 
     /// Takes a piece of at most [`PIECE_LIMIT`] bytes; waits while too much is in flight.
@@ -84,6 +86,20 @@ impl PackWriter {
             self.close_pack().await?;
         }
         Ok(extent)
+    }
+
+    /// Returns how many packs are known to be durable, of those that this writer began: the first ones.
+    pub(crate) fn durable(&self) -> u32 {
+        self.durable as u32
+    }
+
+    /// Returns the durable packs from this number on, counted from the first that this writer began.
+    pub(crate) fn durable_from(&self, first: u32) -> Vec<StoredObject> {
+        let stored = self.packs[first as usize..self.durable].iter().filter_map(|pack| match pack {
+            Pack::Stored(object) => Some(object.clone()),
+            Pack::Finishing(_) => None,
+        });
+        stored.collect()
     }
 
     /// Waits until all packs are durable, and returns them by number.
@@ -145,6 +161,7 @@ impl PackWriter {
                 *pack = Pack::Stored(stored);
             }
         }
+        self.durable = self.durable.max(settled);
         Ok(())
     }
 }

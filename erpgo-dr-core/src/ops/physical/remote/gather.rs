@@ -5,7 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 
 use super::super::WAL_FOLDER;
-use super::super::collect::{CHUNK, Collected, Collector};
+use super::super::collect::{CHUNK, Collected, Collector, Ended};
 use super::super::copy::{Found, record, without_rest};
 use super::super::wal::{WalHasher, segments_between};
 use super::spool::FileSpool;
@@ -16,13 +16,15 @@ use crate::postgres::physical::{ClusterEntry, ClusterFacts, ControlFile, FileOut
 use crate::postgres::wal::SegmentHeader;
 use crate::progress::{NoProgress, Phase, PhaseGuard};
 use crate::repository::{
-    DamagedPage, Extent, FileKind, FileMapWriter, FileRecord, PackWriter, PageHashWriter, RepositoryError, push_extent,
+    DamagedPage, Extent, FileKind, FileMapWriter, FileRecord, JournalWriter, PackWriter, PageHashWriter,
+    RepositoryError, push_extent,
 };
 use crate::types::{ContentHash, Lsn, TimelineId, WalSegmentName};
 
 /// Stores the contents of files, one after the other.
 pub(super) struct Gatherer<'a> {
     packs: &'a mut PackWriter,
+    journal: JournalWriter,
     phase: &'a PhaseGuard<'a>,
     facts: &'a ClusterFacts,
     hasher: PageHasher,
@@ -52,7 +54,7 @@ pub(super) struct Received {
 impl<'a> Gatherer<'a> {
     /// Begins for a backup whose replay begins at `start`.
     pub(super) fn begin(
-        packs: &'a mut PackWriter,
+        (packs, journal): (&'a mut PackWriter, JournalWriter),
         phase: &'a PhaseGuard<'a>,
         scratch: &Path,
         facts: &'a ClusterFacts,
@@ -61,6 +63,7 @@ impl<'a> Gatherer<'a> {
     ) -> Result<Self> {
         Ok(Self {
             packs,
+            journal,
             phase,
             facts,
             hasher,
@@ -91,7 +94,7 @@ impl<'a> Gatherer<'a> {
                     push_extent(&mut self.open, extent);
                 }
             }
-            Unpacked::End(entry, outcome) => self.end(&entry, &outcome)?,
+            Unpacked::End(entry, outcome) => self.end(&entry, &outcome).await?,
             Unpacked::Label(contents) => {
                 let label = str::from_utf8(&contents).map_err(|_| malformed("the backup label is no UTF-8"))?;
                 self.label = Some(of_a_whole_backup(label));
@@ -110,7 +113,7 @@ impl<'a> Gatherer<'a> {
         Ok(())
     }
 
-    fn end(&mut self, entry: &ClusterEntry, outcome: &FileOutcome) -> Result<()> {
+    async fn end(&mut self, entry: &ClusterEntry, outcome: &FileOutcome) -> Result<()> {
         let mut record = record(entry);
         if let FileKind::File { extents, .. } = &mut record.kind {
             *extents = std::mem::take(&mut self.open);
@@ -120,6 +123,10 @@ impl<'a> Gatherer<'a> {
             tracing::warn!(path = %entry.path, block = damaged.block, "a page of the cluster is damaged");
             self.found.damaged.push(DamagedPage { path: entry.path.to_string(), block: damaged.block });
         }
+        if outcome.damaged.is_empty() {
+            self.journal.note(&record, &outcome.hashes);
+        }
+        self.journal.write(self.packs).await;
         let line = serde_json::to_vec(&record).expect("a record is plain JSON");
         self.files.push(&record.path, [&line, &outcome.hashes])
     }
@@ -166,7 +173,7 @@ impl<'a> Gatherer<'a> {
         let (entry, control) = self.control.ok_or_else(|| malformed("the server sent no control file"))?;
         // What is stored has been told.
         let told = PhaseGuard::start(&NoProgress, Phase::Backup, "", None);
-        let mut collector = Collector::new(self.packs, (map, page_hashes), self.hasher, &told);
+        let mut collector = Collector::new(self.packs, (map, page_hashes), None, self.hasher, &told);
         let files = self.files.sorted()?;
         for number in 0..files.len() {
             let [line, hashes] = files.read(number)?;
@@ -179,13 +186,14 @@ impl<'a> Gatherer<'a> {
             if let FileKind::File { extents, .. } = &mut record.kind {
                 collector.known(number, std::mem::take(extents));
             }
-            collector.end(number, Some(record), hashes).await?;
+            collector.end(number, Some(Ended { record, hashes, is_damaged: false })).await?;
         }
         collector.whole(record(&entry), control).await?;
         for (number, (name, extents, hashes)) in (files.len() + 1..).zip(self.segments) {
             let kind = FileKind::File { modified: 0, extents: Vec::new() };
             collector.known(number, extents);
-            collector.end(number, Some(FileRecord::new(format!("{WAL_FOLDER}/{name}"), kind, 0o600)), hashes).await?;
+            let record = FileRecord::new(format!("{WAL_FOLDER}/{name}"), kind, 0o600);
+            collector.end(number, Some(Ended { record, hashes, is_damaged: false })).await?;
         }
         let collected = collector.finish().await?;
         Ok(Received { collected, label, wal_hash: self.wal_hash, found: self.found })

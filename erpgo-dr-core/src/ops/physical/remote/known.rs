@@ -1,4 +1,4 @@
-//! What an earlier backup has of each file, in whatever order the files come; and its manifest, for the server.
+//! What earlier runs have of each file, in whatever order the files come; and its manifest, for the server.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
@@ -7,8 +7,9 @@ use std::path::Path;
 use bytes::Bytes;
 use roaring::RoaringBitmap;
 
-use super::super::base::Base;
+use super::super::base::{Base, KnownFile};
 use super::super::manifest_file::ManifestWriter;
+use super::super::resume::Interrupted;
 use super::super::target::failed;
 use super::spool::{FileSpool, SortedSpool};
 use crate::ops::{Error, Result};
@@ -18,9 +19,13 @@ use crate::repository::{Extent, RepositoryError};
 /// Bytes of a manifest that are sent at once.
 const PIECE: usize = 64 << 10;
 
-/// The files of an earlier backup.
+/// The files of earlier runs, as they are read. What is read last of a file holds.
 #[derive(Debug)]
-pub(super) struct KnownFiles(SortedSpool);
+pub(super) struct KnownFiles(FileSpool);
+
+/// The files of earlier runs.
+#[derive(Debug)]
+pub(super) struct SortedFiles(SortedSpool);
 
 /// What is needed of an extent and the pages beside its place.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -30,24 +35,43 @@ struct Kept {
 }
 
 impl KnownFiles {
+    /// Begins in the folder `scratch`.
+    pub(super) fn begin(scratch: &Path) -> Result<Self> {
+        Ok(Self(FileSpool::begin(scratch)?))
+    }
+
     /// Reads all that `base` knows of its files, and notes them in `manifest` as it goes.
-    pub(super) async fn read(
-        base: &mut Base,
-        scratch: &Path,
-        mut manifest: Option<&mut UploadManifest>,
-    ) -> Result<Self> {
-        let mut spool = FileSpool::begin(scratch)?;
+    pub(super) async fn read(&mut self, base: &mut Base, mut manifest: Option<&mut UploadManifest>) -> Result<()> {
         while let Some(file) = base.next().await? {
             if let Some(manifest) = manifest.as_deref_mut().filter(|_| is_told_of(&file.path)) {
                 manifest.writer.file(&file.path, file.pages.size, None)?;
             }
-            let kept = Kept { extents: file.extents, renewed: file.pages.renewed.iter().collect() };
-            let kept = serde_json::to_vec(&kept).expect("numbers are plain JSON");
-            spool.push(&file.path, [&kept, &file.pages.hashes])?;
+            self.push(file)?;
         }
-        Ok(Self(spool.sorted()?))
+        Ok(())
     }
 
+    /// Reads all that runs which broke off have stored.
+    pub(super) async fn read_interrupted(mut self, runs: &mut Interrupted) -> Result<Self> {
+        while let Some(file) = runs.next().await {
+            self.push(file)?;
+        }
+        Ok(self)
+    }
+
+    fn push(&mut self, file: KnownFile) -> Result<()> {
+        let kept = Kept { extents: file.extents, renewed: file.pages.renewed.iter().collect() };
+        let kept = serde_json::to_vec(&kept).expect("numbers are plain JSON");
+        self.0.push(&file.path, [&kept, &file.pages.hashes])
+    }
+
+    /// Ends what is read.
+    pub(super) fn sorted(self) -> Result<SortedFiles> {
+        Ok(SortedFiles(self.0.sorted()?))
+    }
+}
+
+impl SortedFiles {
     /// Returns what is known of the file at `path`.
     pub(super) fn find(&self, path: &str) -> Result<Option<(KnownPages, Vec<Extent>)>> {
         let Some([kept, hashes]) = self.0.find(path)? else { return Ok(None) };

@@ -10,18 +10,19 @@ use std::path::Path;
 use tokio::sync::mpsc;
 
 use self::gather::{Gatherer, Received};
-use self::known::{KnownFiles, UploadManifest};
+use self::known::{KnownFiles, SortedFiles, UploadManifest};
 use self::unpack::{Packed, Unpacker};
 use super::backup::ChangeSource;
 use super::base::Base;
 use super::copy::{Copied, CopiedBase, describe};
+use super::earlier::Earlier;
 use super::options::{ChangeDetection, ClusterBackupOptions};
 use crate::ops::{Error, Result};
 use crate::postgres::physical::{ClusterFacts, PAGE, PageHasher, StoppedBackup, label_timeline, plain};
 use crate::postgres::replication::{BaseBackup, BaseBackupEvent, BaseBackupOptions, ReplicationClient, ServerError};
 use crate::postgres::{ConnectionSettings, PostgresError};
 use crate::progress::{Phase, PhaseGuard, Progress};
-use crate::repository::{BackupRun, PackWriter, Repository, StoredObject};
+use crate::repository::{BackupRun, JournalSubject, JournalWriter, PackWriter, Repository};
 use crate::types::{Lsn, TimelineId};
 
 /// Messages of up to 32 KiB that may wait to be taken apart.
@@ -50,37 +51,40 @@ pub(super) async fn copy(
 ) -> Result<Copied> {
     let facts = ClusterFacts::read(settings).await?;
     check(&facts, options)?;
-    let mut base = match options.changes {
-        ChangeDetection::Full => None,
-        _ => {
-            run.announce().await?;
-            Base::find(repository, &facts).await?
-        }
-    };
+    let mut earlier = Earlier::find(repository, run, &facts, options.changes).await?;
     let mut client = connect(settings, &facts).await?;
     let timeline = client.identify_system().await?.timeline;
     let label = plain(options.label.as_deref().unwrap_or(run.id().as_str()));
     let mut request = BaseBackupOptions { label, fast_checkpoint: options.fast_checkpoint, incremental: false };
     let mut known = None;
-    if let Some(base) = &mut base {
+    if let Some(base) = &mut earlier.base {
         request.incremental = can_be_told(&facts, base, timeline, options);
         let mut manifest = request.incremental.then(|| UploadManifest::begin(scratch, &facts)).transpose()?;
         if request.incremental {
             base.keep_worn();
         }
-        known = Some(KnownFiles::read(base, scratch, manifest.as_mut()).await?);
+        let mut files = KnownFiles::begin(scratch)?;
+        files.read(base, manifest.as_mut()).await?;
         if let Some(manifest) = manifest {
             client.upload_manifest(manifest.finish(base, scratch)?).await?;
         }
+        known = Some(files);
     }
-    let inherited: Vec<StoredObject> = base.as_ref().map(|base| base.packs.clone()).unwrap_or_default();
+    let (inherited, of_base) = earlier.packs();
+    // What is not sent is as the base has it, and not as any later run has.
+    if !request.incremental && !earlier.interrupted.packs.is_empty() {
+        let files = known.take().map_or_else(|| KnownFiles::begin(scratch), Ok)?;
+        known = Some(files.read_interrupted(&mut earlier.interrupted).await?);
+    }
     let mut packs = run.pack_writer(options.storage_class.clone(), inherited.len() as u32);
-    let copy = Copy { run, packs: &mut packs, settings, facts, base, known, scratch, progress };
+    let subject = JournalSubject { system_identifier: facts.system_identifier, key: earlier.key };
+    let journal = run.journal(subject, inherited.len() as u32);
+    let (base, key) = (earlier.base, earlier.key);
+    let known = known.map(KnownFiles::sorted).transpose()?;
+    let copy = Copy { run, packs: &mut packs, journal, settings, facts, base, key, known, scratch, progress };
     match copy.run(&mut client, request).await {
         Ok(mut copied) => {
-            copied.physical.packs = inherited;
-            copied.physical.packs.extend(packs.finish().await?);
-            copied.physical.live_bytes.resize(copied.physical.packs.len(), 0);
+            copied.complete(inherited, of_base, packs.finish().await?);
             Ok(copied)
         }
         Err(error) => {
@@ -139,10 +143,12 @@ fn can_be_told(facts: &ClusterFacts, base: &Base, timeline: TimelineId, options:
 struct Copy<'a, 'r> {
     run: &'a BackupRun<'r>,
     packs: &'a mut PackWriter,
+    journal: JournalWriter,
     settings: &'a ConnectionSettings,
     facts: ClusterFacts,
     base: Option<Base>,
-    known: Option<KnownFiles>,
+    key: [u8; 32],
+    known: Option<SortedFiles>,
     scratch: &'a Path,
     progress: &'a dyn Progress,
 }
@@ -165,8 +171,7 @@ impl Copy<'_, '_> {
     }
 
     async fn receive(self, mut backup: BaseBackup<'_>, is_incremental: bool) -> Result<Copied> {
-        let Self { run, packs, settings, facts, base, known, scratch, progress } = self;
-        let key = base.as_ref().map_or_else(rand::random, |base| base.key);
+        let Self { run, packs, journal, settings, facts, base, key, known, scratch, progress } = self;
         let hasher = PageHasher::new(&key);
         let (start, timeline) = (backup.start(), backup.timeline());
         let phase = PhaseGuard::start(progress, Phase::Backup, settings.to_string().as_str(), Some(backup.bytes()));
@@ -182,7 +187,7 @@ impl Copy<'_, '_> {
             unpacked,
         };
         let unpacking = tokio::task::spawn_blocking(move || unpacker.run(packed));
-        let mut gatherer = Gatherer::begin(packs, &phase, scratch, &facts, hasher, start)?;
+        let mut gatherer = Gatherer::begin((packs, journal), &phase, scratch, &facts, hasher, start)?;
         let store = async {
             while let Some(unpacked) = to_store.recv().await {
                 gatherer.take(unpacked).await?;
@@ -211,7 +216,7 @@ impl Copy<'_, '_> {
         let stopped = StoppedBackup::new(end.stop, timeline, label);
         let base = base.map(|base| {
             let changes = if is_incremental { ChangeSource::Summaries } else { ChangeSource::Comparison };
-            (base.id, CopiedBase { changes, wal_read_bytes: 0, proven_at: base.proven_at })
+            (base.id, CopiedBase { changes, wal_read_bytes: 0, packs: base.packs.len(), proven_at: base.proven_at })
         });
         Ok(describe(facts, (start, wal_hash), stopped, collected, key, base, found))
     }

@@ -55,11 +55,13 @@ impl FileSpool {
         Ok(())
     }
 
-    /// Ends what is pushed, and begins what is read.
+    /// Ends what is pushed, and begins what is read: of a file that was pushed twice, what came last.
     pub(super) fn sorted(mut self) -> Result<SortedSpool> {
         self.flush()?;
         self.buffer = Vec::new();
-        self.index.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+        self.index.reverse();
+        self.index.sort_by(|one, other| one.path.cmp(&other.path));
+        self.index.dedup_by(|earlier, last| earlier.path == last.path);
         Ok(SortedSpool(self))
     }
 
@@ -107,9 +109,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut spool = FileSpool::begin(folder.path()).unwrap();
         let large = vec![7; BUFFER + 1];
-        for (path, parts) in [("b", [&b"one"[..], b""]), ("c", [&large, b"x"]), ("a", [b"", b"two"])] {
+        for (path, parts) in [("b", [&b"one"[..], b""]), ("c", [&large, b"x"]), ("a", [b"", b"one"])] {
             spool.push(path, parts).unwrap();
         }
+        spool.push("a", [b"", b""]).unwrap();
+        spool.push("a", [b"", b"two"]).unwrap();
         let sorted = spool.sorted().unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "it has no name");
         let first: Vec<_> = (0..sorted.len()).map(|number| sorted.read(number).unwrap()[1].clone()).collect();

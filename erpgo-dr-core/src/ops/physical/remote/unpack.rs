@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 
 use super::super::collect::CHUNK;
 use super::super::{BACKUP_LABEL, CONTROL_FILE, WAL_FOLDER};
-use super::known::KnownFiles;
+use super::known::SortedFiles;
 use crate::ops::Result;
 use crate::postgres::PostgresError;
 use crate::postgres::physical::{
@@ -50,7 +50,7 @@ pub(super) enum Unpacked {
 /// Takes apart.
 pub(super) struct Unpacker {
     pub(super) hasher: PageHasher,
-    pub(super) known: Option<KnownFiles>,
+    pub(super) known: Option<SortedFiles>,
     /// Whether files are named that hold changed blocks only.
     pub(super) is_incremental: bool,
     /// Where replay begins, if pages carry checksums.
