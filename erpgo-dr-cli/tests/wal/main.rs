@@ -14,6 +14,7 @@ mod prune;
 mod recovery;
 mod remote;
 mod resume;
+mod selection;
 mod start;
 mod stream;
 mod stream_faults;

@@ -1,5 +1,7 @@
 //! Questions to a server that a backup, a restore or a verification needs answered.
 
+use std::collections::BTreeMap;
+
 use super::connection::{Client, ConnectionSettings};
 use super::{PostgresError, ServerInfo, quoting};
 use tokio_postgres::error::SqlState;
@@ -190,6 +192,13 @@ pub(super) async fn list_databases(client: &Client) -> Result<Vec<String>, Postg
         .await
         .map_err(client.query_error("list the databases"))?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Returns the names of all databases by their object identifiers.
+pub(super) async fn database_oids(client: &Client) -> Result<BTreeMap<u32, String>, PostgresError> {
+    let rows = client.query("SELECT oid, datname FROM pg_catalog.pg_database", &[]).await;
+    let rows = rows.map_err(client.query_error("list the databases"))?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 pub(super) async fn database_exists(client: &Client, database: &str) -> Result<bool, PostgresError> {

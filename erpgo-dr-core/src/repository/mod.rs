@@ -30,7 +30,9 @@ pub use error::RepositoryError;
 pub use keyring::Keyring;
 pub use lease::LEASE_TTL;
 pub use manifest::{ImportOrigin, MANIFEST_FORMAT, Manifest, StoredObject, StoredStream};
-pub use physical::{DamagedPage, Extent, FileKind, FileRecord, PageHashes, PhysicalContents, Tablespace};
+pub use physical::{
+    ClusterDatabase, DamagedPage, Extent, FileKind, FileRecord, PageHashes, PhysicalContents, Tablespace,
+};
 pub use settings::{InitOptions, REPOSITORY_FORMAT, RepositorySettings};
 pub use summary::{PreviousEntry, Summary, SummaryDetails};
 pub use verdict::{Hold, Verdict, VerifyLevel};

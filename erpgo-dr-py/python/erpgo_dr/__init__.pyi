@@ -32,6 +32,7 @@ from ._reports import BackupReport as BackupReport
 from ._reports import BackupStatus as BackupStatus
 from ._reports import CatalogueProblem as CatalogueProblem
 from ._reports import ClusterBackupReport as ClusterBackupReport
+from ._reports import ClusterDatabase as ClusterDatabase
 from ._reports import ClusterDifference as ClusterDifference
 from ._reports import ClusterRestoreReport as ClusterRestoreReport
 from ._reports import ClusterStartReport as ClusterStartReport
@@ -433,6 +434,7 @@ class Repository:
         restore_command: str | None = None,
         archiving: bool = False,
         tablespaces: dict[int, _StrPath] | None = None,
+        databases: Sequence[str] | None = None,
         owner: str | tuple[int, int] | None = None,
         backup_manifest: bool = False,
         start: bool = False,
@@ -606,6 +608,7 @@ __all__ = (
     "BusyError",
     "CatalogueProblem",
     "ClusterBackupReport",
+    "ClusterDatabase",
     "ClusterDifference",
     "ClusterRestoreReport",
     "ClusterStartReport",

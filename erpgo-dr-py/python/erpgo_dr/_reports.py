@@ -290,6 +290,14 @@ class PageHashes(Report):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClusterDatabase(Report):
+    """A database of a cluster, and the object identifier that names its folders."""
+
+    oid: int
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class PhysicalContents(Report):
     """What a physical backup contains. Positions in the log are texts, as PostgreSQL's pg_lsn."""
 
@@ -310,6 +318,8 @@ class PhysicalContents(Report):
     tablespaces: tuple[Tablespace, ...]
     superuser: str
     databases: tuple[str, ...]
+    database_oids: tuple[ClusterDatabase, ...] = ()
+    """All databases, templates too; none in backups of old."""
     damaged_pages: tuple[DamagedPage, ...] = ()
     files: int
     bytes: int
@@ -473,6 +483,8 @@ class ClusterRestoreReport(Report):
     """For the files alone."""
     started: ClusterStartReport | None
     """The server, with `start`."""
+    empty_databases: tuple[str, ...] = ()
+    """Of these nothing but the size of their files was restored, with `databases`: they are to be dropped."""
 
 
 @dataclass(frozen=True, kw_only=True)

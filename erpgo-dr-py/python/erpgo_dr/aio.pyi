@@ -252,6 +252,7 @@ class Repository:
         restore_command: str | None = None,
         archiving: bool = False,
         tablespaces: dict[int, _StrPath] | None = None,
+        databases: Sequence[str] | None = None,
         owner: str | tuple[int, int] | None = None,
         backup_manifest: bool = False,
         start: bool = False,

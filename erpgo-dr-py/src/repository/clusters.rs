@@ -131,7 +131,9 @@ impl Repository {
     /// that lies in the backup. The server archives nothing, unless `archiving` lets it go on as the old one did:
     /// only when that is gone for good.
     ///
-    /// `tablespaces` are folders by object identifiers; those not named go where they were. `owner` is the account
+    /// `tablespaces` are folders by object identifiers; those not named go where they were. With `databases` the contents of these
+    /// alone are restored, with what all share and the ones that every cluster has: others become shells that take up no
+    /// space and are to be dropped, as the report's `empty_databases` says; not with `delta`. `owner` is the account
     /// that owns the files: a name, or (uid, gid); where the caller is root, postgres by default. `backup_manifest`
     /// writes a manifest for `pg_verifybackup`, for which all files are read back. `progress` is called with
     /// (phase, done, total), in bytes.
@@ -142,13 +144,13 @@ impl Repository {
     /// on its command line, `environment` is what it and `restore_command` find in theirs (nothing else of this process's),
     /// `password` the superuser's where the server asks for one.
     ///
-    /// Raises NotFoundError where no such backup is or the archive ends before the target, RefusedError for a folder that is not
+    /// Raises NotFoundError where no such backup or database is or the archive ends before the target, RefusedError for a folder that is not
     /// empty, holds another cluster or has a server running on it, IntegrityError for stored data that is damaged: what was
     /// written by then does not start. DatabaseError when the server does not start.
     #[pyo3(signature = (
         data_directory, backup = None, *, delta = false, discard_wal = false, target_time = None, target_lsn = None, target_xid = None,
         target_name = None, immediate = false, inclusive = true, timeline = None, action = "promote",
-        restore_command = None, archiving = false, tablespaces = None, owner = None, backup_manifest = false,
+        restore_command = None, archiving = false, tablespaces = None, databases = None, owner = None, backup_manifest = false,
         start = false, start_timeout = None, settings = None, environment = None, password = None, progress = None,
     ))]
     fn restore_cluster(
@@ -169,6 +171,7 @@ impl Repository {
         restore_command: Option<String>,
         archiving: bool,
         tablespaces: Option<BTreeMap<u32, PathArgument>>,
+        databases: Option<Vec<String>>,
         owner: Option<Bound<'_, PyAny>>,
         backup_manifest: bool,
         start: bool,
@@ -183,6 +186,7 @@ impl Repository {
         let target = folders(data_directory, tablespaces, owner)?
             .with_delta(delta)
             .with_discard_wal(discard_wal)
+            .with_databases(databases.into_iter().flatten())
             .with_backup_manifest(backup_manifest);
         let actions = [
             ("promote", RecoveryAction::Promote),

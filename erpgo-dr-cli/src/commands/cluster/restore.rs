@@ -42,6 +42,12 @@ pub(super) struct ClusterRestoreArgs {
     /// Where a tablespace goes; may be given several times [default: where it was]
     #[arg(long, value_name = "OID=FOLDER", value_parser = parse_tablespace)]
     tablespace: Vec<(u32, PathBuf)>,
+    /// Restore the contents of this database, and not those of others; may be given several times
+    ///
+    /// What all databases share comes along, as do postgres and the templates. The others become shells without contents, which take up no
+    /// space: drop them when the server has recovered.
+    #[arg(long, value_name = "NAME", conflicts_with = "delta")]
+    database: Vec<String>,
     /// The account that owns the files [default: postgres, for root]
     #[arg(long, value_name = "USER")]
     owner: Option<String>,
@@ -204,6 +210,7 @@ impl ClusterRestoreArgs {
         let target = ClusterTarget::new(&self.data_dir)
             .with_delta(self.delta)
             .with_discard_wal(self.discard_wal)
+            .with_databases(self.database.clone())
             .with_owner(owner)
             .with_backup_manifest(self.backup_manifest);
         Ok(self.tablespace.iter().fold(target, |target, (oid, folder)| target.with_tablespace(*oid, folder)))
@@ -276,6 +283,9 @@ fn text(report: &ClusterRestoreReport) -> String {
         seconds(report.seconds),
         report.data.display(),
     );
+    if !report.empty_databases.is_empty() {
+        text.push_str(&format!("without contents, to be dropped: {}\n", report.empty_databases.join(", ")));
+    }
     match &report.started {
         None => text.push_str(&format!(
             "start it with PostgreSQL {}: it replays from {} and is consistent at {}\n",

@@ -25,8 +25,8 @@ use crate::postgres::physical::{
 use crate::postgres::{BackupContents, ConnectionSettings, PostgresError, Scope};
 use crate::progress::{Phase, PhaseGuard, Progress};
 use crate::repository::{
-    BackupRun, DamagedPage, ExtentCursor, FileKind, FileRecord, JournalSubject, JournalWriter, PackWriter, PageHashes,
-    PhysicalContents, Repository, StoredObject, Tablespace,
+    BackupRun, ClusterDatabase, DamagedPage, ExtentCursor, FileKind, FileRecord, JournalSubject, JournalWriter,
+    PackWriter, PageHashes, PhysicalContents, Repository, StoredObject, Tablespace,
 };
 use crate::types::{BackupId, ContentHash, Lsn, WalSegmentName, WalSegmentSize};
 
@@ -329,6 +329,7 @@ pub(super) fn describe(
     };
     let tablespaces =
         facts.tablespaces.into_iter().map(|space| Tablespace { oid: space.oid, location: space.location });
+    let database_oids = facts.database_oids.into_iter().map(|(oid, name)| ClusterDatabase { oid, name });
     let physical = PhysicalContents {
         backup_label: stopped.backup_label,
         tablespace_map: stopped.tablespace_map,
@@ -342,6 +343,7 @@ pub(super) fn describe(
         tablespaces: tablespaces.collect(),
         superuser: facts.superuser,
         databases: facts.databases,
+        database_oids: database_oids.collect(),
         damaged_pages: std::mem::take(&mut found.damaged),
         files: collected.files,
         bytes: collected.bytes,

@@ -18,6 +18,7 @@ mod restore;
 mod restore_test;
 mod resume;
 mod scatter;
+mod selection;
 mod start;
 mod target;
 mod wal;

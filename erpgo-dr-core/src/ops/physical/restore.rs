@@ -12,6 +12,7 @@ use super::delta::{self, PathKind};
 use super::manifest_file::write_backup_manifest;
 use super::recovery::{RecoveryOptions, RecoveryTarget, rewrite_auto_conf};
 use super::scatter::{Scatter, blocking};
+use super::selection::EmptyDatabases;
 use super::start::ClusterStartReport;
 use super::target::{ClusterTarget, TargetFolders, failed, sync_folder};
 use super::{AUTO_CONF, BACKUP_LABEL, CONTROL_DRAFT, CONTROL_FILE};
@@ -46,6 +47,8 @@ pub struct ClusterRestoreReport {
     pub written_bytes: u64,
     /// Files and folders that were removed, because the backup does not have them.
     pub removed: u64,
+    /// Databases of which nothing but the size of their files was restored: nobody can connect to them, and they are to be dropped.
+    pub empty_databases: Vec<String>,
     /// Where replay begins.
     pub start_lsn: Lsn,
     /// Where the cluster is consistent: no target can lie before it.
@@ -102,7 +105,7 @@ pub async fn select_cluster<'a>(
 /// byte is authenticated before it is written.
 ///
 /// # Errors
-/// [`PostgresError::InvalidOptions`]; [`PostgresError::FolderNotEmpty`]; with [`ClusterTarget::delta`] instead [`ServerRuns`](PhysicalError::ServerRuns) and
+/// [`PostgresError::InvalidOptions`]; [`PostgresError::NotInBackup`] for a database; [`PostgresError::FolderNotEmpty`]; with [`ClusterTarget::delta`] instead [`ServerRuns`](PhysicalError::ServerRuns) and
 /// [`OtherCluster`](PhysicalError::OtherCluster); of the repository, the storage place or the disk.
 pub async fn restore_cluster(
     repository: &Repository,
@@ -114,7 +117,7 @@ pub async fn restore_cluster(
     let started = Instant::now();
     recovery.check()?;
     let (manifest, physical) = find(repository, id).await?;
-    let Restored { files, written_bytes, removed } =
+    let Restored { files, written_bytes, removed, empty_databases } =
         restore_to(repository, &manifest, &physical, target, recovery, progress).await?;
     Ok(ClusterRestoreReport {
         backup: id.clone(),
@@ -124,6 +127,7 @@ pub async fn restore_cluster(
         bytes: physical.bytes,
         written_bytes,
         removed,
+        empty_databases,
         start_lsn: physical.start_lsn,
         stop_lsn: physical.stop_lsn,
         target: recovery.target.clone(),
@@ -177,6 +181,7 @@ pub(super) struct Restored {
     files: u64,
     written_bytes: u64,
     removed: u64,
+    empty_databases: Vec<String>,
 }
 
 /// Restores the files of a backup whose manifest has been read.
@@ -188,6 +193,11 @@ pub(super) async fn restore_to(
     recovery: &RecoveryOptions,
     progress: &dyn Progress,
 ) -> Result<Restored> {
+    let empty = EmptyDatabases::beside(&target.databases, &manifest.id, physical)?;
+    if target.delta && !target.databases.is_empty() {
+        let text = "databases are selected for a new folder: what lies in an old one would be lost of the others";
+        return Err(PostgresError::InvalidOptions(text.to_owned()).into());
+    }
     let phase = PhaseGuard::start(progress, Phase::Restore, &target.data.display().to_string(), Some(physical.bytes));
     let mut folders = TargetFolders::new(target)?;
     let system_identifier = manifest.contents.server.system_identifier;
@@ -223,7 +233,13 @@ pub(super) async fn restore_to(
         let mut map = repository.file_map(&manifest.id).await?;
         while let Some(record) = map.next().await? {
             let size = record.size();
-            work.place(&record, std::slice::from_ref(&(0..size))).await?;
+            match empty.include(&record.path) {
+                true => {
+                    work.place(&record, &[]).await?;
+                    phase.advance(size);
+                }
+                false => work.place(&record, std::slice::from_ref(&(0..size))).await?,
+            }
         }
     }
     work.scatter.flush().await?;
@@ -238,7 +254,7 @@ pub(super) async fn restore_to(
     let (contents, options) = (physical.clone(), recovery.clone());
     blocking(move || finish(&folders, &contents, &options)).await?;
     phase.finish();
-    Ok(Restored { files, written_bytes, removed })
+    Ok(Restored { files, written_bytes, removed, empty_databases: empty.names() })
 }
 
 fn is_empty(folder: &Path) -> Result<bool> {

@@ -191,7 +191,7 @@ pub async fn restore_and_start_cluster(
     let begun = Instant::now();
     options.check()?;
     recovery.check()?;
-    let (manifest, contents) = find(repository, id).await?;
+    let (manifest, mut contents) = find(repository, id).await?;
     let server = &manifest.contents.server;
     let folder = server_programs(&options.programs, "pg_ctl", server.major()).await?;
     let data = std::path::absolute(&target.data)
@@ -206,6 +206,7 @@ pub async fn restore_and_start_cluster(
         environment: options.environment.clone(),
     };
     let mut report = restore_cluster(repository, id, target, recovery, progress).await?;
+    contents.databases.retain(|name| !report.empty_databases.contains(name));
     let phase = PhaseGuard::start(progress, Phase::Replay, &launch.data.display().to_string(), None);
     let watch = Watch { launch, options, recovery, contents: &contents, phase, position: contents.start_lsn };
     let mut started = watch.run().await?;

@@ -25,6 +25,8 @@ pub struct ClusterTarget {
     pub backup_manifest: bool,
     /// Folders of tablespaces by their object identifier; those not named go where they were.
     pub tablespaces: BTreeMap<u32, PathBuf>,
+    /// The databases whose contents are restored, beside those that every cluster is made with; all, when none is named.
+    pub databases: BTreeSet<String>,
     /// Who shall own the files; needed when root restores, because PostgreSQL does not run as root.
     pub owner: Option<RunAs>,
 }
@@ -38,6 +40,7 @@ impl ClusterTarget {
             discard_wal: false,
             backup_manifest: false,
             tablespaces: BTreeMap::new(),
+            databases: BTreeSet::new(),
             owner: None,
         }
     }
@@ -64,6 +67,13 @@ impl ClusterTarget {
     /// Puts a tablespace into another folder than it was in.
     pub fn with_tablespace(mut self, oid: u32, folder: impl Into<PathBuf>) -> Self {
         self.tablespaces.insert(oid, folder.into());
+        self
+    }
+
+    /// Restores the contents of these databases alone, with what all databases share and the ones that every cluster is made with. Others become empty
+    /// shells of the same size, which take up no space, can be replayed over, and are to be dropped.
+    pub fn with_databases(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        self.databases = names.into_iter().collect();
         self
     }
 

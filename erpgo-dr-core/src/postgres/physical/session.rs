@@ -1,5 +1,6 @@
 //! The session in which a server is in backup mode: from its beginning to its end on one connection.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use tokio_postgres::error::SqlState;
 
 use super::super::connection::{Client, ConnectionSettings};
-use super::super::inspect::{list_databases, probe};
+use super::super::inspect::{database_oids, list_databases, probe};
 use super::super::{PostgresError, ServerInfo};
 use super::changed::ChangedBlocks;
 use super::error::PhysicalError;
@@ -46,6 +47,8 @@ pub struct ClusterFacts {
     pub superuser: String,
     /// Databases that can be connected to.
     pub databases: Vec<String>,
+    /// All databases, templates too, by their object identifiers.
+    pub database_oids: BTreeMap<u32, String>,
     /// Tablespaces beside `pg_default` and `pg_global`.
     pub tablespaces: Vec<ClusterTablespace>,
     /// When the server was started, in seconds since 1970 UTC.
@@ -272,6 +275,7 @@ async fn facts(client: &Client) -> Result<ClusterFacts, PostgresError> {
         started: row.get(9),
         port: u16::try_from(row.get::<_, i32>(10)).unwrap_or_default(),
         databases: list_databases(client).await?,
+        database_oids: database_oids(client).await?,
         tablespaces: spaces.iter().map(space).collect::<Result<_, _>>()?,
         server,
     })
@@ -374,6 +378,7 @@ mod tests {
             wal_segment_size: WalSegmentSize::DEFAULT,
             superuser: String::new(),
             databases: Vec::new(),
+            database_oids: BTreeMap::new(),
             tablespaces: Vec::new(),
             started: 1_000_000,
             port: 5432,

@@ -58,6 +58,9 @@ pub struct PhysicalContents {
     pub superuser: String,
     /// Names of the databases that could be connected to.
     pub databases: Vec<String>,
+    /// All databases, templates too; backups of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub database_oids: Vec<ClusterDatabase>,
     /// Pages that failed their checksum twice, alike: the cluster was damaged when it was backed up.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub damaged_pages: Vec<DamagedPage>,
@@ -105,6 +108,15 @@ pub struct Tablespace {
     pub oid: u32,
     /// Where it lay.
     pub location: String,
+}
+
+/// A database of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterDatabase {
+    /// Its object identifier, which names its folders.
+    pub oid: u32,
+    /// Its name.
+    pub name: String,
 }
 
 /// A page whose checksum was wrong when it was read, and when it was read again.
