@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use erpgo_dr_core::ops::{self, RestoreTestOptions, SqlCheck, VerifyOptions};
+use erpgo_dr_core::ops::physical::random_moment;
+use erpgo_dr_core::ops::{self, ReplayTest, RestoreTestOptions, SqlCheck, VerifyOptions};
 use erpgo_dr_core::postgres::throwaway::RunAs;
 use erpgo_dr_core::repository::{Catalogue, CatalogueProblem, Verdict, VerifyLevel};
-use erpgo_dr_core::types::BackupId;
+use erpgo_dr_core::types::{BackupId, Lsn};
 use erpgo_dr_core::{DatabaseDriver, Repository};
 use serde::Serialize;
 
@@ -34,6 +35,14 @@ pub(crate) struct VerifyArgs {
     /// Restore into a throwaway server, and compare every table with what it was
     #[arg(long, conflicts_with = "level")]
     restore: bool,
+    /// With --restore: a physical backup by lot, and a position of the archived WAL behind it, to which it is replayed
+    ///
+    /// The verdict says which (`backup`, `replayed_to`): BACKUP and --replay-to repeat it.
+    #[arg(long, requires = "restore", conflicts_with_all = ["backups", "all", "latest"])]
+    random: bool,
+    /// With --restore: replay the archived WAL behind a physical backup to this position, on the backup's timeline
+    #[arg(long, value_name = "LSN", requires = "restore", conflicts_with_all = ["all", "random"])]
+    replay_to: Option<Lsn>,
     #[command(flatten)]
     test: TestArgs,
 }
@@ -47,6 +56,9 @@ struct TestArgs {
     /// With --restore: the account it runs as [default: postgres, for root]
     #[arg(long, value_name = "USER")]
     run_as: Option<String>,
+    /// With --random or --replay-to: PostgreSQL's restore_command, which fetches WAL [default: this program's `wal fetch`]
+    #[arg(long, value_name = "COMMAND")]
+    restore_command: Option<String>,
     /// With --restore: restore jobs at once
     #[arg(short, long, value_name = "N")]
     jobs: Option<usize>,
@@ -79,11 +91,17 @@ impl VerifyArgs {
         let access = if self.level == Level::Scrub { Access::KeysIfAtHand } else { Access::Unlocked };
         let repository = context.repository(access).await?;
         let catalogue = repository.catalogue().await?;
-        let wanted = self.wanted(&catalogue)?;
+        let (wanted, until) = match self.random {
+            true => {
+                let moment = random_moment(&repository).await?;
+                (vec![moment.backup], moment.until)
+            }
+            false => (self.wanted(&catalogue)?, self.replay_to),
+        };
         let verdicts = match (wanted.is_empty(), self.restore) {
             // To the library no backups are all backups.
             (true, _) => Vec::new(),
-            (false, true) => self.restore_tests(context, &repository, &wanted).await?,
+            (false, true) => self.restore_tests(context, &repository, &wanted, until).await?,
             (false, false) => self.verify(context, &repository, &wanted).await?,
         };
         let mut text: String = verdicts.iter().map(describe_verdict).collect();
@@ -127,8 +145,10 @@ impl VerifyArgs {
         context: &Context,
         repository: &Repository,
         wanted: &[BackupId],
+        until: Option<Lsn>,
     ) -> Result<Vec<Verdict>, CliError> {
-        let options = self.test.options(context)?;
+        let replay = until.map(|until| self.test.replay(context, until)).transpose()?;
+        let options = self.test.options(context)?.with_replay(replay);
         context.sweep_scratch(&options.scratch).await;
         let mut verdicts = Vec::new();
         for id in wanted {
@@ -139,11 +159,30 @@ impl VerifyArgs {
 }
 
 impl TestArgs {
+    /// Replays to a position with this program's `wal fetch`, unless another command is named.
+    fn replay(&self, context: &Context, until: Lsn) -> Result<ReplayTest, CliError> {
+        let restore_command = match &self.restore_command {
+            Some(command) => command.clone(),
+            None => {
+                let command = context.wal_fetch_command()?;
+                if let Some(account) = self.account(context)? {
+                    command.warnings(account).iter().for_each(|warning| context.output.warn(warning));
+                }
+                command.line
+            }
+        };
+        Ok(ReplayTest { until, restore_command, environment: context.wal_environment() })
+    }
+
+    fn account(&self, context: &Context) -> Result<Option<RunAs>, CliError> {
+        let account = self.run_as.as_deref().or(context.config.verify.run_as.as_deref());
+        Ok(account.map(RunAs::from_user_name).transpose()?)
+    }
+
     fn options(&self, context: &Context) -> Result<RestoreTestOptions, CliError> {
         let config = &context.config.verify;
         let scratch = context.scratch(self.scratch.as_deref());
-        let account = self.run_as.as_deref().or(config.run_as.as_deref());
-        let account = account.map(RunAs::from_user_name).transpose()?;
+        let account = self.account(context)?;
         let checks = context.config.checks.iter().chain(&self.check).cloned().collect();
         Ok(RestoreTestOptions::new(context.programs(), scratch)
             .with_run_as(account)
@@ -157,7 +196,9 @@ impl TestArgs {
 pub(super) fn describe_verdict(verdict: &Verdict) -> String {
     let word = if verdict.passed { "ok" } else { "FAILED" };
     let took = seconds(verdict.seconds);
-    let mut text = format!("verify {} ({}): {word} in {took}{}\n", verdict.backup, verdict.level, restored_in(verdict));
+    let replayed = verdict.replayed_to.map_or_else(String::new, |until| format!(", replayed to {until}"));
+    let how = format!("{}{replayed}", verdict.level);
+    let mut text = format!("verify {} ({how}): {word} in {took}{}\n", verdict.backup, restored_in(verdict));
     for finding in &verdict.findings {
         text.push_str(&format!("  FOUND: {finding}\n"));
     }

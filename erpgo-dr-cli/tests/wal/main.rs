@@ -8,6 +8,7 @@ mod crash;
 mod delta;
 mod incremental;
 mod log;
+mod lot;
 mod manifest;
 mod moments;
 mod prune;

@@ -26,7 +26,7 @@ pub use places::catalogue_of_places;
 pub use prune::{PruneOptions, PruneReport, PrunedBackup, prune};
 pub use repair::{RepairOutcome, repair};
 pub use restore::{BackupSelector, RestoreReport, restore, restore_file, select, select_dump};
-pub use restore_test::{RestoreTestOptions, SqlCheck, restore_test};
+pub use restore_test::{ReplayTest, RestoreTestOptions, SqlCheck, restore_test};
 pub use status::{Status, status, status_of};
 pub use thaw::{ThawReport, thaw};
 pub use verify::{VerifyOptions, VerifyReport, verify};

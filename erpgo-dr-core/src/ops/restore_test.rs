@@ -1,5 +1,6 @@
 //! Proves a backup by restoring it into a throwaway server and comparing what came back.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -15,7 +16,7 @@ use crate::postgres::{
 };
 use crate::progress::{Phase, PhaseGuard, Progress, ProgressEvent};
 use crate::repository::{Manifest, PhysicalContents, Repository, Verdict, VerifyLevel};
-use crate::types::BackupId;
+use crate::types::{BackupId, Lsn};
 
 /// How a restore is tested.
 #[derive(Debug, Clone)]
@@ -33,12 +34,15 @@ pub struct RestoreTestOptions {
     pub checks: Vec<SqlCheck>,
     /// Roles to make beforehand. Only for backups without the server's roles: policies name some.
     pub roles: Vec<String>,
+    /// What is replayed behind the end of a physical backup.
+    pub replay: Option<ReplayTest>,
 }
 
 impl RestoreTestOptions {
     /// Tests with the server programs that `programs` finds, and everything the server writes under `scratch`.
     pub fn new(programs: ClientPrograms, scratch: impl Into<PathBuf>) -> Self {
-        Self { programs, scratch: scratch.into(), run_as: None, jobs: 1, checks: Vec::new(), roles: Vec::new() }
+        let (checks, roles) = (Vec::new(), Vec::new());
+        Self { programs, scratch: scratch.into(), run_as: None, jobs: 1, checks, roles, replay: None }
     }
 
     /// Sets the account that the server runs as.
@@ -59,11 +63,28 @@ impl RestoreTestOptions {
         self
     }
 
+    /// Sets what is replayed behind the end of a physical backup.
+    pub fn with_replay(mut self, replay: Option<ReplayTest>) -> Self {
+        self.replay = replay;
+        self
+    }
+
     /// Sets what else must hold.
     pub fn with_checks(mut self, checks: Vec<SqlCheck>) -> Self {
         self.checks = checks;
         self
     }
+}
+
+/// What a restore test replays behind the end of a physical backup: the archive of the log is proven with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplayTest {
+    /// Where replay stops, on the backup's own timeline. See [`random_moment`](super::physical::random_moment).
+    pub until: Lsn,
+    /// PostgreSQL's `restore_command`, which the account of the throwaway server runs.
+    pub restore_command: String,
+    /// The variables of the environment that the command needs.
+    pub environment: Vec<(OsString, OsString)>,
 }
 
 /// A question to a restored database.
@@ -101,6 +122,10 @@ pub async fn restore_test(
     let counting = CountingProgress { progress, phase, left: AtomicU64::new(total) };
     let throwaway = throwaway_options(&manifest, options).await?;
     let tested = match &manifest.physical {
+        None if options.replay.is_some() => {
+            let text = format!("{id} is a {} backup: no log is replayed behind it", manifest.kind);
+            return Err(PostgresError::InvalidOptions(text).into());
+        }
         None => test_dump(repository, &manifest, throwaway, options, &counting).await,
         Some(physical) => test_cluster(repository, &manifest, physical, throwaway, options, &counting).await,
     };
@@ -110,6 +135,7 @@ pub async fn restore_test(
     let seconds = started.elapsed().as_secs_f64();
     let mut verdict = Verdict::new(id.clone(), now, VerifyLevel::Restore, seconds, findings);
     verdict.restore_seconds = restore_seconds;
+    verdict.replayed_to = options.replay.as_ref().map(|replay| replay.until);
     super::verify::record(repository, &mut verdict).await;
     Ok(verdict)
 }
@@ -197,15 +223,25 @@ async fn test_cluster(
     progress: &dyn Progress,
 ) -> Result<Tested> {
     let started = Instant::now();
-    let server = match start_restored(repository, manifest, physical, throwaway, progress).await {
-        Ok(server) => server,
-        Err(super::Error::Postgres(error)) => return refused(error),
-        Err(error) => return Err(error),
-    };
+    let server =
+        match start_restored(repository, manifest, physical, throwaway, options.replay.as_ref(), progress).await {
+            Ok(server) => server,
+            Err(super::Error::Postgres(error)) => return refused(error),
+            Err(error) => return Err(error),
+        };
     let restore_seconds = Some(started.elapsed().as_secs_f64());
     let settings = settings(&server);
     let driver = LogicalDriver::new(settings.clone(), options.programs.clone());
-    let mut tested = check_relations(&settings, physical).await.map(|findings| Tested { restore_seconds, findings });
+    let databases = match options.replay {
+        // By now there may be others.
+        Some(_) => driver.inspector().list_databases().await.map_err(super::Error::from),
+        None => Ok(physical.databases.clone()),
+    };
+    let tested = match databases {
+        Ok(databases) => check_relations(&settings, &databases).await,
+        Err(error) => Err(error),
+    };
+    let mut tested = tested.map(|findings| Tested { restore_seconds, findings });
     if let Ok(tested) = &mut tested {
         for check in &options.checks {
             tested.findings.extend(run_check(&driver, check).await);

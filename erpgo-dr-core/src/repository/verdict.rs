@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::types::BackupId;
+use crate::types::{BackupId, Lsn};
 
 pub(super) const VERDICT_DOMAIN: &str = "verdict";
 pub(super) const HOLD_DOMAIN: &str = "hold";
@@ -53,6 +53,9 @@ pub struct Verdict {
     /// When packs of earlier backups had been read that were taken on trust; absent when everything was read now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packs_read_at: Option<DateTime<Utc>>,
+    /// How far the log was replayed beyond the end of the backup, where that was asked for. Only for restores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replayed_to: Option<Lsn>,
     /// What was wrong, in words.
     pub findings: Vec<String>,
     /// Why the verdict could not be written into the repository. In no stored verdict.
@@ -71,6 +74,7 @@ impl Verdict {
             seconds,
             restore_seconds: None,
             packs_read_at: None,
+            replayed_to: None,
             findings,
             unrecorded: None,
         }

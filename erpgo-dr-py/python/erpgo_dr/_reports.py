@@ -45,6 +45,7 @@ class Verdict(Report):
     findings: tuple[str, ...]
     """What was wrong, in words."""
     packs_read_at: datetime | None = None
+    replayed_to: str | None = None
     """When packs of earlier backups had been read that were taken on trust. None when everything was read."""
     unrecorded: str | None = None
     """Why it could not be written into the repository."""

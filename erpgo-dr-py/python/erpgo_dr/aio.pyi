@@ -135,6 +135,9 @@ class Repository:
         jobs: int = 1,
         checks: Sequence[SqlCheck] | None = None,
         roles: Sequence[str] | None = None,
+        replay_to: str | None = None,
+        restore_command: str | None = None,
+        environment: dict[str, str] | None = None,
         progress: _Progress | None = None,
     ) -> Verdict: ...
     async def restore(

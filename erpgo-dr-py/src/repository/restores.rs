@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use erpgo_dr_core::ops::{self, RestoreTestOptions};
+use erpgo_dr_core::ops::{self, ReplayTest, RestoreTestOptions};
 use erpgo_dr_core::postgres::RestoreOptions;
+use erpgo_dr_core::types::Lsn;
 use pyo3::prelude::*;
 
 use super::Repository;
 use super::backups::legacy;
-use crate::arguments::{PathArgument, SqlCheckArgument, account, scope, selector, tables};
+use crate::arguments::{PathArgument, SqlCheckArgument, account, invalid, parsed, scope, selector, tables};
 use crate::connection;
 use crate::operation::Operation;
 use crate::report::Outcome;
@@ -149,24 +150,44 @@ impl Repository {
     /// `scratch` is a folder for the server's data, in the clear, with a path of at most 80 bytes. `checks` are
     /// SqlChecks. `run_as` is the account that the server runs as: a name, or (uid, gid); where the caller is root,
     /// postgres by default. The verdict is recorded, and its `restore_seconds` is the observed RTO.
-    #[pyo3(signature = (backup, *, scratch, run_as = None, jobs = 1, checks = None, roles = None, progress = None))]
+    ///
+    /// With `replay_to` ("16/B374D848") the archived log behind a physical backup is replayed to there, on the backup's timeline:
+    /// `restore_command` is PostgreSQL's, as "erpgo-dr wal fetch %f %p", and `environment` what it finds in its own.
+    #[pyo3(signature = (
+        backup, *, scratch, run_as = None, jobs = 1, checks = None, roles = None, replay_to = None, restore_command = None,
+        environment = None, progress = None,
+    ))]
     fn restore_test(
         &self,
+        py: Python<'_>,
         backup: Bound<'_, PyAny>,
         scratch: PathArgument,
         run_as: Option<Bound<'_, PyAny>>,
         jobs: usize,
         checks: Option<Vec<SqlCheckArgument>>,
         roles: Option<Vec<String>>,
+        replay_to: Option<&str>,
+        restore_command: Option<String>,
+        environment: Option<BTreeMap<String, String>>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Operation> {
         let selector = selector(&backup)?;
+        let until: Option<Lsn> = replay_to.map(|position| parsed(py, position)).transpose()?;
+        let replay = match (until, restore_command) {
+            (Some(until), Some(restore_command)) => {
+                let variables = environment.into_iter().flatten().map(|(name, value)| (name.into(), value.into()));
+                Some(ReplayTest { until, restore_command, environment: variables.collect() })
+            }
+            (None, None) => None,
+            _ => return Err(invalid(py, &"replay_to and restore_command go together")),
+        };
         let account = run_as.map(|account| self::account(&account)).transpose()?;
         let options = RestoreTestOptions::new(self.share().programs.clone(), scratch)
             .with_run_as(account)
             .with_jobs(jobs)
             .with_checks(checks.unwrap_or_default().into_iter().map(Into::into).collect())
-            .with_roles(roles.unwrap_or_default());
+            .with_roles(roles.unwrap_or_default())
+            .with_replay(replay);
         Ok(self.operation(progress, move |shared, context| async move {
             let repository = shared.read().await;
             let id = ops::select(&repository.catalogue().await?, &selector)?.id().clone();

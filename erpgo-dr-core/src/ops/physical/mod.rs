@@ -10,6 +10,7 @@ mod earlier;
 mod feed;
 mod log;
 mod manifest_file;
+mod moment;
 mod options;
 mod plan;
 mod recovery;
@@ -24,6 +25,7 @@ mod target;
 mod wal;
 
 pub use backup::{ChangeSource, ClusterBackupReport, back_up_cluster, receive_cluster};
+pub use moment::{RandomMoment, random_moment};
 pub use options::{ChangeDetection, ClusterBackupOptions};
 pub use recovery::{RecoveryAction, RecoveryOptions, RecoveryTarget, RecoveryTimeline};
 pub use restore::{ClusterDifference, ClusterRestoreReport, compare_cluster, restore_cluster, select_cluster};

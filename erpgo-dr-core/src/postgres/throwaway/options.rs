@@ -1,6 +1,7 @@
 //! What a throwaway server is made of.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ pub struct ThrowawayOptions {
     pub(super) encoding: String,
     pub(super) data_checksums: bool,
     pub(super) settings: BTreeMap<String, String>,
+    pub(super) environment: Vec<(OsString, OsString)>,
     pub(super) run_as: Option<RunAs>,
     pub(super) tcp: bool,
     pub(super) start_timeout: Duration,
@@ -38,6 +40,7 @@ impl ThrowawayOptions {
             encoding: "UTF8".to_owned(),
             data_checksums: false,
             settings: default_settings(),
+            environment: Vec::new(),
             run_as: None,
             tcp: false,
             start_timeout: Duration::from_secs(60),
@@ -73,6 +76,12 @@ impl ThrowawayOptions {
     /// What keeps the server private (addresses, port, socket, archiving) cannot be set.
     pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.insert(name.into(), value.into());
+        self
+    }
+
+    /// Sets variables of the environment of a server on restored files: what its `restore_command` needs. It has nothing else of the caller's.
+    pub fn environment(mut self, variables: Vec<(OsString, OsString)>) -> Self {
+        self.environment = variables;
         self
     }
 

@@ -1,5 +1,6 @@
 //! Child processes of a throwaway server: started under its account, stopped by their own pid.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::os::unix::process::CommandExt;
@@ -25,10 +26,11 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts `program` in its own process group, with nothing of the caller's environment.
+    /// Starts `program` in its own process group, with these variables and nothing of the caller's environment.
     pub(super) fn start(
         program: &Path,
         arguments: &[&str],
+        environment: &[(OsString, OsString)],
         folder: &Path,
         log: &Path,
         account: Option<RunAs>,
@@ -39,6 +41,7 @@ impl Process {
         command
             .args(arguments)
             .env_clear()
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .env("LC_ALL", "C")
             .env("TZ", "UTC")
             .env("HOME", folder)

@@ -113,5 +113,6 @@ fn launch(
     set("port", &SOCKET_PORT.to_string());
     set("unix_socket_directories", &folder.path().display().to_string());
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    Process::start(&options.programs.join("postgres"), &arguments, folder.path(), &folder.log(), account)
+    let program = options.programs.join("postgres");
+    Process::start(&program, &arguments, &options.environment, folder.path(), &folder.log(), account)
 }

@@ -189,7 +189,7 @@ async fn initialize(
         }
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let program = options.programs.join("initdb");
-        let process = Process::start(&program, &arguments, folder.path(), &folder.log(), account)?;
+        let process = Process::start(&program, &arguments, &[], folder.path(), &folder.log(), account)?;
         Ok((folder, options, process))
     })
     .await?;
@@ -230,7 +230,7 @@ async fn launch(
         write_private(&path, &settings, account)?;
         include_settings(&data, &path)?;
         let arguments = ["-D", &data.to_string_lossy()];
-        Process::start(&program, &arguments, &base, &log, account)
+        Process::start(&program, &arguments, &[], &base, &log, account)
     })
     .await?;
     wait_until_ready(&mut process, connection, options.start_timeout).await?;
