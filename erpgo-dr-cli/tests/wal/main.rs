@@ -21,3 +21,4 @@ mod stream;
 mod stream_faults;
 mod streaming;
 mod support;
+mod timelines;

@@ -8,6 +8,7 @@ mod copy;
 mod delta;
 mod earlier;
 mod feed;
+mod lineage;
 mod log;
 mod manifest_file;
 mod moment;

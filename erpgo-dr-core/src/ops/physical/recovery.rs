@@ -29,7 +29,7 @@ pub enum RecoveryTarget {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RecoveryTimeline {
-    /// The newest that the archive has.
+    /// The newest that the archive has of those that descend from the backup's, whatever numbers are missing before it.
     #[default]
     Latest,
     /// That of the backup.

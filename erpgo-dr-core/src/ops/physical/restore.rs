@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::compare::Comparison;
 use super::delta::{self, PathKind};
+use super::lineage;
 use super::manifest_file::write_backup_manifest;
 use super::recovery::{RecoveryOptions, RecoveryTarget, rewrite_auto_conf};
 use super::scatter::{Scatter, blocking};
@@ -251,7 +252,7 @@ pub(super) async fn restore_to(
     if target.backup_manifest {
         write_backup_manifest(repository, manifest, physical, &folders).await?;
     }
-    let (contents, options) = (physical.clone(), recovery.clone());
+    let (contents, options) = (physical.clone(), lineage::resolve(repository, manifest, physical, recovery).await);
     blocking(move || finish(&folders, &contents, &options)).await?;
     phase.finish();
     Ok(Restored { files, written_bytes, removed, empty_databases: empty.names() })
