@@ -25,6 +25,9 @@ pub(crate) use exclusions::is_left_out;
 pub use listing::{ClusterEntry, ClusterEntryKind, ClusterListing};
 pub use page_hash::{KnownPages, PAGE_HASH, PageHasher, ReadPlan, hash_bytes};
 pub use reader::{ClusterReader, DamagedBlock, FileOutcome, Piece};
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use received::fuzzing;
 pub(crate) use received::{IncrementalParser, ReceivedFile, TarEvent, TarStream};
 pub use relation_file::RelationFile;
 pub(crate) use session::plain;

@@ -110,7 +110,11 @@ impl<'de> Deserialize<'de> for Extent {
         let narrow = |number: u64| u32::try_from(number).map_err(serde::de::Error::custom);
         match Vec::<u64>::deserialize(deserializer)?[..] {
             [pack, offset, length] => {
-                Ok(Self::Stored { pack: narrow(pack)?, offset: narrow(offset)?, length: narrow(length)? })
+                let (pack, offset, length) = (narrow(pack)?, narrow(offset)?, narrow(length)?);
+                if offset.checked_add(length).is_none() {
+                    return Err(serde::de::Error::custom("an extent ends beyond any pack"));
+                }
+                Ok(Self::Stored { pack, offset, length })
             }
             [length] => Ok(Self::Zeros { length }),
             _ => Err(serde::de::Error::custom("an extent has one number or three")),
@@ -146,14 +150,15 @@ mod tests {
             Extent::Zeros { length: 5 },
             Extent::Zeros { length: 6 },
             stored(1, 24, u32::MAX - 24),
-            stored(1, u32::MAX, 1),
+            stored(2, 0, 1),
         ] {
             push_extent(&mut extents, next);
         }
         let json = serde_json::to_string(&extents).unwrap();
-        assert_eq!(json, format!("[[0,0,16],[1,16,8],[11],[1,24,{0}]]", u32::MAX - 23));
+        assert_eq!(json, format!("[[0,0,16],[1,16,8],[11],[1,24,{0}],[2,0,1]]", u32::MAX - 24));
         assert_eq!(serde_json::from_str::<Vec<Extent>>(&json).unwrap(), extents);
         assert!(serde_json::from_str::<Extent>("[1,2]").is_err());
         assert!(serde_json::from_str::<Extent>("[4294967296,0,1]").is_err());
+        assert!(serde_json::from_str::<Extent>("[0,4294967295,1]").is_err());
     }
 }

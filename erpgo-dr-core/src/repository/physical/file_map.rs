@@ -60,7 +60,10 @@ impl FileRecord {
     /// Returns how many bytes the file has; 0 for what is no file.
     pub fn size(&self) -> u64 {
         match &self.kind {
-            FileKind::File { extents, .. } => extents.iter().map(|extent| extent.length()).sum(),
+            // What a hostile map says is no length of a file, but a number.
+            FileKind::File { extents, .. } => {
+                extents.iter().fold(0, |size: u64, extent| size.saturating_add(extent.length()))
+            }
             _ => 0,
         }
     }
