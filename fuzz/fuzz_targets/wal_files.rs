@@ -17,7 +17,8 @@ fuzz_target!(|input: (u32, &[u8])| {
     }
     let Some(timeline) = TimelineId::new(timeline) else { return };
     if let Ok(history) = TimelineHistory::parse(timeline, bytes) {
-        let rises = history.ancestors.is_sorted_by(|one, next| one.timeline < next.timeline && one.position <= next.position);
+        let rises =
+            history.ancestors.is_sorted_by(|one, next| one.timeline < next.timeline && one.position <= next.position);
         assert!(rises && history.parent().is_some_and(|parent| parent.timeline < timeline), "{history:?}");
     }
 });
