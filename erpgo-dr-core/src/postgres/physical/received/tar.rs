@@ -209,14 +209,16 @@ mod tests {
         for length in [100, 600, 1600, 2200] {
             assert!(read(&archive[..length], 512).is_err(), "{length}");
         }
-        let mut flipped = archive.clone();
+        let mut flipped = archive;
         flipped[3] ^= 1;
         assert!(read(&flipped, 512).unwrap_err().to_string().contains("checksum"));
         for path in ["../x", "a/../../x", "/etc/passwd", "a//b"] {
             let mut header = Header::new_old();
             header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
             header.set_entry_type(EntryType::Regular);
-            (header.set_size(0), header.set_mode(0o600), header.set_mtime(0));
+            header.set_size(0);
+            header.set_mode(0o600);
+            header.set_mtime(0);
             header.set_cksum();
             assert!(parse(header.as_bytes()).is_err(), "{path}");
         }
