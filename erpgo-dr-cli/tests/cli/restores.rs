@@ -97,8 +97,9 @@ fn a_restore_test_counts_what_it_restores() {
         assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
         let [end] = ends(&run.stderr, "restore-test")[..] else { panic!("{}", run.stderr) };
         let counted = end.split(" in ").next().unwrap();
-        let megabytes: f64 = counted.strip_suffix(" MiB").unwrap_or_else(|| panic!("{end}")).parse().unwrap();
-        let share = megabytes * f64::from(1 << 20) / total as f64;
+        let (number, unit) = counted.split_once(' ').unwrap_or_else(|| panic!("{end}"));
+        let unit = f64::from(if unit == "MiB" { 1 << 20 } else { 1 << 10 });
+        let share = number.parse::<f64>().unwrap() * unit / total as f64;
         assert!((0.8..1.1).contains(&share), "{jobs} jobs: {end} of {total}");
     }
     drop(server);
