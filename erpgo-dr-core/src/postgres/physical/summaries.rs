@@ -7,7 +7,7 @@ use futures::TryStreamExt as _;
 use tokio::time::Instant;
 
 use super::super::PostgresError;
-use super::super::connection::Client;
+use super::super::connection::{Client, ConnectionSettings};
 use super::super::wal::records::RelationFork;
 use super::changed::ChangedBlocks;
 use super::session::failed_query;
@@ -15,6 +15,25 @@ use crate::types::{Lsn, TimelineId};
 
 /// How often is looked whether the summaries have come far enough.
 const POLL: Duration = Duration::from_millis(20);
+
+impl ChangedBlocks {
+    /// Asks a server what changed on `timeline` from `from` up to `to`, as its summaries of its log tell; `None` when they do not, or not
+    /// within `patience`.
+    ///
+    /// # Errors
+    /// [`PostgresError::Connect`], [`PostgresError::Query`].
+    pub async fn told_by(
+        settings: &ConnectionSettings,
+        timeline: TimelineId,
+        (from, to): (Lsn, Lsn),
+        patience: Duration,
+    ) -> Result<Option<Self>, PostgresError> {
+        let client = settings.connect().await?;
+        let told = read(&client, timeline, (from, to), patience).await;
+        client.close().await;
+        told
+    }
+}
 
 /// Reads what changed on `timeline` from `from` up to `to`, once the server has summarized so far; `None` when it does not
 /// summarize, has no summaries any more, or gets no further within `patience`.

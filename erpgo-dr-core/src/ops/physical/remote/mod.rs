@@ -6,6 +6,7 @@ mod spool;
 mod unpack;
 
 use std::path::Path;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -18,7 +19,7 @@ use super::copy::{Copied, CopiedBase, describe};
 use super::earlier::Earlier;
 use super::options::{ChangeDetection, ClusterBackupOptions};
 use crate::ops::{Error, Result};
-use crate::postgres::physical::{ClusterFacts, PAGE, PageHasher, StoppedBackup, label_timeline, plain};
+use crate::postgres::physical::{ChangedBlocks, ClusterFacts, PAGE, PageHasher, StoppedBackup, label_timeline, plain};
 use crate::postgres::replication::{BaseBackup, BaseBackupEvent, BaseBackupOptions, ReplicationClient, ServerError};
 use crate::postgres::{ConnectionSettings, PostgresError};
 use crate::progress::{Phase, PhaseGuard, Progress};
@@ -81,7 +82,8 @@ pub(super) async fn copy(
     let journal = run.journal(subject, inherited.len() as u32);
     let (base, key) = (earlier.base, earlier.key);
     let known = known.map(KnownFiles::sorted).transpose()?;
-    let copy = Copy { run, packs: &mut packs, journal, settings, facts, base, key, known, scratch, progress };
+    let patience = options.summary_patience;
+    let copy = Copy { run, packs: &mut packs, journal, settings, patience, facts, base, key, known, scratch, progress };
     match copy.run(&mut client, request).await {
         Ok(mut copied) => {
             copied.complete(inherited, of_base, packs.finish().await?);
@@ -145,6 +147,7 @@ struct Copy<'a, 'r> {
     packs: &'a mut PackWriter,
     journal: JournalWriter,
     settings: &'a ConnectionSettings,
+    patience: Duration,
     facts: ClusterFacts,
     base: Option<Base>,
     key: [u8; 32],
@@ -155,23 +158,30 @@ struct Copy<'a, 'r> {
 
 impl Copy<'_, '_> {
     async fn run(self, client: &mut ReplicationClient, mut request: BaseBackupOptions) -> Result<Copied> {
-        // An error of the server leaves the connection of use, but for what follows it.
-        let begun = client.base_backup(&request).await;
-        match begun {
-            Ok(backup) => self.receive(backup, request.incremental).await,
-            Err(error) if request.incremental && state_of(&error) == Some(NOT_IN_PREREQUISITE_STATE) => {
-                tracing::warn!(%error, "the server cannot tell what has changed: all is sent, and compared");
-                request.incremental = false;
-                let mut client = connect(self.settings, &self.facts).await?;
-                let backup = client.base_backup(&request).await?;
-                self.receive(backup, false).await
+        if request.incremental {
+            let since = self.base.as_ref().map(|base| (base.start_lsn, base.stop_lsn));
+            match client.base_backup(&request).await {
+                Ok(backup) => {
+                    match told(self.settings, since, (backup.timeline(), backup.start()), self.patience).await? {
+                        Some(told) => return self.receive(backup, Some(told)).await,
+                        None => tracing::warn!("the server cannot tell what has changed: all is sent, and compared"),
+                    }
+                }
+                Err(error) if state_of(&error) == Some(NOT_IN_PREREQUISITE_STATE) => {
+                    tracing::warn!(%error, "the server cannot tell what has changed: all is sent, and compared");
+                }
+                Err(error) => return Err(error.into()),
             }
-            Err(error) => Err(error.into()),
+            request.incremental = false;
+            *client = connect(self.settings, &self.facts).await?;
         }
+        let backup = client.base_backup(&request).await?;
+        self.receive(backup, None).await
     }
 
-    async fn receive(self, mut backup: BaseBackup<'_>, is_incremental: bool) -> Result<Copied> {
-        let Self { run, packs, journal, settings, facts, base, key, known, scratch, progress } = self;
+    async fn receive(self, mut backup: BaseBackup<'_>, told: Option<ChangedBlocks>) -> Result<Copied> {
+        let is_told = told.is_some();
+        let Self { run, packs, journal, settings, facts, base, key, known, scratch, progress, .. } = self;
         let hasher = PageHasher::new(&key);
         let (start, timeline) = (backup.start(), backup.timeline());
         let phase = PhaseGuard::start(progress, Phase::Backup, settings.to_string().as_str(), Some(backup.bytes()));
@@ -181,7 +191,7 @@ impl Copy<'_, '_> {
         let unpacker = Unpacker {
             hasher: hasher.clone(),
             known,
-            is_incremental,
+            told,
             checked_from: checks_pages.then_some(start),
             pages_per_file: facts.blocks_per_segment,
             unpacked,
@@ -215,10 +225,25 @@ impl Copy<'_, '_> {
         }
         let stopped = StoppedBackup::new(end.stop, timeline, label);
         let base = base.map(|base| {
-            let changes = if is_incremental { ChangeSource::Summaries } else { ChangeSource::Comparison };
+            let changes = if is_told { ChangeSource::Summaries } else { ChangeSource::Comparison };
             (base.id, CopiedBase { changes, wal_read_bytes: 0, packs: base.packs.len(), proven_at: base.proven_at })
         });
         Ok(describe(facts, (start, wal_hash), stopped, collected, key, base, found))
+    }
+}
+
+/// Asks the server what its summaries tell of the time since an earlier backup, which began and ended there. It goes by them itself, but does
+/// not say which blocks were cut off and came again as zeros, without a word in the log; nor does it look whether its log goes through that
+/// backup.
+async fn told(
+    settings: &ConnectionSettings,
+    since: Option<(Lsn, Lsn)>,
+    (timeline, to): (TimelineId, Lsn),
+    patience: Duration,
+) -> Result<Option<ChangedBlocks>> {
+    match since.filter(|(_, stop)| *stop <= to) {
+        Some((from, _)) => Ok(ChangedBlocks::told_by(settings, timeline, (from, to), patience).await?),
+        None => Ok(None),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Takes apart what a server sends, on a thread of its own: archives into files, and files into what is known and what is new.
 
 use bytes::{Bytes, BytesMut};
+use roaring::RoaringBitmap;
 use tokio::sync::mpsc;
 
 use super::super::collect::CHUNK;
@@ -9,8 +10,8 @@ use super::known::SortedFiles;
 use crate::ops::Result;
 use crate::postgres::PostgresError;
 use crate::postgres::physical::{
-    ClusterEntry, ClusterEntryKind, FileOutcome, IncrementalParser, KnownPages, PAGE, PageHasher, Piece, ReceivedFile,
-    RelationFile, TarEvent, TarStream, is_left_out,
+    ChangedBlocks, ClusterEntry, ClusterEntryKind, FileOutcome, IncrementalParser, PAGE, PageHasher, Piece,
+    ReceivedFile, RelationFile, TarEvent, TarStream, is_left_out,
 };
 use crate::repository::{Extent, ExtentCursor};
 use crate::types::{Lsn, WalSegmentName};
@@ -51,8 +52,8 @@ pub(super) enum Unpacked {
 pub(super) struct Unpacker {
     pub(super) hasher: PageHasher,
     pub(super) known: Option<SortedFiles>,
-    /// Whether files are named that hold changed blocks only.
-    pub(super) is_incremental: bool,
+    /// What the log tells of changes since, where files come that hold changed blocks only.
+    pub(super) told: Option<ChangedBlocks>,
     /// Where replay begins, if pages carry checksums.
     pub(super) checked_from: Option<Lsn>,
     pub(super) pages_per_file: u32,
@@ -100,7 +101,7 @@ impl Unpacker {
     }
 
     fn file(&self, mut entry: ClusterEntry, mut contents: Contents<'_>) -> Result<bool> {
-        let whole_name = self.is_incremental.then(|| whole_name(&entry.path)).flatten();
+        let whole_name = self.told.as_ref().and_then(|_| whole_name(&entry.path));
         let changed_only = whole_name.is_some();
         entry.path = whole_name.map_or(entry.path, Into::into);
         let (pages, extents) = match &self.known {
@@ -126,7 +127,14 @@ impl Unpacker {
         let checks = relation.map(|relation| relation.first_block(self.pages_per_file)).zip(self.checked_from);
         let mut file = ReceivedFile::new(&self.hasher, pages.as_ref(), checks);
         let goes_on = match changed_only {
-            true => changed(&mut file, &entry.path, pages.as_ref(), &mut contents, &mut forward)?,
+            true => {
+                let told = self.told.as_ref().zip(relation.as_ref());
+                let blocks = told.and_then(|(told, relation)| told.of_file(relation, self.pages_per_file));
+                let Some(blocks) = blocks.filter(|_| pages.is_some()) else {
+                    return Err(malformed(&entry.path, "the server sent changes of a file of which nothing is known"));
+                };
+                changed(&mut file, (&entry.path, self.pages_per_file), &blocks, &mut contents, &mut forward)?
+            }
             false => whole(&mut file, &mut contents, &mut forward)?,
         };
         Ok(goes_on && self.send(Unpacked::End(entry, file.finish())))
@@ -161,14 +169,11 @@ fn whole(
 
 fn changed(
     file: &mut ReceivedFile<'_>,
-    path: &str,
-    known: Option<&KnownPages>,
+    (path, most): (&str, u32),
+    told: &RoaringBitmap,
     contents: &mut Contents<'_>,
     forward: &mut dyn FnMut(Piece) -> bool,
 ) -> Result<bool> {
-    if known.is_none() {
-        return Err(malformed(path, "the server sent changes of a file that the earlier backup does not have"));
-    }
     let mut parser = IncrementalParser::default();
     let header = loop {
         let mut beginning = contents.read(PAGE)?;
@@ -179,19 +184,20 @@ fn changed(
             break header;
         }
     };
+    let length = header.length(most).ok_or_else(|| malformed(path, "it has more blocks than a file may have"))?;
     for run in header.blocks.chunk_by(|one, next| one + 1 == *next).flat_map(|run| run.chunks(CHUNK / PAGE)) {
         let chunk = contents.read(run.len() * PAGE)?;
         if chunk.len() != run.len() * PAGE {
             return Err(malformed(path, "it is cut short"));
         }
-        if !file.skip_to(run[0], forward) || !file.take(chunk, forward) {
+        if !file.skip_to(run[0], told, forward) || !file.take(chunk, forward) {
             return Ok(false);
         }
     }
     if !contents.read(1)?.is_empty() {
         return Err(malformed(path, "there is more in it than it says"));
     }
-    Ok(file.skip_to(header.length(), forward))
+    Ok(file.skip_to(length, told, forward))
 }
 
 fn malformed(path: &str, reason: &str) -> crate::ops::Error {

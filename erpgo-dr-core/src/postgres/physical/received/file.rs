@@ -1,6 +1,7 @@
 //! A file whose contents arrive in order, and cannot be read again.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use roaring::RoaringBitmap;
 
 use super::super::checksum::{PAGE, PageVerdict, check_page};
 use super::super::page_hash::{KnownPages, PageHasher};
@@ -46,29 +47,41 @@ impl<'a> ReceivedFile<'a> {
         })
     }
 
-    /// Goes on to the page of this number with what the earlier backup has, and zeros where it has nothing. Returns `false` when `forward`
+    /// Goes on to the page of this number with what the earlier backup has, and zeros where it has nothing, or where the page is one of
+    /// `changed`: one that does not come although it has changed was cut off, and nobody wrote to it since. Returns `false` when `forward`
     /// does.
-    pub(crate) fn skip_to(&mut self, page: u32, forward: &mut dyn FnMut(Piece) -> bool) -> bool {
-        if page <= self.pages {
-            return true;
-        }
+    pub(crate) fn skip_to(
+        &mut self,
+        page: u32,
+        changed: &RoaringBitmap,
+        forward: &mut dyn FnMut(Piece) -> bool,
+    ) -> bool {
         // A page that was short then is one of what follows now.
         let whole = self.known.map_or(0, |known| (known.size / PAGE as u64) as u32);
-        let until = page.min(whole);
-        if let Some(known) = self.known.filter(|_| until > self.pages) {
-            self.hashes.put_slice(known.of(self.pages..until));
-            let bytes = u64::from(until - self.pages) * PAGE as u64;
-            self.pages = until;
-            if !forward(Piece::Known(bytes)) {
-                return false;
-            }
-        }
         while self.pages < page {
-            let pages = (page - self.pages).min((ZEROS.len() / PAGE) as u32);
-            let zeros = ZEROS.slice(..pages as usize * PAGE);
-            zeros.chunks(PAGE).for_each(|page| self.hashes.put_slice(&self.hasher.hash(page)));
-            self.pages += pages;
-            if !forward(Piece::Read(zeros)) {
+            let next_changed = changed.range(self.pages..).next().unwrap_or(u32::MAX);
+            let until = page.min(whole).min(next_changed);
+            let goes_on = match self.known {
+                Some(known) if until > self.pages => {
+                    self.hashes.put_slice(known.of(self.pages..until));
+                    let bytes = u64::from(until - self.pages) * PAGE as u64;
+                    self.pages = until;
+                    forward(Piece::Known(bytes))
+                }
+                _ => {
+                    let unchanged = if self.pages < whole {
+                        (self.pages..whole).find(|page| !changed.contains(*page))
+                    } else {
+                        None
+                    };
+                    let until = unchanged.unwrap_or(page).min(page).min(self.pages + (ZEROS.len() / PAGE) as u32);
+                    let zeros = ZEROS.slice(..(until - self.pages) as usize * PAGE);
+                    zeros.chunks(PAGE).for_each(|page| self.hashes.put_slice(&self.hasher.hash(page)));
+                    self.pages = until;
+                    forward(Piece::Read(zeros))
+                }
+            };
+            if !goes_on {
                 return false;
             }
         }
@@ -99,8 +112,6 @@ impl<'a> ReceivedFile<'a> {
 
 #[cfg(test)]
 mod tests {
-    use roaring::RoaringBitmap;
-
     use super::*;
 
     fn pages(numbers: &[u8]) -> Vec<u8> {
@@ -143,9 +154,29 @@ mod tests {
             true
         };
         let mut file = ReceivedFile::new(&hasher, Some(&known), None);
-        assert!(file.skip_to(1, &mut forward) && file.take(pages(&[8]).into(), &mut forward));
-        assert!(file.skip_to(5, &mut forward) && file.take(pages(&[7]).into(), &mut forward));
+        let none = RoaringBitmap::new();
+        assert!(file.skip_to(1, &none, &mut forward) && file.take(pages(&[8]).into(), &mut forward));
+        assert!(file.skip_to(5, &none, &mut forward) && file.take(pages(&[7]).into(), &mut forward));
         assert_eq!(found, ["known 1", "1 of 8", "known 1", "2 of 0", "1 of 7"].map(str::to_owned));
         assert_eq!(file.finish().hashes, hasher.hash_file(&pages(&[1, 8, 3, 0, 0, 7])));
+    }
+
+    #[test]
+    fn what_was_cut_off_and_does_not_come_again_is_zeros() {
+        let hasher = PageHasher::new(&[5; 32]);
+        let before = pages(&[1, 2, 3, 4]);
+        let known =
+            KnownPages { size: before.len() as u64, hashes: hasher.hash_file(&before), ..KnownPages::default() };
+        let mut found = Vec::new();
+        let mut forward = |piece: Piece| {
+            found.push(shown(&piece));
+            true
+        };
+        // Cut to one page, and grown again to four, of which one was written to; the third is as it was by chance only.
+        let changed = RoaringBitmap::from_iter([1, 3]);
+        let mut file = ReceivedFile::new(&hasher, Some(&known), None);
+        assert!(file.skip_to(4, &changed, &mut forward));
+        assert_eq!(found, ["known 1", "1 of 0", "known 1", "1 of 0"].map(str::to_owned));
+        assert_eq!(file.finish().hashes, hasher.hash_file(&pages(&[1, 0, 3, 0])));
     }
 }

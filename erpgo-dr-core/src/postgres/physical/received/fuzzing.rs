@@ -32,7 +32,7 @@ pub fn changes(bytes: &[u8], piece: usize) -> Result<Option<(Vec<u32>, u32, usiz
         let header = parser.next(&mut data).map_err(|error| error.to_string())?;
         rest -= piece.len() - data.len();
         if let Some(header) = header {
-            let length = header.length();
+            let length = header.length(u32::MAX).unwrap_or_default();
             return Ok(Some((header.blocks, length, rest)));
         }
     }

@@ -25,9 +25,13 @@ pub(crate) struct IncrementalHeader {
 }
 
 impl IncrementalHeader {
-    /// Returns how many blocks the file has. One that does not follow is as the earlier backup has it, or zeros where that has none.
-    pub(crate) fn length(&self) -> u32 {
-        self.blocks.last().map_or(0, |last| last + 1).max(self.truncation)
+    /// Returns how many blocks the file has, of `most` at most; `None` where more follow than a file may have. One that does not follow is as
+    /// the earlier backup has it, or zeros.
+    ///
+    /// Servers have sent the length of the relation as that of its first file.
+    pub(crate) fn length(&self, most: u32) -> Option<u32> {
+        let written = self.blocks.last().map_or(0, |last| last + 1);
+        (written <= most).then(|| written.max(self.truncation.min(most)))
     }
 }
 
@@ -97,12 +101,12 @@ mod tests {
                 rest += data.len();
             }
             let found = found.unwrap();
-            assert_eq!((found.blocks.as_slice(), found.length(), rest), (&[0, 4, 9][..], 10, 100), "{piece}");
+            assert_eq!((found.blocks.as_slice(), found.length(100), rest), (&[0, 4, 9][..], Some(10), 100), "{piece}");
         }
         // What has not changed is as short as that.
         let mut unchanged = Bytes::from(beginning(&[MAGIC, 0, 5]));
         let found = IncrementalParser::default().next(&mut unchanged).unwrap().unwrap();
-        assert_eq!((found.blocks.len(), found.length()), (0, 5));
+        assert_eq!((found.blocks.len(), found.length(100), found.length(4)), (0, Some(5), Some(4)));
     }
 
     #[test]
