@@ -48,22 +48,40 @@ impl Interrupted {
     ) -> Result<Self> {
         let mut found = Self { key: base.map(|(_, key)| key), ..Self::default() };
         for journal in repository.journals(catalogue).await? {
+            // The key of another cluster's is not this one's.
+            if journal.subject.system_identifier != system_identifier {
+                continue;
+            }
             let key = *found.key.get_or_insert(journal.subject.key);
             let is_later = base.is_none_or(|(base, _)| journal.id > *base);
             if is_later && journal.subject == (JournalSubject { system_identifier, key }) {
-                found.add(repository, journal, inherited).await?;
+                found.add(repository, catalogue, journal, inherited).await?;
             }
         }
         Ok(found)
     }
 
-    async fn add(&mut self, repository: &Repository, journal: JournalReader, inherited: u32) -> Result<()> {
+    async fn add(
+        &mut self,
+        repository: &Repository,
+        catalogue: &Catalogue,
+        journal: JournalReader,
+        inherited: u32,
+    ) -> Result<()> {
+        // A pack that was found damaged would spoil every later backup.
+        let findings: Vec<&str> = catalogue
+            .entries
+            .iter()
+            .filter_map(|entry| entry.verdicts.last().filter(|verdict| !verdict.passed))
+            .flat_map(|verdict| verdict.findings.iter().map(String::as_str))
+            .collect();
+        let is_damaged = |key: &ObjectKey| findings.iter().any(|finding| finding.contains(key.as_str()));
         let folder = format!("{PACKS}/{}", journal.id);
         let present: HashMap<ObjectKey, u64> =
             repository.storage().list(&folder).map_ok(|meta| (meta.key, meta.size)).try_collect().await?;
         let mut numbers = HashMap::new();
         for (own, pack) in &journal.packs {
-            if present.get(&pack.key) == Some(&pack.stored_bytes) {
+            if present.get(&pack.key) == Some(&pack.stored_bytes) && !is_damaged(&pack.key) {
                 numbers.insert(*own, inherited + self.packs.len() as u32);
                 self.packs.push(pack.clone());
             }
