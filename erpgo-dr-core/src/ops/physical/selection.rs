@@ -51,8 +51,13 @@ impl EmptyDatabases {
     }
 
     /// Returns whether the file at `path` is restored as so many zeros.
+    ///
+    /// The file with the version is: a server that finds none in it refuses connections to the database. With one, it would look for the
+    /// catalogue there, and end all its sessions when it finds none.
     pub(super) fn include(&self, path: &str) -> bool {
-        !self.0.is_empty() && RelationFile::parse(path).is_some_and(|file| self.0.contains_key(&file.database()))
+        let version = || path.strip_suffix("/PG_VERSION")?.rsplit('/').next()?.parse().ok();
+        let database = RelationFile::parse(path).map(|file| file.database()).or_else(version);
+        !self.0.is_empty() && database.is_some_and(|database| self.0.contains_key(&database))
     }
 }
 
@@ -63,12 +68,22 @@ mod tests {
     #[test]
     fn files_of_relations_of_other_databases_are_empty() {
         let empty = EmptyDatabases(BTreeMap::from([(16_400, "other".to_owned())]));
-        for path in ["base/16400/1259", "base/16400/16500_vm.2", "pg_tblspc/16390/PG_17_202406281/16400/77"] {
+        for path in [
+            "base/16400/1259",
+            "base/16400/16500_vm.2",
+            "base/16400/PG_VERSION",
+            "pg_tblspc/16390/PG_17_202406281/16400/77",
+        ] {
             assert!(empty.include(path), "{path}");
         }
-        for path in
-            ["base/16400/PG_VERSION", "base/16400/pg_filenode.map", "base/16401/1259", "global/1262", "pg_xact/0000"]
-        {
+        for path in [
+            "PG_VERSION",
+            "base/16401/PG_VERSION",
+            "base/16400/pg_filenode.map",
+            "base/16401/1259",
+            "global/1262",
+            "pg_xact/0000",
+        ] {
             assert!(!empty.include(path), "{path}");
         }
         assert!(!EmptyDatabases::default().include("base/16400/1259"));
