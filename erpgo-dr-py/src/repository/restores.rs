@@ -9,8 +9,9 @@ use pyo3::prelude::*;
 
 use super::Repository;
 use super::backups::legacy;
-use crate::arguments::{PathArgument, SqlCheckArgument, account, invalid, parsed, scope, selector, tables};
+use crate::arguments::{PathArgument, SqlCheckArgument, account, parsed, scope, selector, tables};
 use crate::connection;
+use crate::errors::invalid;
 use crate::operation::Operation;
 use crate::report::Outcome;
 
