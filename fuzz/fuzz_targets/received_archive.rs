@@ -17,7 +17,7 @@ fuzz_target!(|input: (u16, &[u8])| {
     seal(&mut bytes);
     let whole = archive(&bytes, bytes.len());
     assert_eq!(archive(&bytes, usize::from(piece) + 1), whole, "the pieces matter");
-    assert!(!whole.0.iter().any(|entry| entry.contains("path: \"/") || entry.contains("path: \"..")), "{whole:?}");
+    assert!(!whole.0.iter().any(|entry| entry.contains("path: \"/") || entry.contains("path: \"../")), "{whole:?}");
 });
 
 /// Puts the checksums of headers right, as far as the lengths in them lead from one to the next.
