@@ -105,6 +105,12 @@ fn one_database_of_several_comes_back_on_every_version() {
         server.psql("wanted", "INSERT INTO kept SELECT n FROM generate_series(1, 1000) AS n; CHECKPOINT");
         let names = "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database WHERE NOT datistemplate";
         assert_eq!(server.psql("postgres", names), "made other postgres wanted");
+        // Nobody gets in, and who is elsewhere does not notice.
+        let began = server.psql("postgres", "SELECT pg_postmaster_start_time(), pg_backend_pid() > 0");
+        let refused = server.try_psql("other", "SELECT 1").unwrap_err();
+        assert!(refused.contains("not a valid data directory"), "{refused}");
+        assert!(!server.log().contains("PANIC") && !server.log().contains("terminating any other"), "{}", server.log());
+        assert_eq!(server.psql("postgres", "SELECT pg_postmaster_start_time(), pg_backend_pid() > 0"), began);
         server.psql("postgres", "DROP DATABASE other");
         server.create_database("other");
         fill(&server, "other");
