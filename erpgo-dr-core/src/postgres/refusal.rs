@@ -38,6 +38,14 @@ impl PostgresError {
     }
 }
 
+impl PostgresError {
+    /// Returns the SQLSTATE with which a server refused a command of a replication connection.
+    pub(crate) fn sqlstate(&self) -> Option<&str> {
+        let Self::Query { source, .. } = self else { return None };
+        Some(source.downcast_ref::<ServerError>()?.code.as_str())
+    }
+}
+
 fn of_chain(error: &(dyn Error + 'static)) -> Option<Refusal> {
     let mut next = Some(error);
     while let Some(error) = next {

@@ -148,6 +148,21 @@ impl Base {
         }
     }
 
+    /// Returns why the log of a cluster as it is now cannot tell what has changed since; `None` where it may.
+    pub(super) fn doubt(&self, facts: &ClusterFacts, timeline: TimelineId) -> Option<&'static str> {
+        if self.timeline != timeline {
+            Some("it is of another timeline")
+        // Blocks are counted in the server's pages.
+        } else if facts.block_size != PAGE as u32 {
+            Some("pages have another size than 8 KiB")
+        // Switching checksums on or off rewrites pages without a word in the log.
+        } else if self.data_checksums != facts.data_checksums {
+            Some("checksums were switched on or off since")
+        } else {
+            None
+        }
+    }
+
     /// Returns whether every page of it can be taken over as it is: no pack is gone, and no page was damaged.
     pub(super) fn is_whole(&self) -> bool {
         self.numbers.iter().zip(&self.live).all(|(number, live)| number.is_some() || *live == 0)

@@ -68,10 +68,7 @@ impl<'a> Collector<'a> {
     /// Takes the next bytes of the file of this number.
     pub(super) async fn chunk(&mut self, number: usize, chunk: Bytes) -> Result<()> {
         self.phase.advance(chunk.len() as u64);
-        let extent = match chunk.iter().all(|byte| *byte == 0) {
-            true => Extent::Zeros { length: chunk.len() as u64 },
-            false => self.packs.append(chunk).await?,
-        };
+        let extent = store(self.packs, chunk).await?;
         push_extent(self.open.entry(number).or_default(), extent);
         Ok(())
     }
@@ -133,6 +130,14 @@ impl<'a> Collector<'a> {
         let (map, hashes) = (self.map.finish().await?, self.hashes.finish().await?);
         Ok(Collected { map, hashes, files: self.files, bytes: self.bytes, live: self.live })
     }
+}
+
+/// Stores bytes, but for zeros, which are stored nowhere.
+pub(super) async fn store(packs: &mut PackWriter, chunk: Bytes) -> Result<Extent> {
+    Ok(match chunk.iter().all(|byte| *byte == 0) {
+        true => Extent::Zeros { length: chunk.len() as u64 },
+        false => packs.append(chunk).await?,
+    })
 }
 
 fn count_live(live: &mut Vec<u64>, extents: &[Extent]) {

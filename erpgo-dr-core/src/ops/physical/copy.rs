@@ -85,7 +85,6 @@ pub(super) async fn copy(
     let label = options.label.as_deref().unwrap_or(run.id().as_str());
     let session = BackupSession::start(settings, label, options.fast_checkpoint).await?;
     let facts = session.facts().clone();
-    let earlier = Earlier::find(repository, run, &facts, options.changes).await?;
     let root = data.map_or_else(|| PathBuf::from(&facts.data_directory), Path::to_owned);
     if root.as_os_str().is_empty() {
         return Err(PostgresError::InvalidOptions(format!(
@@ -93,6 +92,7 @@ pub(super) async fn copy(
         ))
         .into());
     }
+    let earlier = Earlier::find(repository, run, &facts, options.changes).await?;
     let told = match earlier.base.as_ref().filter(|base| can_be_told(&session, base, options)).map(Since::of) {
         Some(since) => tell(repository, &session, &root, since, options).await?,
         None => None,
@@ -120,17 +120,14 @@ pub(super) async fn copy(
 
 /// Returns whether what was logged since the base can tell what has changed, where that is wanted.
 fn can_be_told(session: &BackupSession, base: &Base, options: &ClusterBackupOptions) -> bool {
-    let facts = session.facts();
     let reason = match options.changes {
         ChangeDetection::Compare | ChangeDetection::Full => return false,
-        _ if base.timeline != session.timeline() => "it is of another timeline",
-        // Blocks are counted in the server's pages.
-        _ if facts.block_size != PAGE as u32 => "pages have another size than 8 KiB",
-        // Switching checksums on or off rewrites pages without a word in the log.
-        _ if base.data_checksums != facts.data_checksums => "checksums were switched on or off since",
         // From a standby that is behind, a base may come from what is its future.
         _ if base.stop_lsn > session.start_lsn() => "it comes from behind this one",
-        _ => return true,
+        _ => match base.doubt(session.facts(), session.timeline()) {
+            Some(reason) => reason,
+            None => return true,
+        },
     };
     tracing::info!(backup = %base.id, reason, "the log cannot tell what has changed since: pages are compared");
     false

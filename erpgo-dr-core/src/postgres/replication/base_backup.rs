@@ -34,15 +34,6 @@ pub struct BaseBackupOptions {
     pub incremental: bool,
 }
 
-/// A tablespace beside `pg_default` and `pg_global`, as a base backup names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BaseBackupTablespace {
-    /// Its object identifier.
-    pub oid: u32,
-    /// Where it lies.
-    pub location: String,
-}
-
 /// What comes out of a base backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -70,7 +61,6 @@ pub struct BaseBackup<'a> {
     client: &'a mut ReplicationClient,
     start: Lsn,
     timeline: TimelineId,
-    tablespaces: Vec<BaseBackupTablespace>,
     bytes: u64,
 }
 
@@ -131,16 +121,13 @@ impl ReplicationClient {
         let results = begun.await.map_err(|source| self.failed(ACTION, source))?;
         let beginning = || {
             let (start, timeline) = position(results.first()?)?;
-            let spaces = results.get(1)?;
-            let bytes =
-                spaces.iter().map(|row| text(row, 2)?.parse::<u64>().ok().map(|kb| kb << 10)).sum::<Option<u64>>();
-            let tablespaces = spaces.iter().filter(|row| text(row, 0).is_some()).map(tablespace);
-            Some((start, timeline, tablespaces.collect::<Option<Vec<_>>>()?, bytes.unwrap_or_default()))
+            // Beside each tablespace, and the data directory, its size.
+            let sizes = results.get(1)?.iter().map(|row| text(row, 2)?.parse::<u64>().ok());
+            let kilobytes: u64 = sizes.sum::<Option<u64>>().unwrap_or_default();
+            Some((start, timeline, kilobytes << 10))
         };
         match beginning() {
-            Some((start, timeline, tablespaces, bytes)) => {
-                Ok(BaseBackup { client: self, start, timeline, tablespaces, bytes })
-            }
+            Some((start, timeline, bytes)) => Ok(BaseBackup { client: self, start, timeline, bytes }),
             None => Err(self.unreadable(ACTION)),
         }
     }
@@ -155,11 +142,6 @@ impl BaseBackup<'_> {
     /// Returns the timeline of that place.
     pub fn timeline(&self) -> TimelineId {
         self.timeline
-    }
-
-    /// Returns the tablespaces.
-    pub fn tablespaces(&self) -> &[BaseBackupTablespace] {
-        &self.tablespaces
     }
 
     /// Returns how many bytes will come, by the server's estimate, which does not know of what an incremental backup leaves out.
@@ -247,10 +229,6 @@ fn command(options: &BaseBackupOptions) -> String {
 fn position(rows: &[Row]) -> Option<(Lsn, TimelineId)> {
     let row = rows.first()?;
     Some((text(row, 0)?.parse().ok()?, TimelineId::new(text(row, 1)?.parse().ok()?)?))
-}
-
-fn tablespace(row: &Row) -> Option<BaseBackupTablespace> {
-    Some(BaseBackupTablespace { oid: text(row, 0)?.parse().ok()?, location: text(row, 1)?.to_owned() })
 }
 
 /// Reads the name of an archive, `base.tar` or `<oid>.tar`. What follows, the location of a tablespace, is known already.

@@ -10,7 +10,7 @@ mod socket;
 mod wal_stream;
 mod wire;
 
-pub use base_backup::{BaseBackup, BaseBackupEvent, BaseBackupOptions, BaseBackupTablespace};
+pub use base_backup::{BaseBackup, BaseBackupEvent, BaseBackupOptions};
 pub use commands::{ReplicationClient, ReplicationSlot, SystemIdentity, TimelineEnd};
 pub use server_error::ServerError;
 pub use wal_stream::{StreamedPositions, WalStream, WalStreamEvent};

@@ -5,7 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 
 use super::super::WAL_FOLDER;
-use super::super::collect::{CHUNK, Collected, Collector, Ended};
+use super::super::collect::{CHUNK, Collected, Collector, Ended, store};
 use super::super::copy::{Found, record, without_rest};
 use super::super::wal::{WalHasher, segments_between};
 use super::spool::FileSpool;
@@ -198,13 +198,6 @@ impl<'a> Gatherer<'a> {
         let collected = collector.finish().await?;
         Ok(Received { collected, label, wal_hash: self.wal_hash, found: self.found })
     }
-}
-
-async fn store(packs: &mut PackWriter, chunk: Bytes) -> Result<Extent> {
-    Ok(match chunk.iter().all(|byte| *byte == 0) {
-        true => Extent::Zeros { length: chunk.len() as u64 },
-        false => packs.append(chunk).await?,
-    })
 }
 
 /// Takes out of a label what says that files are missing beside it: these have been put together. `pg_combinebackup` does the same.

@@ -18,9 +18,10 @@ use super::base::Base;
 use super::copy::{Copied, CopiedBase, describe};
 use super::earlier::Earlier;
 use super::options::{ChangeDetection, ClusterBackupOptions};
+use super::resume::Interrupted;
 use crate::ops::{Error, Result};
 use crate::postgres::physical::{ChangedBlocks, ClusterFacts, PAGE, PageHasher, StoppedBackup, label_timeline, plain};
-use crate::postgres::replication::{BaseBackup, BaseBackupEvent, BaseBackupOptions, ReplicationClient, ServerError};
+use crate::postgres::replication::{BaseBackup, BaseBackupEvent, BaseBackupOptions, ReplicationClient};
 use crate::postgres::{ConnectionSettings, PostgresError};
 use crate::progress::{Phase, PhaseGuard, Progress};
 use crate::repository::{BackupRun, JournalSubject, JournalWriter, PackWriter, Repository};
@@ -71,9 +72,12 @@ pub(super) async fn copy(
         }
         known = Some(files);
     }
-    let (inherited, of_base) = earlier.packs();
     // What is not sent is as the base has it, and not as any later run has.
-    if !request.incremental && !earlier.interrupted.packs.is_empty() {
+    if request.incremental {
+        earlier.interrupted = Interrupted::default();
+    }
+    let (inherited, of_base) = earlier.packs();
+    if !earlier.interrupted.packs.is_empty() {
         let files = known.take().map_or_else(|| KnownFiles::begin(scratch), Ok)?;
         known = Some(files.read_interrupted(&mut earlier.interrupted).await?);
     }
@@ -130,12 +134,11 @@ fn can_be_told(facts: &ClusterFacts, base: &Base, timeline: TimelineId, options:
     let reason = match options.changes {
         ChangeDetection::Compare => return false,
         _ if facts.server.major() < INCREMENTAL_SINCE => "servers before 17 do not tell",
-        _ if base.timeline != timeline => "it is of another timeline",
-        _ if facts.block_size != PAGE as u32 => "pages have another size than 8 KiB",
-        // Switching checksums on or off rewrites pages without a word in the log.
-        _ if base.data_checksums != facts.data_checksums => "checksums were switched on or off since",
         _ if !base.is_whole() => "pages of it are lost or were damaged",
-        _ => return true,
+        _ => match base.doubt(facts, timeline) {
+            Some(reason) => reason,
+            None => return true,
+        },
     };
     tracing::info!(backup = %base.id, reason, "the server is not asked what has changed since: pages are compared");
     false
@@ -167,7 +170,7 @@ impl Copy<'_, '_> {
                         None => tracing::warn!("the server cannot tell what has changed: all is sent, and compared"),
                     }
                 }
-                Err(error) if state_of(&error) == Some(NOT_IN_PREREQUISITE_STATE) => {
+                Err(error) if error.sqlstate() == Some(NOT_IN_PREREQUISITE_STATE) => {
                     tracing::warn!(%error, "the server cannot tell what has changed: all is sent, and compared");
                 }
                 Err(error) => return Err(error.into()),
@@ -266,9 +269,4 @@ async fn hear(backup: &mut BaseBackup<'_>, to_unpack: mpsc::Sender<Packed>) -> R
             return Ok(None);
         }
     }
-}
-
-fn state_of(error: &PostgresError) -> Option<&str> {
-    let PostgresError::Query { source, .. } = error else { return None };
-    Some(source.downcast_ref::<ServerError>()?.code.as_str())
 }

@@ -3,9 +3,9 @@
 use super::WalStreamError;
 use super::folder::StreamFolder;
 use crate::ops::Result;
-use crate::postgres::replication::{ReplicationClient, ServerError, SystemIdentity};
+use crate::postgres::ConnectionSettings;
+use crate::postgres::replication::{ReplicationClient, SystemIdentity};
 use crate::postgres::wal::{TimelineHistory, TimelineSwitch};
-use crate::postgres::{ConnectionSettings, PostgresError};
 use crate::repository::Repository;
 use crate::types::{Lsn, TimelineId, WalFileName, WalSegmentSize};
 
@@ -144,7 +144,7 @@ async fn find_slot(
     match client.find_slot(slot).await {
         Ok(found) => Ok(found.map(|slot| Some((slot.restart?, slot.timeline)))),
         // PostgreSQL 14 tells it by SQL only.
-        Err(error) if state_of(&error) == Some(SYNTAX_ERROR) => find_slot_by_sql(server, slot).await,
+        Err(error) if error.sqlstate() == Some(SYNTAX_ERROR) => find_slot_by_sql(server, slot).await,
         Err(error) => Err(error.into()),
     }
 }
@@ -156,12 +156,6 @@ async fn find_slot_by_sql(server: &ConnectionSettings, slot: &str) -> Result<Opt
     client.close().await;
     let restart = |row: tokio_postgres::Row| row.get::<_, Option<String>>(0).and_then(|text| text.parse().ok());
     Ok(row?.map(|row| restart(row).map(|position| (position, None))))
-}
-
-/// Returns the SQLSTATE of a server's refusal.
-pub(super) fn state_of(error: &PostgresError) -> Option<&str> {
-    let PostgresError::Query { source, .. } = error else { return None };
-    Some(source.downcast_ref::<ServerError>()?.code.as_str())
 }
 
 /// The timelines that the server went through.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::choose::{Place, choose, ensure_slot, state_of};
+use super::choose::{Place, choose, ensure_slot};
 use super::folder::StreamFolder;
 use super::upload::Archived;
 use super::writer::{Spooled, Write};
@@ -187,7 +187,7 @@ impl Receiver<'_> {
         for number in (2..=timeline.get()).filter_map(TimelineId::new) {
             match client.timeline_history(number).await {
                 Ok(contents) => histories.push((number, contents)),
-                Err(error) if number < timeline && state_of(&error) == Some(UNDEFINED_FILE) => {}
+                Err(error) if number < timeline && error.sqlstate() == Some(UNDEFINED_FILE) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -299,7 +299,7 @@ impl Receiver<'_> {
 
     /// Tells what the server has removed from any other refusal.
     fn removed(&self, error: PostgresError, place: Place) -> Error {
-        match state_of(&error) {
+        match error.sqlstate() {
             Some(UNDEFINED_FILE) => {
                 let Place { timeline, position } = place;
                 let message = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
