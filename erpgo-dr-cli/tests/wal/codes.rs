@@ -28,7 +28,8 @@ fn a_fetch_ends_with_1_only_for_what_is_not_there() {
         assert_eq!(site.erpgo(arguments).0, 202, "{arguments:?}");
     }
     assert_eq!(site.run(&["--config", "nowhere.toml", "wal", "fetch", &name, "x"]).0, 202);
-    assert_eq!(site.erpgo(&["-r", "/nowhere", "wal", "fetch", &name, "x"]).0, 204);
+    let nowhere = site.path("nowhere").display().to_string();
+    assert_eq!(site.erpgo(&["-r", &nowhere, "wal", "fetch", &name, "x"]).0, 204);
     assert_eq!(site.erpgo(&["-i", "nowhere.txt", "wal", "fetch", &name, "x"]).0, 204);
     let (code, text) = site.run(&["-r", "repository", "wal", "fetch", &name, "x"]);
     assert!(code > 125, "a relative address is none: {code} {text}");
