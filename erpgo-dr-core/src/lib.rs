@@ -4,6 +4,7 @@
 //! Modules are layers, and a layer uses only those below it:
 //!
 //! ```text
+//! runbook      procedures for disasters: steps, journal, report
 //! ops          backup, restore, verify, prune, repair: the only layer that joins the ones below
 //! repository   catalogue, manifests, leases, key epochs
 //! container    framed stream: codec + crypto, seekable, bounded memory
@@ -29,6 +30,8 @@ pub mod postgres;
 pub mod progress;
 pub mod repository;
 pub mod retention;
+#[cfg(feature = "runbooks")]
+pub mod runbook;
 pub mod storage;
 pub mod types;
 

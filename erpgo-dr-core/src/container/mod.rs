@@ -56,6 +56,8 @@ pub enum ObjectKind {
     Summary,
     /// A file of the user's own (`encrypt` and `decrypt`).
     File,
+    /// An entry of the journal of a runbook's run.
+    Journal,
 }
 
 impl ObjectKind {
@@ -68,6 +70,7 @@ impl ObjectKind {
             Self::Wal => 4,
             Self::Summary => 5,
             Self::File => 6,
+            Self::Journal => 7,
         }
     }
 
@@ -80,6 +83,7 @@ impl ObjectKind {
             4 => Self::Wal,
             5 => Self::Summary,
             6 => Self::File,
+            7 => Self::Journal,
             _ => return None,
         })
     }

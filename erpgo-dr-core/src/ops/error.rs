@@ -139,7 +139,7 @@ fn repository_kind(error: &RepositoryError) -> ErrorKind {
         E::WalUnreadable { source, .. } => io_kind(source),
         E::WalSystemUnknown { .. } => ErrorKind::Invalid,
         E::NoWalOfSystem { .. } => ErrorKind::NotFound,
-        E::Busy { .. } | E::Revoked { .. } => ErrorKind::Busy,
+        E::Busy { .. } | E::Revoked { .. } | E::EntryExists { .. } => ErrorKind::Busy,
         E::Container(error) => container_kind(error),
         E::Crypto(error) => crypto_kind(error),
         E::Storage(error) => storage_kind(error),

@@ -10,7 +10,7 @@ pub(crate) mod launch;
 mod logical;
 pub mod physical;
 mod programs;
-mod quoting;
+pub(crate) mod quoting;
 mod refusal;
 pub mod replication;
 pub mod throwaway;

@@ -3,7 +3,7 @@
 use crate::container::ContainerError;
 use crate::crypto::CryptoError;
 use crate::storage::StorageError;
-use crate::types::{BackupId, EpochId, ObjectKey, WalFileName, WalSegmentName};
+use crate::types::{BackupId, EpochId, ObjectKey, RunId, WalFileName, WalSegmentName};
 
 /// A failure of the catalogue, the keys or the leases.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +42,14 @@ pub enum RepositoryError {
         record: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// The journal of a run has an entry of that number already: another process goes on with it.
+    #[error("entry {number} of the run {run} was written by another process")]
+    EntryExists {
+        /// The run.
+        run: RunId,
+        /// The entry.
+        number: u32,
     },
     /// A record's MAC does not match.
     #[error("{record} is not authentic: it was altered, or comes from another place")]

@@ -1,7 +1,7 @@
 //! Where everything lies: the one place that spells object keys.
 
 use crate::container::{ObjectIdentity, ObjectKind};
-use crate::types::{BackupId, EpochId, ObjectKey, TimelineId, WalFileName, WalSegmentName};
+use crate::types::{BackupId, EpochId, ObjectKey, RunId, TimelineId, WalFileName, WalSegmentName};
 
 /// The folder of catalogue entries and manifests.
 pub(crate) const BACKUPS: &str = "backups";
@@ -21,6 +21,8 @@ pub(crate) const LEASES: &str = "state/leases";
 pub(crate) const EXPIRED: &str = "state/expired";
 /// The folder of verdicts about backups.
 pub(crate) const VERDICTS: &str = "state/verdicts";
+/// The folder of the journals of runs of runbooks.
+pub(crate) const RUNS: &str = "state/runs";
 /// The folder of holds.
 pub(crate) const HOLDS: &str = "state/holds";
 
@@ -158,6 +160,23 @@ pub(crate) fn verdict(id: &BackupId, name: &str) -> ObjectKey {
 /// `state/holds/<id>`
 pub(crate) fn hold(id: &BackupId) -> ObjectKey {
     key(format!("{HOLDS}/{id}"))
+}
+
+/// `state/runs/<id>`: the folder of a run's journal.
+pub(crate) fn run(id: &RunId) -> String {
+    format!("{RUNS}/{id}")
+}
+
+/// `state/runs/<id>/<number>`
+pub(crate) fn run_entry(id: &RunId, number: u32) -> ObjectKey {
+    key(format!("{}/{number:06}", run(id)))
+}
+
+/// Returns the run and the number of an entry of a journal; `None` for any other key.
+pub(crate) fn parse_run_entry(object: &ObjectKey) -> Option<(RunId, u32)> {
+    let (id, number) = object.as_str().strip_prefix(RUNS)?.strip_prefix('/')?.split_once('/')?;
+    let (id, number) = (id.parse().ok()?, number.parse().ok()?);
+    (run_entry(&id, number) == *object).then_some((id, number))
 }
 
 /// Returns the domain of a record's MAC, or `None` for what is no record.

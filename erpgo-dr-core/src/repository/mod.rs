@@ -16,6 +16,7 @@ mod packs;
 mod physical;
 mod record;
 mod run;
+mod runs;
 mod settings;
 mod slots;
 mod summary;

@@ -96,6 +96,11 @@ timed_id! {
     EpochId, "epoch id"
 }
 
+timed_id! {
+    /// Names a run of a runbook, in the same form as a [`BackupId`].
+    RunId, "id of a run"
+}
+
 fn parse_time(text: &str) -> Option<DateTime<Utc>> {
     let time = text.get(..TIME_LENGTH)?;
     let parsed = NaiveDateTime::parse_from_str(time, TIME_FORMAT).ok()?.and_utc();

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::super::PostgresError;
 
@@ -111,6 +111,31 @@ impl ConnectionSettings {
     pub fn password(mut self, password: SecretString) -> Self {
         self.password = Some(password);
         self
+    }
+
+    /// Returns the settings as a connection string without the password, from which they can be read again.
+    pub(crate) fn to_text_without_password(&self) -> String {
+        let path = |path: &PathBuf| path.display().to_string();
+        let words = [
+            ("host", Some(self.host.clone())),
+            ("port", Some(self.port.to_string())),
+            ("user", self.user.clone()),
+            ("passfile", self.passfile.as_ref().map(path)),
+            ("dbname", Some(self.database.clone())),
+            ("sslmode", self.ssl_mode.map(|mode| mode.as_str().to_owned())),
+            ("sslrootcert", self.ssl_root_cert.as_ref().map(path)),
+            ("connect_timeout", Some(self.connect_timeout.as_secs().max(2).to_string())),
+            ("application_name", Some(self.application_name.clone())),
+            ("options", self.options.clone()),
+        ];
+        let quoted = |text: String| text.replace('\\', r"\\").replace('\'', r"\'");
+        let words = words.into_iter().filter_map(|(name, value)| Some(format!("{name}='{}'", quoted(value?))));
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    /// Returns the password that was set, to be kept out of what is written down.
+    pub(crate) fn exposed_password(&self) -> Option<&str> {
+        self.password.as_ref().map(|password| password.expose_secret())
     }
 
     /// Sets a file of passwords in libpq's `.pgpass` format, which must be closed to group and others.

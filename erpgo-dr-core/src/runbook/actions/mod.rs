@@ -1,0 +1,207 @@
+//! What steps do, a file for each kind of action: its form in TOML, what it would do, and how it is done.
+
+mod backup;
+mod checks;
+mod command;
+mod fence;
+mod http;
+mod notify;
+mod people;
+mod promote;
+mod restore;
+mod rotate_secret;
+mod scope;
+mod server;
+mod service;
+mod sql;
+mod wait_for;
+mod wal;
+mod write_file;
+
+pub use backup::Backup;
+pub use checks::{PgReady, Readiness, TcpReady};
+pub use command::Command;
+pub use fence::Fence;
+pub use http::HttpCheck;
+pub use notify::Notify;
+pub use people::{Confirm, Manual};
+pub use promote::Promote;
+pub use restore::{Restore, RestoreCluster};
+pub use rotate_secret::{RotateSecret, SecretForm};
+pub use service::ServiceStep;
+pub use sql::{Expectation, Sql, SqlCheck};
+pub use wait_for::WaitFor;
+pub use wal::{Wal, WalTask};
+pub use write_file::WriteFile;
+
+pub use scope::Loss;
+pub(crate) use scope::{Done, Nature, Scope, TextUse, Uses, View};
+
+use async_trait::async_trait;
+use serde::Deserialize;
+
+use super::error::ActionError;
+
+/// What a step does. In TOML it is the one key of a step that is named as one of these.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Action {
+    /// Runs statements on a server.
+    Sql(Sql),
+    /// Asks a server, and compares the answer.
+    SqlCheck(SqlCheck),
+    /// Runs a program.
+    Command(Command),
+    /// Asks a web server, and compares the answer.
+    HttpCheck(HttpCheck),
+    /// Checks that something listens.
+    TcpReady(TcpReady),
+    /// Checks whether a PostgreSQL server answers, and to what.
+    PgReady(PgReady),
+    /// Waits until a check passes.
+    WaitFor(Box<WaitFor>),
+    /// Takes a backup.
+    Backup(Backup),
+    /// Restores databases into a server.
+    Restore(Restore),
+    /// Restores a whole cluster into a folder, and starts it.
+    RestoreCluster(RestoreCluster),
+    /// Does something with the archive of the write-ahead log.
+    Wal(Wal),
+    /// Makes a standby the primary.
+    Promote(Promote),
+    /// Makes sure that an old primary takes no more writes.
+    Fence(Box<Fence>),
+    /// Stops or starts a service.
+    Service(ServiceStep),
+    /// Writes a file.
+    WriteFile(WriteFile),
+    /// Makes a new secret, and hands it on.
+    RotateSecret(RotateSecret),
+    /// Tells people.
+    Notify(Notify),
+    /// Asks the operator.
+    Confirm(Confirm),
+    /// Has people do something.
+    Manual(Manual),
+}
+
+/// What every action can do.
+#[async_trait]
+pub(crate) trait Act: Send + Sync {
+    /// Says what kind of action it is.
+    fn nature(&self) -> Nature;
+
+    /// Says what it would do, in one line without secrets.
+    fn describe(&self, view: &View<'_>) -> String;
+
+    /// Collects what it names.
+    fn uses<'s>(&'s self, uses: &mut Uses<'s>);
+
+    /// Does it.
+    async fn act(&self, scope: &Scope<'_>) -> Result<Done, ActionError>;
+}
+
+impl Action {
+    /// The names of all actions, as TOML has them.
+    pub const KINDS: [&'static str; 19] = [
+        "sql",
+        "sql-check",
+        "command",
+        "http-check",
+        "tcp-ready",
+        "pg-ready",
+        "wait-for",
+        "backup",
+        "restore",
+        "restore-cluster",
+        "wal",
+        "promote",
+        "fence",
+        "service",
+        "write-file",
+        "rotate-secret",
+        "notify",
+        "confirm",
+        "manual",
+    ];
+
+    /// Returns the name of the action.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Sql(_) => "sql",
+            Self::SqlCheck(_) => "sql-check",
+            Self::Command(_) => "command",
+            Self::HttpCheck(_) => "http-check",
+            Self::TcpReady(_) => "tcp-ready",
+            Self::PgReady(_) => "pg-ready",
+            Self::WaitFor(_) => "wait-for",
+            Self::Backup(_) => "backup",
+            Self::Restore(_) => "restore",
+            Self::RestoreCluster(_) => "restore-cluster",
+            Self::Wal(_) => "wal",
+            Self::Promote(_) => "promote",
+            Self::Fence(_) => "fence",
+            Self::Service(_) => "service",
+            Self::WriteFile(_) => "write-file",
+            Self::RotateSecret(_) => "rotate-secret",
+            Self::Notify(_) => "notify",
+            Self::Confirm(_) => "confirm",
+            Self::Manual(_) => "manual",
+        }
+    }
+
+    /// Returns whether it only looks, and changes nothing.
+    pub fn is_check(&self) -> bool {
+        self.act().nature().check
+    }
+
+    /// Returns whether something is changed by it that would have to be taken back.
+    pub(crate) fn leaves_traces(&self) -> bool {
+        let harmless =
+            matches!(self, Self::Backup(_) | Self::Wal(_) | Self::Notify(_) | Self::Confirm(_) | Self::Manual(_));
+        !harmless && !self.is_check()
+    }
+
+    /// Returns the variable that it sets by itself.
+    pub(crate) fn makes(&self) -> Option<&str> {
+        match self {
+            Self::RotateSecret(action) => Some(&action.variable),
+            _ => None,
+        }
+    }
+
+    /// Returns what takes it back by itself, where that needs no telling.
+    pub(crate) fn own_undo(&self) -> Option<Self> {
+        match self {
+            Self::Service(action) => Some(Self::Service(action.inverse())),
+            Self::WriteFile(action) => action.previous().map(Self::WriteFile),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn act(&self) -> &dyn Act {
+        match self {
+            Self::Sql(action) => action,
+            Self::SqlCheck(action) => action,
+            Self::Command(action) => action,
+            Self::HttpCheck(action) => action,
+            Self::TcpReady(action) => action,
+            Self::PgReady(action) => action,
+            Self::WaitFor(action) => &**action,
+            Self::Backup(action) => action,
+            Self::Restore(action) => action,
+            Self::RestoreCluster(action) => action,
+            Self::Wal(action) => action,
+            Self::Promote(action) => action,
+            Self::Fence(action) => &**action,
+            Self::Service(action) => action,
+            Self::WriteFile(action) => action,
+            Self::RotateSecret(action) => action,
+            Self::Notify(action) => action,
+            Self::Confirm(action) => action,
+            Self::Manual(action) => action,
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! `write-file`: a file from a text with values, whole or not at all.
+
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use serde::Deserialize;
+
+use super::super::error::ActionError;
+use super::super::template::Template;
+use super::super::values::{Value, Values};
+use super::{Act, Done, Nature, Scope, Uses, View};
+
+/// Writes a file; only its owner can read it, unless `mode` says more. What was there before is kept beside it, and brought back
+/// by an undo.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct WriteFile {
+    /// The file.
+    pub path: Template,
+    /// What it is to hold.
+    pub text: Template,
+    /// Its permissions, in octal digits.
+    #[serde(default = "private")]
+    pub mode: String,
+    /// Whether what was there before is brought back instead.
+    #[serde(skip)]
+    restore: bool,
+}
+
+fn private() -> String {
+    "600".to_owned()
+}
+
+impl WriteFile {
+    /// Returns what brings the file back that was there.
+    pub(super) fn previous(&self) -> Option<Self> {
+        (!self.restore).then(|| Self { restore: true, ..self.clone() })
+    }
+
+    fn mode(&self) -> Result<u32, ActionError> {
+        let mode = u32::from_str_radix(&self.mode, 8).ok().filter(|mode| *mode <= 0o777);
+        mode.ok_or_else(|| ActionError::Unusable(format!("{:?} are no permissions", self.mode)))
+    }
+
+    /// Returns where the file that was there is kept for this run; empty where there was none.
+    fn kept(scope: &Scope<'_>, path: &Path) -> PathBuf {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        path.with_file_name(format!(".{name}.before-{}", scope.run))
+    }
+}
+
+#[async_trait]
+impl Act for WriteFile {
+    fn nature(&self) -> Nature {
+        Nature::change(30).repeatable()
+    }
+
+    fn describe(&self, view: &View<'_>) -> String {
+        match self.restore {
+            true => format!("bring back {} as it was", self.path.shown(view.values)),
+            false => format!("write {}", self.path.shown(view.values)),
+        }
+    }
+
+    fn uses<'s>(&'s self, uses: &mut Uses<'s>) {
+        uses.visible([&self.path]);
+        uses.quiet([&self.text]);
+    }
+
+    async fn act(&self, scope: &Scope<'_>) -> Result<Done, ActionError> {
+        let path = PathBuf::from(scope.text(&self.path)?);
+        if !path.is_absolute() || path.file_name().is_none() {
+            return Err(ActionError::Unusable(format!("{} is no absolute path of a file", path.display())));
+        }
+        let (mode, kept) = (self.mode()?, Self::kept(scope, &path));
+        if self.restore {
+            bring_back(&path, &kept)?;
+            return Ok(Done::said(format!("{} is as it was", path.display())));
+        }
+        let text = scope.text(&self.text)?;
+        keep(&path, &kept)?;
+        write(&path, text.as_bytes(), mode)?;
+        Ok(Done::said(format!("{} bytes in {}", text.len(), path.display())))
+    }
+}
+
+/// Keeps what is there, unless an earlier attempt has.
+fn keep(path: &Path, kept: &Path) -> Result<(), ActionError> {
+    if kept.symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    let found = match std::fs::read(path) {
+        Ok(bytes) => Some(bytes),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(source) => return Err(ActionError::File { action: "read", path: path.to_owned(), source }),
+    };
+    match found {
+        Some(bytes) => {
+            let mode = std::fs::metadata(path).map_or(0o600, |found| found.permissions().mode() & 0o777);
+            write(kept, &bytes, mode)
+        }
+        // The sticky bit alone tells that there was none: no file that is kept has it.
+        None => write(kept, &[], 0o1000),
+    }
+}
+
+fn bring_back(path: &Path, kept: &Path) -> Result<(), ActionError> {
+    let failed = |action, path: &Path| {
+        let path = path.to_owned();
+        move |source| ActionError::File { action, path, source }
+    };
+    let found = std::fs::metadata(kept).map_err(failed("find what was kept in", kept))?;
+    if found.permissions().mode() & 0o1000 == 0 {
+        return std::fs::rename(kept, path).map_err(failed("bring back", path));
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed("remove", path)(error)),
+        _ => {}
+    }
+    std::fs::remove_file(kept).map_err(failed("remove", kept))
+}
+
+/// Writes a file under its name only when it is whole and durable. One that is replaced gives its owner to the new one.
+fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), ActionError> {
+    let failed = |source| ActionError::File { action: "write", path: path.to_owned(), source };
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let mut file = tempfile::Builder::new()
+        .permissions(std::fs::Permissions::from_mode(0o600))
+        .tempfile_in(folder)
+        .map_err(failed)?;
+    file.write_all(bytes).map_err(failed)?;
+    if let Ok(before) = std::fs::metadata(path) {
+        use std::os::unix::fs::MetadataExt as _;
+        std::os::unix::fs::fchown(file.as_file(), Some(before.uid()), Some(before.gid())).map_err(failed)?;
+    }
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(mode)).map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+}
+
+/// Writes a secret into a file of its own, for [`RotateSecret`](super::RotateSecret).
+pub(super) fn write_secret(path: &Path, values: &Values, name: &str) -> Result<(), ActionError> {
+    let secret = values.value(name).and_then(Value::expose).unwrap_or_default();
+    write(path, secret.as_bytes(), 0o600)
+}

@@ -1,0 +1,131 @@
+//! One action, as often as its step allows, each attempt with its limit of time.
+
+use super::super::RunbookError;
+use super::super::actions::{Action, Done};
+use super::super::error::ActionError;
+use super::super::journal::{Event, Purpose, Stored};
+use super::super::model::{Outcome, Step};
+use super::Engine;
+
+/// What is kept of what an action says, in bytes.
+const KEPT: usize = 64 << 10;
+
+impl Engine<'_> {
+    /// Tries an action until it is done or its attempts are used up.
+    pub(super) async fn attempt(
+        &mut self,
+        step: &Step,
+        action: &Action,
+        purpose: Purpose,
+    ) -> Result<Outcome, RunbookError> {
+        for attempt in 1..=step.retries.saturating_add(1) {
+            if attempt > 1 {
+                tokio::time::sleep(step.pause.duration()).await;
+            }
+            match self.once(step, action, purpose, attempt).await? {
+                Ok(()) => return Ok(Outcome::Succeeded),
+                Err(error) if !may_pass_later(&error) => break,
+                Err(_) => {}
+            }
+        }
+        Ok(Outcome::Failed)
+    }
+
+    async fn once(
+        &mut self,
+        step: &Step,
+        action: &Action,
+        purpose: Purpose,
+        attempt: u32,
+    ) -> Result<Result<(), ActionError>, RunbookError> {
+        let own = purpose == Purpose::Do;
+        let limit = if own { step.limit() } else { action.act().nature().timeout };
+        let limited = if own { step.has_limit() } else { !action.act().nature().waits_for_people };
+        let doing = self.values.redact(&action.act().describe(&self.view(limit)));
+        self.record(Event::Started { step: step.id.clone(), purpose, attempt, doing }).await?;
+        let scope = self.scope(step, limit);
+        let acting = action.act().act(&scope);
+        let acted = match limited {
+            true => tokio::time::timeout(limit.duration(), acting).await.unwrap_or(Err(ActionError::TimedOut(limit))),
+            false => acting.await,
+        };
+        match acted {
+            Ok(done) => self.record_success(step, purpose, attempt, done).await,
+            Err(error) => {
+                self.record_end(step, purpose, attempt, Outcome::Failed, &error.to_string(), None, None).await?;
+                Ok(Err(error))
+            }
+        }
+    }
+
+    async fn record_success(
+        &mut self,
+        step: &Step,
+        purpose: Purpose,
+        attempt: u32,
+        done: Done,
+    ) -> Result<Result<(), ActionError>, RunbookError> {
+        let Done { output, value, made, loss, answer } = done;
+        if let Some((name, value)) = made {
+            self.values.set(name, value);
+        }
+        if let Some(answer) = answer {
+            self.record(Event::Answered { step: step.id.clone(), answer }).await?;
+        }
+        let mut stored = None;
+        if let Some(variable) = step.store.as_ref().filter(|_| purpose == Purpose::Do) {
+            let text = value.unwrap_or_default();
+            match self.store(variable, &text) {
+                Ok(public) => stored = public.map(|value| Stored { variable: variable.clone(), value }),
+                Err(error) => {
+                    let error =
+                        ActionError::Unusable(format!("it was done, but what it returned is of no use: {error}"));
+                    self.record_end(step, purpose, attempt, Outcome::Failed, &error.to_string(), None, loss).await?;
+                    return Ok(Err(error));
+                }
+            }
+        }
+        self.record_end(step, purpose, attempt, Outcome::Succeeded, &output, stored, loss).await?;
+        Ok(Ok(()))
+    }
+
+    /// Writes down that a step failed before anything was tried.
+    pub(super) async fn record_failure(
+        &mut self,
+        step: &Step,
+        purpose: Purpose,
+        attempt: u32,
+        error: &ActionError,
+    ) -> Result<(), RunbookError> {
+        self.record_end(step, purpose, attempt, Outcome::Failed, &error.to_string(), None, None).await
+    }
+
+    #[allow(clippy::too_many_arguments)] // the fields of one entry
+    async fn record_end(
+        &mut self,
+        step: &Step,
+        purpose: Purpose,
+        attempt: u32,
+        outcome: Outcome,
+        output: &str,
+        stored: Option<Stored>,
+        loss: Option<super::super::actions::Loss>,
+    ) -> Result<(), RunbookError> {
+        let output = end_of(&self.values.redact(output)).to_owned();
+        self.record(Event::Ended { step: step.id.clone(), purpose, attempt, outcome, output, stored, loss }).await
+    }
+}
+
+/// Returns whether another attempt may do better: not where the text of the step is wrong, or people said no.
+fn may_pass_later(error: &ActionError) -> bool {
+    !matches!(error, ActionError::Template(_) | ActionError::Unusable(_) | ActionError::Declined { .. })
+}
+
+/// Returns the end of a text, whole characters.
+fn end_of(text: &str) -> &str {
+    let mut from = text.len().saturating_sub(KEPT);
+    while !text.is_char_boundary(from) {
+        from += 1;
+    }
+    &text[from..]
+}

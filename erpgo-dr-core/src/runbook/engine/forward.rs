@@ -1,0 +1,115 @@
+//! From step to step, to the end or to where somebody has to look.
+
+use super::super::RunbookError;
+use super::super::journal::{Ending, Event, Purpose};
+use super::super::model::{OnFailure, Outcome, Step};
+use super::super::operator::{Answer, Choice, Question, QuestionKind};
+use super::state::Progress;
+use super::{Engine, Standing};
+
+/// What becomes of a step that was cut off.
+enum Settled {
+    /// It is done.
+    Done,
+    /// It is done again.
+    Again,
+    /// Nobody knows, and nobody says.
+    Stop,
+}
+
+impl Engine<'_> {
+    /// Does every step that is not done yet.
+    pub(super) async fn forward(&mut self) -> Result<Standing, RunbookError> {
+        let runbook = self.runbook;
+        for step in &runbook.steps {
+            if !self.advance(step).await? {
+                return self.finish(Ending::Stopped, Some(&step.id)).await;
+            }
+        }
+        self.finish(Ending::Completed, None).await
+    }
+
+    /// Does a step, unless it is done or not to be done; returns whether the run goes on behind it.
+    async fn advance(&mut self, step: &Step) -> Result<bool, RunbookError> {
+        match self.state.progress(Purpose::Do, &step.id) {
+            Progress::Ended(Outcome::Succeeded | Outcome::Skipped) | Progress::FoundDone => return Ok(true),
+            Progress::Ended(Outcome::Failed) if step.on_failure == OnFailure::Continue => return Ok(true),
+            Progress::CutOff => match self.settle(step).await? {
+                Settled::Done => return Ok(true),
+                Settled::Again => {}
+                Settled::Stop => return Ok(false),
+            },
+            Progress::Pending | Progress::Ended(Outcome::Failed) => {}
+        }
+        match self.reason_to_skip(step).await {
+            Ok(None) => {}
+            Ok(Some(why)) => {
+                self.record(Event::Skipped { step: step.id.clone(), why, done: false }).await?;
+                return Ok(true);
+            }
+            Err(error) => {
+                self.record_failure(step, Purpose::Do, 1, &error).await?;
+                return Ok(false);
+            }
+        }
+        if self.found_done(step, "there is nothing left to do").await? {
+            return Ok(true);
+        }
+        if step.asks() && !self.allowed(step).await? {
+            return Ok(false);
+        }
+        let outcome = self.attempt(step, &step.action, Purpose::Do).await?;
+        Ok(outcome == Outcome::Succeeded || step.on_failure == OnFailure::Continue)
+    }
+
+    /// Asks the step's own check whether it is done.
+    async fn found_done(&mut self, step: &Step, why: &str) -> Result<bool, RunbookError> {
+        let Some(check) = &step.done else { return Ok(false) };
+        let done = self.passes(step, check).await.unwrap_or_else(|error| {
+            tracing::warn!(step = %step.id, %error, "whether it is done cannot be asked");
+            false
+        });
+        if done {
+            self.record(Event::Skipped { step: step.id.clone(), why: why.to_owned(), done: true }).await?;
+        }
+        Ok(done)
+    }
+
+    /// Finds out what became of a step that was cut off.
+    async fn settle(&mut self, step: &Step) -> Result<Settled, RunbookError> {
+        if self.found_done(step, "it was done when the run was cut off").await? {
+            return Ok(Settled::Done);
+        }
+        if step.done.is_some() || step.is_repeatable() {
+            return Ok(Settled::Again);
+        }
+        let doing = step.action.act().describe(&self.view(step.limit()));
+        let answer =
+            self.ask(step, QuestionKind::Interrupted, format!("The run was cut off while it was to {doing}.")).await?;
+        match answer.choice {
+            Choice::Yes => {
+                let why = format!("{} says that it was done when the run was cut off", answer.by);
+                self.record(Event::Skipped { step: step.id.clone(), why, done: true }).await?;
+                Ok(Settled::Done)
+            }
+            Choice::Again => Ok(Settled::Again),
+            Choice::No => Ok(Settled::Stop),
+        }
+    }
+
+    /// Asks whether a step that cannot be taken back may be done.
+    async fn allowed(&mut self, step: &Step) -> Result<bool, RunbookError> {
+        let doing = step.action.act().describe(&self.view(step.limit()));
+        let answer = self.ask(step, QuestionKind::Confirm { word: None }, doing).await?;
+        Ok(answer.choice == Choice::Yes)
+    }
+
+    /// Asks the operator, and writes down both the question and the answer.
+    pub(super) async fn ask(&mut self, step: &Step, kind: QuestionKind, text: String) -> Result<Answer, RunbookError> {
+        let question = Question { step: step.id.clone(), kind, text: self.values.redact(&text) };
+        self.record(Event::Asked { question: question.clone() }).await?;
+        let answer = self.surroundings.operator.ask(&question).await;
+        self.record(Event::Answered { step: step.id.clone(), answer: answer.clone() }).await?;
+        Ok(answer)
+    }
+}

@@ -1,0 +1,178 @@
+//! Runs a runbook: begins, goes on after a crash, or takes back. Whatever is done stands in the journal first.
+
+mod attempt;
+mod conditions;
+mod forward;
+mod recall;
+mod state;
+mod undo;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::RunbookError;
+use super::actions::{Scope, View};
+use super::journal::{Beginning, Ending, Event, Journal, RunObserver};
+use super::model::{Runbook, Step, StepId};
+use super::span::Span;
+use super::surroundings::Surroundings;
+use super::values::Values;
+use crate::types::RunId;
+use state::State;
+
+/// How a run begins.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RunOptions {
+    /// When the incident began, from which the recovery time counts; without it, when the run does.
+    pub incident: Option<DateTime<Utc>>,
+    /// Whether it is a drill.
+    pub drill: bool,
+}
+
+impl RunOptions {
+    /// Sets when the incident began.
+    pub fn with_incident(mut self, moment: Option<DateTime<Utc>>) -> Self {
+        self.incident = moment;
+        self
+    }
+
+    /// Sets whether it is a drill.
+    pub fn with_drill(mut self, drill: bool) -> Self {
+        self.drill = drill;
+        self
+    }
+}
+
+/// How a run stands when its process leaves it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Standing {
+    /// The run.
+    pub run: RunId,
+    /// How it stands.
+    pub ending: Ending,
+    /// The step that it stands at.
+    pub step: Option<StepId>,
+}
+
+/// Runs a runbook from its first step on.
+///
+/// Dropping the future leaves the run where it is, as a crash does: [`resume_run`] goes on, [`undo_run`] takes back.
+///
+/// # Errors
+/// [`RunbookError::Faulty`] and [`RunbookError::MissingValues`] before anything is done; when the journal cannot be written. That a
+/// step failed is no error: the [`Standing`] says so.
+pub async fn run_runbook(
+    runbook: &Runbook,
+    values: Values,
+    surroundings: &Surroundings,
+    options: &RunOptions,
+    observer: &dyn RunObserver,
+) -> Result<Standing, RunbookError> {
+    runbook.check()?;
+    let missing: Vec<String> = runbook.unset(&values).map(str::to_owned).collect();
+    if !missing.is_empty() {
+        return Err(RunbookError::MissingValues { names: missing });
+    }
+    let journal = Journal::new(surroundings.repository.clone(), observer);
+    let now = surroundings.repository.environment().clock.now();
+    let beginning = Beginning {
+        runbook: runbook.name.clone(),
+        text: runbook.text().to_owned(),
+        by: surroundings.operator.name(),
+        incident: options.incident.unwrap_or(now),
+        drill: options.drill,
+        values: recall::recorded(&values),
+    };
+    let mut engine = Engine { runbook, surroundings, journal, values, state: State::default() };
+    engine.record(Event::Begun(Box::new(beginning))).await?;
+    engine.forward().await
+}
+
+/// Goes on with a run that stopped or was cut off. `given` are texts of values that the journal does not have: secrets, and servers
+/// with passwords; others replace what the run began with.
+///
+/// A step that was cut off is done again if that does no harm, or if a check of its own says that it is not done; otherwise the
+/// operator is asked.
+///
+/// # Errors
+/// [`RunbookError::NoSuchRun`], [`RunbookError::Ended`], [`RunbookError::Journal`], and those of [`run_runbook`].
+pub async fn resume_run(
+    run: &RunId,
+    given: &[(String, String)],
+    surroundings: &Surroundings,
+    observer: &dyn RunObserver,
+) -> Result<Standing, RunbookError> {
+    let (runbook, journal, state) = open(run, surroundings, observer).await?;
+    if matches!(state.ending, Some(Ending::Completed | Ending::Undone)) {
+        return Err(RunbookError::Ended(run.clone()));
+    }
+    let mut engine = Engine::recalled(&runbook, given, surroundings, journal, state)?;
+    engine.record(Event::Resumed { by: surroundings.operator.name() }).await?;
+    match engine.state.undoing {
+        true => engine.back().await,
+        false => engine.forward().await,
+    }
+}
+
+/// Takes back what a run has done, the last step first. `given` as for [`resume_run`].
+///
+/// # Errors
+/// As [`resume_run`]; [`RunbookError::Ended`] when it is taken back already.
+pub async fn undo_run(
+    run: &RunId,
+    given: &[(String, String)],
+    surroundings: &Surroundings,
+    observer: &dyn RunObserver,
+) -> Result<Standing, RunbookError> {
+    let (runbook, journal, state) = open(run, surroundings, observer).await?;
+    if state.ending == Some(Ending::Undone) {
+        return Err(RunbookError::Ended(run.clone()));
+    }
+    let mut engine = Engine::recalled(&runbook, given, surroundings, journal, state)?;
+    engine.record(Event::UndoBegun { by: surroundings.operator.name() }).await?;
+    engine.back().await
+}
+
+async fn open<'r>(
+    run: &RunId,
+    surroundings: &Surroundings,
+    observer: &'r dyn RunObserver,
+) -> Result<(Runbook, Journal<'r>, State), RunbookError> {
+    let journal = Journal::open(surroundings.repository.clone(), observer, run).await?;
+    let state = State::of(&journal.entries);
+    let text = state.beginning.as_ref().map(|beginning| beginning.text.as_str()).unwrap_or_default();
+    Ok((Runbook::from_toml(text)?, journal, state))
+}
+
+/// A run that goes on.
+struct Engine<'r> {
+    runbook: &'r Runbook,
+    surroundings: &'r Surroundings,
+    journal: Journal<'r>,
+    values: Values,
+    state: State,
+}
+
+impl Engine<'_> {
+    async fn record(&mut self, event: Event) -> Result<(), RunbookError> {
+        self.state.take(&event);
+        self.journal.record(event).await
+    }
+
+    /// Leaves the run.
+    async fn finish(&mut self, ending: Ending, step: Option<&StepId>) -> Result<Standing, RunbookError> {
+        self.record(Event::Finished { ending, step: step.cloned() }).await?;
+        Ok(Standing { run: self.journal.run.clone(), ending, step: step.cloned() })
+    }
+
+    fn view(&self, timeout: Span) -> View<'_> {
+        View { runbook: self.runbook, values: &self.values, timeout }
+    }
+
+    fn scope<'s>(&'s self, step: &'s Step, timeout: Span) -> Scope<'s> {
+        let (run, step, surroundings) = (&self.journal.run, &step.id, self.surroundings);
+        Scope { view: self.view(timeout), run, step, surroundings }
+    }
+}

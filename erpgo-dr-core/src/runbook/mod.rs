@@ -1,0 +1,42 @@
+//! Runbooks: recovery as data. A runbook says what is done when a disaster happens; this module plans it, does it step by step, and
+//! writes down what happened.
+//!
+//! A runbook is TOML: variables, services, objectives, and [steps](Step) of one [action](Action) each. [`Runbook::check`] finds what
+//! cannot work before anything is done, [`plan`] says what would be, [`run_runbook`] does it. Everything goes into a journal in the
+//! repository first ([`Entry`]), so that a run that is cut off is [resumed](resume_run) from the truth, or [taken back](undo_run).
+//!
+//! Refuses: shells (programs get arguments), secrets where others see them, and doing twice what may be done once only, without asking.
+
+mod actions;
+mod check;
+mod engine;
+mod error;
+mod journal;
+mod model;
+mod operator;
+mod plan;
+mod span;
+mod surroundings;
+mod template;
+mod values;
+
+pub use actions::{
+    Action, Backup, Command, Confirm, Expectation, Fence, HttpCheck, Loss, Manual, Notify, PgReady, Promote, Readiness,
+    Restore, RestoreCluster, RotateSecret, SecretForm, ServiceStep, Sql, SqlCheck, TcpReady, WaitFor, Wal, WalTask,
+    WriteFile,
+};
+pub use engine::{RunOptions, Standing, resume_run, run_runbook, undo_run};
+pub use error::{ActionError, RunbookError};
+pub use journal::{
+    Beginning, Ending, Entry, Event, NoObserver, Purpose, RecordedValue, RunObserver, Stored, list_runs, read_journal,
+};
+pub use model::{
+    Condition, Counts, Objectives, OnFailure, Outcome, Runbook, RunbookName, Service, ServiceOrder, Step, StepId,
+    Variable,
+};
+pub use operator::{Answer, Choice, Operator, Question, QuestionKind, Unattended};
+pub use plan::{PlannedStep, RunbookPlan, plan};
+pub use span::{Span, SpanError};
+pub use surroundings::Surroundings;
+pub use template::{Template, TemplateError};
+pub use values::{Value, ValueError, Values, VariableKind};
