@@ -19,6 +19,7 @@ use erpgo_dr_core::progress::Progress;
 use erpgo_dr_core::repository::{Catalogue, CatalogueEntry, Cleanups, Environment};
 use erpgo_dr_core::types::BackupId;
 
+pub(crate) use connection::refuse_password;
 pub(crate) use keys::{NewKey, first_line};
 pub(crate) use places::Places;
 pub(crate) use prompt::Prompts;
@@ -92,6 +93,11 @@ impl Context {
     /// Returns what shows progress.
     pub(crate) fn progress(&self) -> &dyn Progress {
         &self.progress
+    }
+
+    /// Returns what shows progress, for work that keeps it.
+    pub(crate) fn shared_progress(&self) -> Arc<dyn Progress> {
+        Arc::new(ProgressDisplay::new(self.output.clone()))
     }
 
     /// Returns the threads, clock and clean-up list for a repository.

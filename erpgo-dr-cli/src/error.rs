@@ -13,6 +13,7 @@ use erpgo_dr_core::ops::legacy::LegacyError;
 use erpgo_dr_core::postgres::PostgresError;
 use erpgo_dr_core::postgres::wal::WalError;
 use erpgo_dr_core::repository::RepositoryError;
+use erpgo_dr_core::runbook::RunbookError;
 use erpgo_dr_core::storage::StorageError;
 use erpgo_dr_core::{Error, ErrorKind};
 
@@ -65,6 +66,9 @@ pub(crate) enum CliError {
     /// Of the library. Boxed: it is large, and every result carries its room.
     #[error(transparent)]
     Core(Box<Error>),
+    /// Of a runbook or a run of one.
+    #[error(transparent)]
+    Runbook(Box<RunbookError>),
     /// Of the configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -96,6 +100,7 @@ impl CliError {
     pub(crate) fn kind_name(&self) -> &'static str {
         match self {
             Self::Core(error) => kind_name(error.kind()),
+            Self::Runbook(error) => kind_name(error.kind()),
             Self::Config(_) => "config",
             Self::Usage { .. } => "usage",
             Self::Refused { .. } => kind_name(ErrorKind::Refused),
@@ -108,6 +113,7 @@ impl CliError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Core(error) => exit_code(error.kind()),
+            Self::Runbook(error) => exit_code(error.kind()),
             Self::Config(_) | Self::Usage { .. } => USAGE,
             Self::Refused { .. } => exit_code(ErrorKind::Refused),
             Self::NotProven(_) => exit_code(ErrorKind::Integrity),
@@ -120,6 +126,7 @@ impl CliError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Core(error) => hints::of(error),
+            Self::Runbook(error) => hints::of_runbook(error),
             Self::Config(error) => error.hint(),
             Self::Usage { hint, .. } => hint.clone(),
             Self::Refused { hint, .. } => Some(hint.clone()),
@@ -171,6 +178,15 @@ from_layers!(
     StorageError,
     WalError
 );
+
+impl From<RunbookError> for CliError {
+    fn from(error: RunbookError) -> Self {
+        match error {
+            RunbookError::Repository(error) => error.into(),
+            error => Self::Runbook(Box::new(error)),
+        }
+    }
+}
 
 /// Wraps a failure of the operating system.
 pub(crate) fn io(action: impl Into<String>, source: std::io::Error) -> CliError {

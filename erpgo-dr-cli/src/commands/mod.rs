@@ -18,6 +18,7 @@ mod man;
 mod prune;
 mod repair;
 mod restore;
+mod runbook;
 mod show;
 mod status;
 mod thaw;
@@ -52,6 +53,7 @@ pub(crate) enum Command {
     Repair(repair::RepairArgs),
     Thaw(thaw::ThawArgs),
     Wal(wal::WalArgs),
+    Runbook(runbook::RunbookArgs),
     Import(import::ImportArgs),
     Decrypt(decrypt::DecryptArgs),
     Encrypt(encrypt::EncryptArgs),
@@ -80,6 +82,7 @@ impl Command {
             Self::Repair(_) => "repair",
             Self::Thaw(_) => "thaw",
             Self::Wal(arguments) => arguments.name(),
+            Self::Runbook(arguments) => arguments.name(),
             Self::Import(_) => "import",
             Self::Decrypt(_) => "decrypt",
             Self::Encrypt(_) => "encrypt",
@@ -113,6 +116,7 @@ impl Command {
             Self::Repair(arguments) => arguments.run(context).await,
             Self::Thaw(arguments) => arguments.run(context).await,
             Self::Wal(arguments) => arguments.run(context).await,
+            Self::Runbook(arguments) => arguments.run(context).await,
             Self::Import(arguments) => arguments.run(context).await,
             Self::Decrypt(arguments) => arguments.run(context).await,
             Self::Encrypt(arguments) => arguments.run(context).await,

@@ -14,6 +14,7 @@ pub use places::{
 
 pub(crate) use find::{file, load, load_env_file};
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use erpgo_dr_core::Codec;
@@ -112,6 +113,8 @@ pub struct Config {
     pub status: StatusConfig,
     /// What runs beside a server that archives or restores its write-ahead log.
     pub wal: WalConfig,
+    /// Where runbooks lie, and what they work with.
+    pub runbook: RunbookConfig,
 }
 
 /// The table `[keys]`.
@@ -168,6 +171,19 @@ pub struct WalConfig {
     pub prefetch: Option<usize>,
     /// The system identifier of the cluster.
     pub system: Option<u64>,
+}
+
+/// The table `[runbook]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct RunbookConfig {
+    /// A folder of `NAME.toml`, which win over those that come with the tool.
+    pub folder: Option<PathBuf>,
+    /// Values of variables, as text, for every runbook that has one of the name.
+    pub variables: BTreeMap<String, String>,
+    /// Files whose first line is the value of a variable, for secrets.
+    pub secrets: BTreeMap<String, PathBuf>,
 }
 
 /// The table `[backup]`.

@@ -75,7 +75,8 @@ impl Context {
         ["ERPGO_DR_PGPASSWORD", "PGPASSWORD"].iter().find_map(|name| text_variable(name)).map(SecretString::from)
     }
 
-    fn with_password(&self, settings: ConnectionSettings) -> ConnectionSettings {
+    /// Completes settings with the password that the environment has, or a file of passwords.
+    pub(crate) fn with_password(&self, settings: ConnectionSettings) -> ConnectionSettings {
         let settings = match self.server_password() {
             Some(password) => settings.password(password),
             None if has_password(&settings) => settings,
@@ -95,7 +96,7 @@ impl Context {
 }
 
 /// Whoever can list processes can read arguments.
-fn refuse_password(text: &str) -> Result<(), CliError> {
+pub(crate) fn refuse_password(text: &str) -> Result<(), CliError> {
     // An unreadable text is reported where it is used.
     let holds_one = text.parse::<ConnectionSettings>().is_ok_and(|settings| has_password(&settings));
     if !holds_one {

@@ -56,16 +56,22 @@ impl Prompts {
         Ok(Some(first))
     }
 
-    /// Asks that `word` be typed; anything else is a no.
-    pub(crate) async fn confirm(&self, question: &str, word: &str) -> Result<bool, CliError> {
+    /// Asks for a line of text.
+    pub(crate) async fn line(&self, question: &str) -> Result<String, CliError> {
         self.output.line(question);
-        self.output.line(&format!("Type {word} to go on:"));
         let answer = blocking(|| {
             let mut line = String::new();
             std::io::stdin().lock().read_line(&mut line).map(|_| line)
         });
         let answer = answer.await.map_err(|source| error::io("read the answer", source))?;
-        Ok(answer.trim() == word)
+        Ok(answer.trim().to_owned())
+    }
+
+    /// Asks that `word` be typed; anything else is a no.
+    pub(crate) async fn confirm(&self, question: &str, word: &str) -> Result<bool, CliError> {
+        self.output.line(question);
+        let answer = self.line(&format!("Type {word} to go on:")).await?;
+        Ok(answer == word)
     }
 
     /// Turns the echo on again, after a question that was never answered.

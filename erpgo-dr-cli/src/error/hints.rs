@@ -8,6 +8,7 @@ use erpgo_dr_core::ops::wal::WalStreamError;
 use erpgo_dr_core::postgres::physical::PhysicalError;
 use erpgo_dr_core::postgres::{PostgresError, Refusal};
 use erpgo_dr_core::repository::RepositoryError;
+use erpgo_dr_core::runbook::RunbookError;
 use erpgo_dr_core::storage::StorageError;
 use erpgo_dr_core::{Error, ErrorKind};
 
@@ -17,6 +18,33 @@ pub(super) fn of(error: &Error) -> Option<String> {
         return Some(hint);
     }
     specific(error).or_else(|| by_kind(error.kind())).map(str::to_owned)
+}
+
+/// Finds the hint for a failure around a runbook.
+pub(super) fn of_runbook(error: &RunbookError) -> Option<String> {
+    use RunbookError as E;
+    Some(match error {
+        E::Syntax { .. } | E::Name { .. } | E::Faulty { .. } => {
+            "docs/runbooks.md says what a runbook can say; `erpgo-dr runbook check FILE` finds every fault".to_owned()
+        }
+        E::UnknownVariable { .. } | E::Value(_) => {
+            "`erpgo-dr runbook show NAME` lists the variables and their types".to_owned()
+        }
+        E::MissingValues { names } => format!(
+            "give them: {}; secrets by --set-file or --set-env",
+            names.iter().map(|name| format!("--set {name}=...")).collect::<Vec<_>>().join(" ")
+        ),
+        E::NoSuchRun(_) => "`erpgo-dr runbook runs` lists the runs".to_owned(),
+        E::Ended(run) => {
+            format!("`erpgo-dr runbook log {run}` shows what it did; begin another one with `runbook run`")
+        }
+        E::Busy(run) => format!("let that process end, or stop it; then `erpgo-dr runbook resume {run}`"),
+        E::Journal { .. } => {
+            "somebody altered the journal, or the place lost a part of it: look at each step yourself before you go on"
+                .to_owned()
+        }
+        _ => return by_kind(error.kind()).map(str::to_owned),
+    })
 }
 
 /// Hints that name what the error names.

@@ -125,7 +125,8 @@ fn stream_kind(error: &WalStreamError) -> ErrorKind {
     }
 }
 
-fn repository_kind(error: &RepositoryError) -> ErrorKind {
+/// Returns what a failure of the repository means for the caller.
+pub(crate) fn repository_kind(error: &RepositoryError) -> ErrorKind {
     use RepositoryError as E;
     match error {
         E::NotARepository { .. } | E::NoSuchSlot { .. } | E::NoSuchBackup(_) | E::NoBackup(_) => ErrorKind::NotFound,

@@ -20,6 +20,8 @@ mod verify;
 pub mod wal;
 
 pub use backup::{BackupOptions, BackupReport, backup};
+#[cfg(feature = "runbooks")]
+pub(crate) use error::repository_kind;
 pub use error::{Error, ErrorKind, Result};
 pub use import::{ImportOptions, import};
 pub use places::catalogue_of_places;

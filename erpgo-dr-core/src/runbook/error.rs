@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::model::{RunbookName, StepId};
+use super::model::RunbookName;
 use super::template::TemplateError;
 use super::values::ValueError;
-use crate::ops;
+use crate::ops::{self, ErrorKind};
 use crate::postgres::PostgresError;
 use crate::repository::RepositoryError;
 use crate::types::RunId;
@@ -73,12 +73,25 @@ pub enum RunbookError {
     /// The journal could not be read or written. Nothing was begun that it does not tell of.
     #[error("the journal cannot be read or written")]
     Repository(#[from] RepositoryError),
-    /// A step cannot be taken back.
-    #[error("step {step} has no way back")]
-    NoUndo {
-        /// The step.
-        step: StepId,
-    },
+}
+
+impl RunbookError {
+    /// Returns what the failure means for the caller.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Syntax { .. }
+            | Self::Name { .. }
+            | Self::Faulty { .. }
+            | Self::UnknownVariable { .. }
+            | Self::Value(_)
+            | Self::MissingValues { .. } => ErrorKind::Invalid,
+            Self::NoSuchRun(_) => ErrorKind::NotFound,
+            Self::Ended(_) => ErrorKind::Refused,
+            Self::Busy(_) => ErrorKind::Busy,
+            Self::Journal { .. } => ErrorKind::Integrity,
+            Self::Repository(error) => ops::repository_kind(error),
+        }
+    }
 }
 
 /// Why an attempt at an action failed.

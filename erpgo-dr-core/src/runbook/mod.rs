@@ -15,6 +15,7 @@ mod journal;
 mod model;
 mod operator;
 mod plan;
+mod shipped;
 mod span;
 mod surroundings;
 mod template;
@@ -25,7 +26,7 @@ pub use actions::{
     Restore, RestoreCluster, RotateSecret, SecretForm, ServiceStep, Sql, SqlCheck, TcpReady, WaitFor, Wal, WalTask,
     WriteFile,
 };
-pub use engine::{RunOptions, Standing, resume_run, run_runbook, undo_run};
+pub use engine::{RunOptions, Standing, resume_run, run_runbook, runbook_of_run, undo_run};
 pub use error::{ActionError, RunbookError};
 pub use journal::{
     Beginning, Ending, Entry, Event, NoObserver, Purpose, RecordedValue, RunObserver, Stored, list_runs, read_journal,
@@ -36,6 +37,7 @@ pub use model::{
 };
 pub use operator::{Answer, Choice, Operator, Question, QuestionKind, Unattended};
 pub use plan::{PlannedStep, RunbookPlan, plan};
+pub use shipped::shipped;
 pub use span::{Span, SpanError};
 pub use surroundings::Surroundings;
 pub use template::{Template, TemplateError};

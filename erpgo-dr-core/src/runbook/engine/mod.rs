@@ -12,11 +12,12 @@ use serde::Serialize;
 
 use super::RunbookError;
 use super::actions::{Scope, View};
-use super::journal::{Beginning, Ending, Event, Journal, RunObserver};
+use super::journal::{Beginning, Ending, Event, Journal, RunObserver, read_journal};
 use super::model::{Runbook, Step, StepId};
 use super::span::Span;
 use super::surroundings::Surroundings;
 use super::values::Values;
+use crate::repository::Repository;
 use crate::types::RunId;
 use state::State;
 
@@ -90,8 +91,8 @@ pub async fn run_runbook(
     engine.forward().await
 }
 
-/// Goes on with a run that stopped or was cut off. `given` are texts of values that the journal does not have: secrets, and servers
-/// with passwords; others replace what the run began with.
+/// Goes on with a run that stopped or was cut off. `given` are the values that the journal does not have: secrets, and servers with
+/// passwords; others replace what the run began with. [`runbook_of_run`] tells which they are.
 ///
 /// A step that was cut off is done again if that does no harm, or if a check of its own says that it is not done; otherwise the
 /// operator is asked.
@@ -100,7 +101,7 @@ pub async fn run_runbook(
 /// [`RunbookError::NoSuchRun`], [`RunbookError::Ended`], [`RunbookError::Journal`], and those of [`run_runbook`].
 pub async fn resume_run(
     run: &RunId,
-    given: &[(String, String)],
+    given: &Values,
     surroundings: &Surroundings,
     observer: &dyn RunObserver,
 ) -> Result<Standing, RunbookError> {
@@ -122,7 +123,7 @@ pub async fn resume_run(
 /// As [`resume_run`]; [`RunbookError::Ended`] when it is taken back already.
 pub async fn undo_run(
     run: &RunId,
-    given: &[(String, String)],
+    given: &Values,
     surroundings: &Surroundings,
     observer: &dyn RunObserver,
 ) -> Result<Standing, RunbookError> {
@@ -133,6 +134,16 @@ pub async fn undo_run(
     let mut engine = Engine::recalled(&runbook, given, surroundings, journal, state)?;
     engine.record(Event::UndoBegun { by: surroundings.operator.name() }).await?;
     engine.back().await
+}
+
+/// Reads what a run began with, and its runbook.
+///
+/// # Errors
+/// [`RunbookError::NoSuchRun`], [`RunbookError::Journal`]; of the repository.
+pub async fn runbook_of_run(repository: &Repository, run: &RunId) -> Result<(Runbook, Beginning), RunbookError> {
+    let entries = read_journal(repository, run).await?;
+    let beginning = State::of(&entries).beginning.ok_or_else(|| RunbookError::NoSuchRun(run.clone()))?;
+    Ok((Runbook::from_toml(&beginning.text)?, beginning))
 }
 
 async fn open<'r>(

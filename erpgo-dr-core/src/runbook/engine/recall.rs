@@ -34,7 +34,7 @@ impl<'r> Engine<'r> {
     /// Goes on with a run of which only the journal is left.
     pub(super) fn recalled(
         runbook: &'r Runbook,
-        given: &[(String, String)],
+        given: &Values,
         surroundings: &'r Surroundings,
         journal: Journal<'r>,
         state: State,
@@ -45,15 +45,15 @@ impl<'r> Engine<'r> {
         for (name, recorded) in began_with.into_iter().flatten() {
             match (&recorded.value, recorded.withheld) {
                 (Some(text), false) => values.set(name, recorded.kind.parse(name, text)?),
-                _ if given.iter().any(|(other, _)| other == name) => {}
+                _ if given.value(name).is_some() => {}
                 _ => missing.push(name.clone()),
             }
         }
         for stored in &state.stored {
             values.set(&stored.variable, runbook.read(&stored.variable, &stored.value)?);
         }
-        for (name, text) in given {
-            values.set(name, runbook.read(name, text)?);
+        for (name, value) in given.iter() {
+            values.set(name, value.clone());
         }
         let mut engine = Self { runbook, surroundings, journal, values, state };
         engine.recall_secrets();

@@ -1,0 +1,165 @@
+//! `runbook run`, `resume` and `undo`.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+use erpgo_dr_core::Repository;
+use erpgo_dr_core::runbook::{
+    Ending, Operator, RunOptions, Runbook, Standing, Surroundings, Unattended, Values, resume_run, run_runbook,
+    runbook_of_run, undo_run,
+};
+use erpgo_dr_core::types::RunId;
+
+use super::find::{find, find_run};
+use super::narrator::Narrator;
+use super::plan::planned;
+use super::terminal::Terminal;
+use super::values::ValueOptions;
+use crate::context::{Access, Context, Prompts};
+use crate::error::CliError;
+use crate::output::Report;
+
+/// Variables of the environment that programs of a runbook get.
+const PASSED_ON: [&str; 8] = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH"];
+
+/// Run a runbook from its first step on
+#[derive(Debug, Args)]
+pub(super) struct RunbookRunArgs {
+    /// The runbook: its name, or a file
+    #[arg(value_name = "RUNBOOK")]
+    runbook: String,
+    #[command(flatten)]
+    values: ValueOptions,
+    #[command(flatten)]
+    who: OperatorOptions,
+    /// When the incident began, from which the recovery time counts: 2026-11-27T03:00:00Z [default: now]
+    #[arg(long, value_name = "TIME")]
+    since: Option<DateTime<Utc>>,
+    /// Say what would be done, as `runbook plan` does, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Go on with a run that stopped or was cut off
+#[derive(Debug, Args)]
+pub(super) struct RunbookResumeArgs {
+    /// The run: its identifier or the beginning of one, or `latest`
+    #[arg(value_name = "RUN", default_value = "latest")]
+    run: String,
+    #[command(flatten)]
+    values: ValueOptions,
+    #[command(flatten)]
+    who: OperatorOptions,
+}
+
+/// Take back what a run has done, the last step first
+#[derive(Debug, Args)]
+pub(super) struct RunbookUndoArgs {
+    /// The run: its identifier or the beginning of one, or `latest`
+    #[arg(value_name = "RUN")]
+    run: String,
+    #[command(flatten)]
+    values: ValueOptions,
+    #[command(flatten)]
+    who: OperatorOptions,
+}
+
+/// Who answers.
+#[derive(Debug, Clone, Args)]
+struct OperatorOptions {
+    /// Answer every confirmation with yes; what people do by hand still needs people
+    #[arg(short, long)]
+    yes: bool,
+    /// Who you are, for the journal [default: the user of this process]
+    #[arg(long, value_name = "NAME", env = "ERPGO_DR_OPERATOR")]
+    operator: Option<String>,
+}
+
+impl RunbookRunArgs {
+    pub(super) async fn run(self, context: &Context) -> Result<Report, CliError> {
+        if self.dry_run {
+            return planned(context, &self.runbook, &self.values);
+        }
+        let runbook = find(context, &self.runbook)?.runbook;
+        runbook.check()?;
+        let values = self.values.values(context, &runbook)?;
+        let surroundings = self.who.surroundings(context, context.repository(Access::Writing).await?)?;
+        let narrator = Narrator::new(context.output.clone(), &runbook);
+        let options = RunOptions::default().with_incident(self.since);
+        let standing = run_runbook(&runbook, values, &surroundings, &options, &narrator).await?;
+        stands(&standing)
+    }
+}
+
+impl RunbookResumeArgs {
+    pub(super) async fn run(self, context: &Context) -> Result<Report, CliError> {
+        let run = Going::on(context, &self.run, &self.values, &self.who).await?;
+        stands(&resume_run(&run.id, &run.values, &run.surroundings, &run.narrator).await?)
+    }
+}
+
+impl RunbookUndoArgs {
+    pub(super) async fn run(self, context: &Context) -> Result<Report, CliError> {
+        let run = Going::on(context, &self.run, &self.values, &self.who).await?;
+        stands(&undo_run(&run.id, &run.values, &run.surroundings, &run.narrator).await?)
+    }
+}
+
+/// A run that was begun before.
+struct Going {
+    id: RunId,
+    values: Values,
+    surroundings: Surroundings,
+    narrator: Narrator,
+}
+
+impl Going {
+    async fn on(context: &Context, run: &str, values: &ValueOptions, who: &OperatorOptions) -> Result<Self, CliError> {
+        let repository = context.repository(Access::Unlocked).await?;
+        let id = find_run(&repository, run).await?;
+        let (runbook, beginning): (Runbook, _) = runbook_of_run(&repository, &id).await?;
+        let values = values.values_of_run(context, &runbook, &beginning)?;
+        let narrator = Narrator::new(context.output.clone(), &runbook);
+        Ok(Self { id, values, surroundings: who.surroundings(context, repository)?, narrator })
+    }
+}
+
+impl OperatorOptions {
+    fn surroundings(&self, context: &Context, repository: Repository) -> Result<Surroundings, CliError> {
+        let environment: Vec<(OsString, OsString)> =
+            std::env::vars_os().filter(|(name, _)| PASSED_ON.iter().any(|passed| name == passed)).collect();
+        Ok(Surroundings::new(Arc::new(repository), self.operator(context))
+            .with_programs(context.programs())
+            .with_environment([environment, context.wal_environment()].concat())
+            .with_restore_command(Some(context.wal_fetch_command()?.line))
+            .with_progress(context.shared_progress()))
+    }
+
+    fn operator(&self, context: &Context) -> Arc<dyn Operator> {
+        let name = self.operator.clone().unwrap_or_else(user);
+        match context.prompts.can_ask() {
+            true => Arc::new(Terminal { name, prompts: Prompts::new(context.output.clone()), yes: self.yes }),
+            false if self.yes => Arc::new(Unattended::allowing(name)),
+            false => Arc::new(Unattended::refusing(name)),
+        }
+    }
+}
+
+fn user() -> String {
+    let name = ["LOGNAME", "USER"].iter().find_map(|name| std::env::var(name).ok()).filter(|name| !name.is_empty());
+    name.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+}
+
+fn stands(standing: &Standing) -> Result<Report, CliError> {
+    let run = &standing.run;
+    let at = standing.step.as_ref().map(|step| format!(" at {step}")).unwrap_or_default();
+    let next = match standing.ending {
+        Ending::Completed | Ending::Undone => format!("`erpgo-dr runbook log {run}` shows what happened"),
+        Ending::Stopped => format!("`erpgo-dr runbook resume {run}` goes on, `erpgo-dr runbook undo {run}` takes back"),
+        _ => format!("`erpgo-dr runbook resume {run}` goes on taking back"),
+    };
+    let text = format!("run {run} {}{at}\n{next}\n", standing.ending.as_str());
+    Report::new(standing, text, matches!(standing.ending, Ending::Completed | Ending::Undone))
+}
