@@ -6,6 +6,7 @@
 //! ```text
 //! runbook      procedures for disasters: steps, journal, report
 //! ops          backup, restore, verify, prune, repair: the only layer that joins the ones below
+//! topology     who replicates from whom, beside it
 //! repository   catalogue, manifests, leases, key epochs
 //! container    framed stream: codec + crypto, seekable, bounded memory
 //! codec  crypto  storage  postgres  retention      siblings, blind to each other
@@ -33,6 +34,7 @@ pub mod retention;
 #[cfg(feature = "runbooks")]
 pub mod runbook;
 pub mod storage;
+pub mod topology;
 pub mod types;
 
 pub use codec::Codec;

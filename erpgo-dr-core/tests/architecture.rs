@@ -13,7 +13,7 @@ const LAYERS: [&[&str]; 7] = [
     &["codec", "crypto", "storage", "postgres", "retention"],
     &["container"],
     &["repository"],
-    &["ops"],
+    &["ops", "topology"],
     &["runbook"],
 ];
 

@@ -6,6 +6,7 @@ use std::error::Error as StdError;
 
 use erpgo_dr_core::ErrorKind;
 use erpgo_dr_core::ops;
+use erpgo_dr_core::runbook::RunbookError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -18,6 +19,8 @@ const MODULE: &str = "erpgo_dr._errors";
 pub(crate) enum Failure {
     /// The library says so.
     Library(ops::Error),
+    /// A runbook, or a run of one.
+    Runbook(Box<RunbookError>),
     /// Python code that was called raised this, or it was made of its arguments.
     Python(PyErr),
     /// It was told to stop.
@@ -29,6 +32,7 @@ impl Failure {
     pub(crate) fn into_exception(self, py: Python<'_>) -> PyErr {
         match self {
             Self::Library(error) => exception(py, &error),
+            Self::Runbook(error) => runbook_exception(py, &error),
             Self::Python(error) => error,
             Self::Stopped => pyo3::exceptions::PyRuntimeError::new_err("the operation was stopped"),
         }
@@ -107,13 +111,17 @@ fn class_of(kind: ErrorKind) -> (&'static str, &'static str) {
 
 /// Makes the exception of an error of the library.
 pub(crate) fn exception(py: Python<'_>, error: &ops::Error) -> PyErr {
-    let mut causes = Vec::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        causes.push(cause.to_string());
-        next = cause.source();
-    }
-    raise(py, error.kind(), &error.to_string(), causes, error.is_retryable())
+    raise(py, error.kind(), &error.to_string(), causes(error), error.is_retryable())
+}
+
+/// Makes the exception of an error around runbooks.
+pub(crate) fn runbook_exception(py: Python<'_>, error: &RunbookError) -> PyErr {
+    let retryable = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Busy);
+    raise(py, error.kind(), &error.to_string(), causes(error), retryable)
+}
+
+fn causes(error: &dyn StdError) -> Vec<String> {
+    std::iter::successors(error.source(), |cause| cause.source()).map(ToString::to_string).collect()
 }
 
 /// Makes the exception for an argument that is wrong.

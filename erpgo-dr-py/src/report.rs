@@ -3,6 +3,7 @@
 use erpgo_dr_core::ops::{BackupReport, PruneReport, RepairOutcome, RestoreReport, Status, ThawReport, VerifyReport};
 use erpgo_dr_core::repository::{CatalogueEntry, EpochInfo, EpochRole, Manifest, Verdict};
 use erpgo_dr_core::retention::{RetentionCandidate, RetentionPlan};
+use erpgo_dr_core::runbook::{Ending, RunbookPlan, Standing};
 use pyo3::prelude::*;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -23,6 +24,8 @@ pub(crate) enum Outcome {
     FileKey(crate::keys::FileKey),
     /// A repository.
     Repository(Repository),
+    /// What JSON can hold, as Python's own dicts and lists.
+    Plain(Value),
     /// An object of a class, or a tuple of them, as JSON.
     Report(&'static str, Value),
 }
@@ -46,6 +49,7 @@ impl Outcome {
             Self::Bytes(bytes) => Ok(pyo3::types::PyBytes::new(py, &bytes).into_any().unbind()),
             Self::FileKey(key) => Ok(Py::new(py, key)?.into_any()),
             Self::Repository(repository) => Ok(Py::new(py, repository)?.into_any()),
+            Self::Plain(value) => Ok(py.import("json")?.call_method1("loads", (value.to_string(),))?.unbind()),
             Self::Report(class, value) => {
                 let decode = py.import(MODULE)?.getattr("decode")?;
                 Ok(decode.call1((class, value.to_string()))?.unbind())
@@ -100,6 +104,8 @@ reports! {
     Status as "Status", |report| json!({ "is_healthy": report.is_healthy() });
     ThawReport as "ThawReport", |report| json!({ "is_readable": report.is_readable() });
     Manifest as "Manifest", |_report| json!({});
+    RunbookPlan as "RunbookPlan", |_report| json!({});
+    Standing as "RunStanding", |report| json!({ "is_complete": matches!(report.ending, Ending::Completed | Ending::Undone) });
     RetentionPlan as "RetentionPlan", |plan| json!({
         "kept": plan.kept().collect::<Vec<_>>(),
         "expired": plan.expired().collect::<Vec<_>>(),

@@ -58,6 +58,43 @@ pub fn give_to_postgres(path: &Path) {
     }
 }
 
+/// Gives a folder and all that is in it to the user under whom servers run, if we are root.
+///
+/// # Panics
+/// If a folder in it cannot be listed.
+pub fn give_all_to_postgres(path: &Path) {
+    give_to_postgres(path);
+    for entry in fs::read_dir(path).expect("a folder").map(|entry| entry.expect("an entry of a folder")) {
+        match entry.file_type().expect("an entry has a type").is_dir() {
+            true => give_all_to_postgres(&entry.path()),
+            false => give_to_postgres(&entry.path()),
+        }
+    }
+}
+
+/// Starts a standby of `primary`, which streams from it.
+///
+/// # Panics
+/// If the primary cannot be copied.
+pub fn standby_of(primary: &PgServer) -> PgServer {
+    let mut standby = PgServer::start(primary.major());
+    standby.stop();
+    let data = standby.data_dir();
+    fs::remove_dir_all(&data).expect("its data directory is there");
+    let mut copy = primary.client("pg_basebackup");
+    copy.args(["-R", "-c", "fast", "-X", "stream", "-D"]).arg(&data);
+    let output = copy.output().expect("cannot start pg_basebackup");
+    assert!(output.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&output.stderr));
+    let conf = data.join("postgresql.auto.conf");
+    let text = fs::read_to_string(&conf).expect("pg_basebackup -R writes it");
+    let socket = standby.socket_dir().display();
+    fs::write(&conf, format!("{text}unix_socket_directories = '{socket}'\nsynchronous_standby_names = ''\n"))
+        .expect("it is ours");
+    give_all_to_postgres(&data);
+    standby.restart();
+    standby
+}
+
 fn postgres_ids() -> Option<(u32, u32)> {
     let accounts = fs::read_to_string("/etc/passwd").ok()?;
     let fields: Vec<_> = accounts.lines().find(|line| line.starts_with("postgres:"))?.split(':').collect();

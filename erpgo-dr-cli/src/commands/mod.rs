@@ -22,6 +22,7 @@ mod runbook;
 mod show;
 mod status;
 mod thaw;
+mod topology;
 mod verify;
 mod wal;
 
@@ -52,6 +53,7 @@ pub(crate) enum Command {
     Key(key::KeyArgs),
     Repair(repair::RepairArgs),
     Thaw(thaw::ThawArgs),
+    Topology(topology::TopologyArgs),
     Wal(wal::WalArgs),
     Runbook(runbook::RunbookArgs),
     Import(import::ImportArgs),
@@ -81,6 +83,7 @@ impl Command {
             Self::Key(arguments) => arguments.name(),
             Self::Repair(_) => "repair",
             Self::Thaw(_) => "thaw",
+            Self::Topology(_) => "topology",
             Self::Wal(arguments) => arguments.name(),
             Self::Runbook(arguments) => arguments.name(),
             Self::Import(_) => "import",
@@ -115,6 +118,7 @@ impl Command {
             Self::Key(arguments) => arguments.run(context).await,
             Self::Repair(arguments) => arguments.run(context).await,
             Self::Thaw(arguments) => arguments.run(context).await,
+            Self::Topology(arguments) => arguments.run(context).await,
             Self::Wal(arguments) => arguments.run(context).await,
             Self::Runbook(arguments) => arguments.run(context).await,
             Self::Import(arguments) => arguments.run(context).await,

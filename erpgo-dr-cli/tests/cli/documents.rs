@@ -151,3 +151,46 @@ fn nothing_is_colored_unless_asked_for() {
     let document = desk.run(&["list", "--color", "always", "--json"]);
     assert!(!document.stdout.contains('\u{1b}') && document.stderr.is_empty(), "{}", document.stderr);
 }
+
+#[test]
+fn the_documents_of_runbooks_are_as_the_reference_says() {
+    let desk = Desk::new();
+    desk.ok(&["init", "--recipient", &desk.recipient]);
+    check("runbook list", &desk.json(&["runbook", "list"]));
+    check("runbook show", &desk.json(&["runbook", "show", "backup-restore"]));
+    check("runbook check", &desk.json(&["runbook", "check", "database-failure"]));
+    check("runbook plan", &desk.json(&["runbook", "plan", "region-failover"]));
+    let steps = "[[steps]]\nid = 'one'\ntitle = 'One'\ncommand = { run = ['touch', '{{ file }}'] }\n\
+                 undo = { command = { run = ['rm', '{{ file }}'] } }\n\
+                 [[steps]]\nid = 'two'\ntitle = 'Two'\ncommand = { run = ['test', '-e', '{{ file }}.go'] }\n\
+                 undo = { command = { run = ['true'] } }\n";
+    let text = format!("name = 'mine'\ntitle = 'Mine'\n[variables]\nfile = {{ type = 'path' }}\n{steps}");
+    std::fs::write(desk.path("mine.toml"), text).unwrap();
+    let file = format!("file={}", desk.path("made").display());
+    let run = desk.run(&["runbook", "run", "mine.toml", "--set", &file, "--json"]);
+    assert_eq!(run.code, 1, "the second step fails: {}{}", run.stdout, run.stderr);
+    let document: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!((&document["result"]["ending"], &document["result"]["step"]), (&"stopped".into(), &"two".into()));
+    check("runbook run", &document);
+    std::fs::write(desk.path("made.go"), "").unwrap();
+    check("runbook resume", &desk.json(&["runbook", "resume"]));
+    check("runbook undo", &desk.json(&["runbook", "undo", "latest"]));
+    assert!(!desk.path("made").exists());
+    check("runbook runs", &desk.json(&["runbook", "runs"]));
+    check("runbook log", &desk.json(&["runbook", "log"]));
+}
+
+#[test]
+fn the_document_of_a_topology_is_as_the_reference_says() {
+    let desk = Desk::new();
+    let primary = erpgo_dr_testkit::postgres::PgServer::start(18);
+    let standby = erpgo_dr_testkit::postgres::standby_of(&primary);
+    let (one, two) = (format!("one={}", primary.url("postgres")), format!("two={}", standby.url("postgres")));
+    let found = desk.run(&["topology", "--server", &one, "--server", &two, "--json"]);
+    let document: Value = serde_json::from_str(&found.stdout).unwrap();
+    check("topology", &document);
+    assert_eq!(document["result"]["candidate"]["name"], "two");
+    let away = desk.run(&["topology", "--server", "gone=postgresql://postgres@127.0.0.1:1/postgres"]);
+    assert_eq!(away.code, 1, "{}", away.stderr);
+    assert!(away.stdout.contains("! no server takes writes"), "{}", away.stdout);
+}

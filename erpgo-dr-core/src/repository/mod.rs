@@ -84,8 +84,8 @@ impl Environment {
     }
 }
 
-/// A repository that has been opened. Reading it needs keys: see [`Repository::unlock`].
-#[derive(Debug)]
+/// A repository that has been opened. Reading it needs keys: see [`Repository::unlock`]. Cloning shares the place, and copies the keys.
+#[derive(Debug, Clone)]
 pub struct Repository {
     storage: Arc<dyn Storage>,
     environment: Environment,

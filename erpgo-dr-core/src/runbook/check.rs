@@ -128,7 +128,7 @@ impl Faults {
                 }
             }
         }
-        for server in uses.servers {
+        for server in uses.servers.into_iter().chain(uses.made_servers) {
             match runbook.variables.get(server) {
                 None => self.add(step, &format!("there is no variable {server}")),
                 Some(found) if found.kind != VariableKind::Server => self.add(step, &format!("{server} is no server")),

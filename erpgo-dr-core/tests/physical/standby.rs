@@ -3,7 +3,7 @@
 use erpgo_dr_core::postgres::PostgresError;
 use erpgo_dr_core::postgres::physical::{BackupSession, ClusterState, ControlFile, PhysicalError};
 use erpgo_dr_testkit::PgServer;
-use erpgo_dr_testkit::postgres::MAJORS;
+use erpgo_dr_testkit::postgres::{MAJORS, standby_of};
 
 use super::support::*;
 

@@ -71,29 +71,3 @@ pub(crate) fn reader_of(root: &Path, facts: &ClusterFacts, start: Lsn) -> Result
 pub(crate) fn copy_folder(from: &Path, to: &Path) {
     run(Command::new("cp").arg("-a").arg(from).arg(to));
 }
-
-/// Starts a standby of `primary`.
-pub(crate) fn standby_of(primary: &PgServer) -> PgServer {
-    let mut standby = PgServer::start(primary.major());
-    standby.stop();
-    let data = standby.data_dir();
-    fs::remove_dir_all(&data).unwrap();
-    run(primary.client("pg_basebackup").args(["-R", "-c", "fast", "-X", "stream", "-D"]).arg(&data));
-    let socket = standby.socket_dir().display();
-    let conf = data.join("postgresql.auto.conf");
-    let text = fs::read_to_string(&conf).unwrap() + &format!("unix_socket_directories = '{socket}'\n");
-    fs::write(conf, text).unwrap();
-    give_all_to_postgres(&data);
-    standby.restart();
-    standby
-}
-
-fn give_all_to_postgres(path: &Path) {
-    give_to_postgres(path);
-    for entry in fs::read_dir(path).unwrap().map(Result::unwrap) {
-        match entry.file_type().unwrap().is_dir() {
-            true => give_all_to_postgres(&entry.path()),
-            false => give_to_postgres(&entry.path()),
-        }
-    }
-}

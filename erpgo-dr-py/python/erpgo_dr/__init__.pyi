@@ -1,9 +1,9 @@
 # The types of what the native module does. mypy's stubtest compares every signature with the one at run time.
 import builtins
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final, Literal, Protocol, TypeAlias, TypedDict, final, type_check_only
+from typing import Any, Final, Literal, Protocol, TypeAlias, TypedDict, final, type_check_only
 
 from typing_extensions import Buffer, Self
 
@@ -22,6 +22,10 @@ from ._errors import NotFoundError as NotFoundError
 from ._errors import PermissionDeniedError as PermissionDeniedError
 from ._errors import RefusedError as RefusedError
 from ._errors import UnavailableError as UnavailableError
+from ._reports import RunbookPlan as RunbookPlan
+from ._reports import RunbookObjectives as RunbookObjectives
+from ._reports import RunStanding as RunStanding
+from ._reports import PlannedStep as PlannedStep
 from ._reports import Scope as _Scope
 from ._reports import ArchiveEnd as ArchiveEnd
 from ._reports import ArchivingStatus as ArchivingStatus
@@ -91,6 +95,7 @@ __version__: Final[str]
 _StrPath: TypeAlias = str | os.PathLike[str]
 _Span: TypeAlias = timedelta | float
 _Progress: TypeAlias = Callable[[str, int, int | None], object]
+_Operator: TypeAlias = Callable[[dict[str, Any]], str | tuple[str, str]]
 _OpensslKdf: TypeAlias = Literal["pbkdf2", "sha256", "md5"]
 
 @type_check_only
@@ -209,6 +214,9 @@ class GeneratedIdentity:
     def recipient(self) -> str: ...
 
 def generate_identity() -> GeneratedIdentity: ...
+def runbooks() -> dict[str, str]: ...
+def check_runbook(runbook: str) -> list[str]: ...
+def plan_runbook(runbook: str, *, values: Mapping[str, str] | None = None) -> RunbookPlan: ...
 
 @final
 class RetentionPolicy:
@@ -499,6 +507,43 @@ class Repository:
         dry_run: bool = False,
         progress: _Progress | None = None,
     ) -> RepairReport: ...
+    def run_runbook(
+        self,
+        runbook: str,
+        *,
+        values: Mapping[str, str] | None = None,
+        operator: _Operator | bool | None = None,
+        operator_name: str = "python",
+        since: datetime | None = None,
+        drill: bool = False,
+        environment: Mapping[str, str] | None = None,
+        restore_command: str | None = None,
+        progress: _Progress | None = None,
+    ) -> RunStanding: ...
+    def resume_run(
+        self,
+        run: str,
+        *,
+        values: Mapping[str, str] | None = None,
+        operator: _Operator | bool | None = None,
+        operator_name: str = "python",
+        environment: Mapping[str, str] | None = None,
+        restore_command: str | None = None,
+        progress: _Progress | None = None,
+    ) -> RunStanding: ...
+    def undo_run(
+        self,
+        run: str,
+        *,
+        values: Mapping[str, str] | None = None,
+        operator: _Operator | bool | None = None,
+        operator_name: str = "python",
+        environment: Mapping[str, str] | None = None,
+        restore_command: str | None = None,
+        progress: _Progress | None = None,
+    ) -> RunStanding: ...
+    def runs(self) -> builtins.list[str]: ...
+    def run_journal(self, run: str) -> builtins.list[dict[str, Any]]: ...
     def status(self) -> Status: ...
     def hold(self, backup: str | datetime, reason: str) -> None: ...
     def release(self, backup: str | datetime) -> None: ...
@@ -600,8 +645,8 @@ def unwrap_key(
 
 __all__ = (
     "AlreadyExistsError",
-    "ArchivedError",
     "ArchiveEnd",
+    "ArchivedError",
     "ArchivingStatus",
     "Backup",
     "BackupContents",
@@ -642,6 +687,7 @@ __all__ = (
     "PageHashes",
     "PermissionDeniedError",
     "PhysicalContents",
+    "PlannedStep",
     "PruneReport",
     "PrunedBackup",
     "PrunedWal",
@@ -658,6 +704,9 @@ __all__ = (
     "RetentionCandidate",
     "RetentionPlan",
     "RetentionPolicy",
+    "RunStanding",
+    "RunbookObjectives",
+    "RunbookPlan",
     "ServerInfo",
     "Slot",
     "SqlCheck",
@@ -681,11 +730,14 @@ __all__ = (
     "WalStreamReport",
     "WalTimeline",
     "__version__",
+    "check_runbook",
     "decrypt",
     "encrypt",
     "generate_identity",
     "openssl_decrypt_unauthenticated",
     "openssl_encrypt_unauthenticated",
+    "plan_runbook",
+    "runbooks",
     "unwrap_key",
     "wrap_key",
 )

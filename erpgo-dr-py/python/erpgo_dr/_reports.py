@@ -648,6 +648,57 @@ class RetentionPlan(Report):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunbookObjectives(Report):
+    """What a recovery is to reach: lengths of time such as `5m`."""
+
+    rto: str | None = None
+    rpo: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedStep(Report):
+    """What a step of a runbook would do."""
+
+    id: str
+    title: str
+    action: str
+    doing: str
+    when: tuple[str, ...]
+    """All of these must hold, or it would be skipped."""
+    undo: str | None
+    reversible: bool
+    asks: bool
+    timeout: str | None
+    retries: int
+    on_failure: Literal["stop", "continue"]
+    counts: Literal["rto", "rpo"] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunbookPlan(Report):
+    """What a run of a runbook would do."""
+
+    runbook: str
+    title: str
+    objectives: RunbookObjectives
+    missing: tuple[str, ...]
+    """Variables that need a value, and have none yet."""
+    steps: tuple[PlannedStep, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStanding(Report):
+    """How a run stands."""
+
+    run: str
+    ending: Literal["completed", "stopped", "undone", "undo-stopped"]
+    step: str | None
+    """The step that it stands at."""
+    is_complete: bool
+    """Whether all that was to be done, or taken back, is."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PrunedBackup(Report):
     """A backup that was removed, or would be."""
 

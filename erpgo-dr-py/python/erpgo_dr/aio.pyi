@@ -1,8 +1,8 @@
 # The same names as in __init__.pyi, to be awaited.
 import builtins
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal, final
+from typing import Any, Literal, final
 
 from typing_extensions import Self
 
@@ -10,6 +10,7 @@ import erpgo_dr
 
 from . import (
     _OpensslKdf,
+    _Operator,
     _Progress,
     _Readable,
     _Span,
@@ -30,6 +31,7 @@ from . import (
     RepairReport,
     RestoreReport,
     RetentionPolicy,
+    RunStanding,
     SqlCheck,
     Status,
     ThawReport,
@@ -317,6 +319,43 @@ class Repository:
         dry_run: bool = False,
         progress: _Progress | None = None,
     ) -> RepairReport: ...
+    async def run_runbook(
+        self,
+        runbook: str,
+        *,
+        values: Mapping[str, str] | None = None,
+        operator: _Operator | bool | None = None,
+        operator_name: str = "python",
+        since: datetime | None = None,
+        drill: bool = False,
+        environment: Mapping[str, str] | None = None,
+        restore_command: str | None = None,
+        progress: _Progress | None = None,
+    ) -> RunStanding: ...
+    async def resume_run(
+        self,
+        run: str,
+        *,
+        values: Mapping[str, str] | None = None,
+        operator: _Operator | bool | None = None,
+        operator_name: str = "python",
+        environment: Mapping[str, str] | None = None,
+        restore_command: str | None = None,
+        progress: _Progress | None = None,
+    ) -> RunStanding: ...
+    async def undo_run(
+        self,
+        run: str,
+        *,
+        values: Mapping[str, str] | None = None,
+        operator: _Operator | bool | None = None,
+        operator_name: str = "python",
+        environment: Mapping[str, str] | None = None,
+        restore_command: str | None = None,
+        progress: _Progress | None = None,
+    ) -> RunStanding: ...
+    async def runs(self) -> builtins.list[str]: ...
+    async def run_journal(self, run: str) -> builtins.list[dict[str, Any]]: ...
     async def status(self) -> Status: ...
     async def hold(self, backup: str | datetime, reason: str) -> None: ...
     async def release(self, backup: str | datetime) -> None: ...

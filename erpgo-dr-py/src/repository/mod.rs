@@ -3,6 +3,7 @@
 mod backups;
 mod clusters;
 mod restores;
+pub(crate) mod runbooks;
 mod slots;
 mod wal;
 

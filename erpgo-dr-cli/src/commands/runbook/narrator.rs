@@ -14,12 +14,14 @@ pub(super) struct Narrator {
     output: Output,
     steps: Vec<(StepId, String)>,
     begun: Mutex<BTreeMap<StepId, DateTime<Utc>>>,
+    /// The run, from its first entry until its last.
+    open: Mutex<Option<RunId>>,
 }
 
 impl Narrator {
     pub(super) fn new(output: Output, runbook: &Runbook) -> Self {
         let steps = runbook.steps.iter().map(|step| (step.id.clone(), step.title.clone())).collect();
-        Self { output, steps, begun: Mutex::default() }
+        Self { output, steps, begun: Mutex::default(), open: Mutex::default() }
     }
 
     fn title(&self, step: &StepId) -> String {
@@ -56,8 +58,19 @@ impl Narrator {
 
 impl RunObserver for Narrator {
     fn recorded(&self, run: &RunId, entry: &Entry) {
+        let open = (!matches!(entry.event, Event::Finished { .. })).then(|| run.clone());
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = open;
         if let Some(line) = self.line(run, entry) {
             self.output.note(&format!("{} {line}", entry.at.format("%H:%M:%S")));
+        }
+    }
+}
+
+/// Says what to do about a run that ends here and not in its journal.
+impl Drop for Narrator {
+    fn drop(&mut self) {
+        if let Some(run) = self.open.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            self.output.line(&format!("the run is cut off; `erpgo-dr runbook resume {run}` goes on with it"));
         }
     }
 }

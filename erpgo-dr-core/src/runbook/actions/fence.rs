@@ -96,8 +96,11 @@ impl Fence {
     /// Has the operator answer for what nothing here can prove.
     async fn vouched(&self, scope: &Scope<'_>, why: &str) -> Result<Done, ActionError> {
         let name = scope.server_name(&self.on);
-        let text = format!("{why} Is {name} off, and will it stay off? Two primaries at once lose data.");
-        let answer = scope.ask(QuestionKind::Confirm { word: Some("OFF".to_owned()) }, text).await;
+        let text = format!(
+            "{why} Switch {name} off, so that it stays off, and say when it is: two primaries at once lose data."
+        );
+        // Not a confirmation, which may have been given beforehand.
+        let answer = scope.ask(QuestionKind::Manual, text).await;
         match answer.choice {
             Choice::Yes => {
                 Ok(Done { output: format!("{} answers for it", answer.by), answer: Some(answer), ..Done::default() })

@@ -7,7 +7,9 @@ mod fence;
 mod http;
 mod notify;
 mod people;
+mod primary_down;
 mod promote;
+mod repoint;
 mod restore;
 mod rotate_secret;
 mod scope;
@@ -25,7 +27,9 @@ pub use fence::Fence;
 pub use http::HttpCheck;
 pub use notify::Notify;
 pub use people::{Confirm, Manual};
+pub use primary_down::PrimaryDown;
 pub use promote::Promote;
+pub use repoint::Repoint;
 pub use restore::{Restore, RestoreCluster};
 pub use rotate_secret::{RotateSecret, SecretForm};
 pub use service::ServiceStep;
@@ -69,8 +73,12 @@ pub enum Action {
     RestoreCluster(RestoreCluster),
     /// Does something with the archive of the write-ahead log.
     Wal(Wal),
+    /// Checks that a primary is really gone.
+    PrimaryDown(PrimaryDown),
     /// Makes a standby the primary.
     Promote(Promote),
+    /// Has standbys follow another primary.
+    Repoint(Repoint),
     /// Makes sure that an old primary takes no more writes.
     Fence(Box<Fence>),
     /// Stops or starts a service.
@@ -105,7 +113,7 @@ pub(crate) trait Act: Send + Sync {
 
 impl Action {
     /// The names of all actions, as TOML has them.
-    pub const KINDS: [&'static str; 19] = [
+    pub const KINDS: [&'static str; 21] = [
         "sql",
         "sql-check",
         "command",
@@ -117,7 +125,9 @@ impl Action {
         "restore",
         "restore-cluster",
         "wal",
+        "primary-down",
         "promote",
+        "repoint",
         "fence",
         "service",
         "write-file",
@@ -141,7 +151,9 @@ impl Action {
             Self::Restore(_) => "restore",
             Self::RestoreCluster(_) => "restore-cluster",
             Self::Wal(_) => "wal",
+            Self::PrimaryDown(_) => "primary-down",
             Self::Promote(_) => "promote",
+            Self::Repoint(_) => "repoint",
             Self::Fence(_) => "fence",
             Self::Service(_) => "service",
             Self::WriteFile(_) => "write-file",
@@ -168,6 +180,7 @@ impl Action {
     pub(crate) fn makes(&self) -> Option<&str> {
         match self {
             Self::RotateSecret(action) => Some(&action.variable),
+            Self::Promote(action) => action.into.as_deref(),
             _ => None,
         }
     }
@@ -194,7 +207,9 @@ impl Action {
             Self::Restore(action) => action,
             Self::RestoreCluster(action) => action,
             Self::Wal(action) => action,
+            Self::PrimaryDown(action) => action,
             Self::Promote(action) => action,
+            Self::Repoint(action) => action,
             Self::Fence(action) => &**action,
             Self::Service(action) => action,
             Self::WriteFile(action) => action,

@@ -7,24 +7,32 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::super::error::ActionError;
+use super::super::values::Value;
 use super::checks::{State, probe};
 use super::{Act, Done, Loss, Nature, Scope, Uses, View, server};
 use crate::postgres::Client;
+use crate::topology::{candidate, discover};
 use crate::types::Lsn;
 
-/// Promotes a standby, and waits until it takes writes. One that does already is left as it is.
+/// Promotes a standby, and waits until it takes writes. Of several it takes the one that has the most of the log; where one takes
+/// writes already, it is left at that. Returns the name of the variable.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct Promote {
-    /// The variable of the standby.
-    pub standby: String,
+    /// The variables of the standbys: one, or several of which the most advanced is promoted.
+    pub standbys: Vec<String>,
+    /// The variable that gets the one that was promoted.
+    pub into: Option<String>,
     /// The variable of the primary that it replaces. While that one takes writes, nothing is promoted.
     pub old: String,
     /// Promotes although the old primary takes writes: what it takes from then on is lost.
     #[serde(default)]
     pub beside_running_primary: bool,
 }
+
+/// How long a standby may take to say how much it has.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// Where a standby stands.
 struct Standing {
@@ -40,7 +48,8 @@ impl Act for Promote {
     }
 
     fn describe(&self, view: &View<'_>) -> String {
-        let (standby, old) = (view.server_name(&self.standby), view.server_name(&self.old));
+        let standbys: Vec<String> = self.standbys.iter().map(|name| view.server_name(name)).collect();
+        let (standby, old) = (standbys.join(" or "), view.server_name(&self.old));
         match self.beside_running_primary {
             true => format!("promote {standby}, even while {old} takes writes"),
             false => format!("promote {standby}, unless {old} takes writes"),
@@ -48,16 +57,20 @@ impl Act for Promote {
     }
 
     fn uses<'s>(&'s self, uses: &mut Uses<'s>) {
-        uses.servers.extend([self.standby.as_str(), self.old.as_str()]);
+        uses.servers.extend(self.standbys.iter().chain([&self.old]).map(String::as_str));
+        uses.made_servers.extend(self.into.as_deref());
     }
 
     async fn act(&self, scope: &Scope<'_>) -> Result<Done, ActionError> {
-        let settings = scope.server(&self.standby, None)?;
+        let chosen = self.choose(scope).await?;
+        let settings = scope.server(&chosen, None)?;
         let name = settings.to_string();
+        let made = self.into.clone().map(|into| (into, Value::Server(Box::new(settings.clone()))));
+        let done = Done { value: Some(chosen), made, ..Done::default() };
         let client = server::connect(settings, scope.timeout.duration()).await?;
         if !in_recovery(&client).await? {
             client.close().await;
-            return Ok(Done::said(format!("{name} is a primary already")));
+            return Ok(Done { output: format!("{name} is a primary already"), ..done });
         }
         let written = self.old_primary_position(scope).await?;
         let standing = standing(&client).await?;
@@ -75,11 +88,22 @@ impl Act for Promote {
             timeline.map(|timeline| format!("; its last checkpoint is on timeline {timeline}")).unwrap_or_default(),
         );
         let loss = Some(Loss { recovered_to: standing.newest_commit, bytes });
-        Ok(Done { output, loss, ..Done::default() })
+        Ok(Done { output, loss, ..done })
     }
 }
 
 impl Promote {
+    /// Returns the variable of the standby that is promoted, or that was.
+    async fn choose(&self, scope: &Scope<'_>) -> Result<String, ActionError> {
+        let topology = discover(&scope.servers(&self.standbys)?, ANSWER).await;
+        let found = topology.primaries().map(|(server, _)| server.name.clone()).next();
+        let found = found.or_else(|| Some(candidate(&topology)?.name));
+        found.ok_or_else(|| ActionError::Unexpected {
+            expected: "a standby that can be promoted".to_owned(),
+            found: topology.findings.join("; "),
+        })
+    }
+
     /// Makes sure that the old primary takes no writes; returns how far it has written, if it still answers.
     async fn old_primary_position(&self, scope: &Scope<'_>) -> Result<Option<Lsn>, ActionError> {
         let settings = scope.server(&self.old, None)?.connect_timeout(Duration::from_secs(3));

@@ -90,8 +90,10 @@ pub(crate) struct Uses<'s> {
     pub(crate) texts: Vec<(&'s Template, TextUse)>,
     /// Variables that are to be servers.
     pub(crate) servers: Vec<&'s str>,
-    /// Variables that it sets.
+    /// Variables that it sets to secrets.
     pub(crate) sets: Vec<&'s str>,
+    /// Variables that it sets to servers.
+    pub(crate) made_servers: Vec<&'s str>,
     /// Services.
     pub(crate) services: Vec<&'s str>,
     /// Actions inside it that are to be checks.
@@ -196,6 +198,11 @@ impl<'r> Scope<'r> {
             Some(database) => settings.database(database),
             None => settings,
         })
+    }
+
+    /// Returns how to reach the servers that variables name, with these names.
+    pub(crate) fn servers(&self, variables: &[String]) -> Result<Vec<(String, ConnectionSettings)>, ActionError> {
+        variables.iter().map(|name| Ok((name.clone(), self.server(name, None)?))).collect()
     }
 
     pub(crate) fn service(&self, name: &str) -> Result<&'r Service, ActionError> {

@@ -5,6 +5,7 @@ use super::super::actions::{Action, Done};
 use super::super::error::ActionError;
 use super::super::journal::{Event, Purpose, Stored};
 use super::super::model::{Outcome, Step};
+use super::super::values::VariableKind;
 use super::Engine;
 
 /// What is kept of what an action says, in bytes.
@@ -66,13 +67,17 @@ impl Engine<'_> {
         done: Done,
     ) -> Result<Result<(), ActionError>, RunbookError> {
         let Done { output, value, made, loss, answer } = done;
-        if let Some((name, value)) = made {
-            self.values.set(name, value);
+        let mut stored = None;
+        if let Some((name, value_made)) = made {
+            // A server is written down as the name of the variable that it is a copy of.
+            if value_made.kind() == VariableKind::Server {
+                stored = value.clone().map(|value| Stored { variable: name.clone(), value });
+            }
+            self.values.set(name, value_made);
         }
         if let Some(answer) = answer {
             self.record(Event::Answered { step: step.id.clone(), answer }).await?;
         }
-        let mut stored = None;
         if let Some(variable) = step.store.as_ref().filter(|_| purpose == Purpose::Do) {
             let text = value.unwrap_or_default();
             match self.store(variable, &text) {

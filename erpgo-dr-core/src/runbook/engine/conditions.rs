@@ -64,6 +64,10 @@ impl Engine<'_> {
     fn unset_option(&self, step: &Step) -> Option<String> {
         let mut uses = Uses::default();
         step.action.act().uses(&mut uses);
+        // What is waited for is named inside.
+        while let Some(check) = uses.checks.pop() {
+            check.act().uses(&mut uses);
+        }
         let texts = uses.texts.iter().flat_map(|(template, _)| template.variables());
         let mut named = texts.chain(uses.servers.iter().copied());
         let optional = |name: &&str| self.runbook.variables.get(*name).is_some_and(|variable| variable.optional);

@@ -49,11 +49,20 @@ impl<'r> Engine<'r> {
                 _ => missing.push(name.clone()),
             }
         }
-        for stored in &state.stored {
+        let is_server =
+            |name: &str| runbook.variables.get(name).is_some_and(|found| found.kind == VariableKind::Server);
+        let (copies, texts): (Vec<_>, Vec<_>) = state.stored.iter().partition(|stored| is_server(&stored.variable));
+        for stored in texts {
             values.set(&stored.variable, runbook.read(&stored.variable, &stored.value)?);
         }
         for (name, value) in given.iter() {
             values.set(name, value.clone());
+        }
+        // Behind what is given: servers that are copies of others have their passwords too.
+        for stored in copies {
+            if let Some(original) = values.value(&stored.value).cloned() {
+                values.set(&stored.variable, original);
+            }
         }
         let mut engine = Self { runbook, surroundings, journal, values, state };
         engine.recall_secrets();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{Error as _, IntoDeserializer as _, value::MapDeserializer};
+use serde::de::{Error as _, IntoDeserializer as _};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::super::RunbookError;
@@ -225,8 +225,7 @@ fn only_action(left: BTreeMap<String, toml::Value>) -> Result<Action, String> {
         let found = if found.is_empty() { "none".to_owned() } else { found };
         return Err(format!("a step has one action, not {found}"));
     }
-    let entries = left.into_iter().map(|(key, value)| (key, value.into_deserializer()));
-    Action::deserialize(MapDeserializer::<_, toml::de::Error>::new(entries)).map_err(|error| error.to_string())
+    Action::deserialize(toml::Value::Table(left.into_iter().collect())).map_err(|error| error.to_string())
 }
 
 #[derive(Deserialize)]

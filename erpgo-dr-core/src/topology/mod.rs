@@ -1,0 +1,14 @@
+//! Who replicates from whom: the servers of a cluster as they see themselves and each other, whether the primary is really gone, and
+//! which standby has the most.
+//!
+//! Looks only. What follows from it is for others to do: the steps of a runbook.
+
+mod candidate;
+mod discover;
+mod server;
+mod verdict;
+
+pub use candidate::{Candidate, candidate};
+pub use discover::{ClusterServer, Topology, discover};
+pub use server::{Followed, Follower, Role, ServerState, SlotState, ask_server};
+pub use verdict::{PrimaryVerdict, ProbeOptions, Witness, probe_primary};

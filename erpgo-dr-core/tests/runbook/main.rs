@@ -1,0 +1,12 @@
+//! Runbooks on real servers, programs and files: done step by step, cut off everywhere, resumed and taken back.
+
+#![allow(clippy::unwrap_used)]
+
+mod conditions;
+mod cut_off;
+mod failover;
+mod recovery;
+mod secrets;
+mod steps;
+mod support;
+mod undo;
