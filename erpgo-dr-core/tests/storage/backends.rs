@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use erpgo_dr_core::conformance::storage::run;
 use erpgo_dr_core::storage::{
-    Storage, StorageAddress, StorageError, StorageExt as _, StorageOptions, TransferOptions, open,
+    RetryOptions, Storage, StorageAddress, StorageError, StorageExt as _, StorageOptions, TransferOptions, open,
 };
 use erpgo_dr_testkit::{Azurite, GcsServer, SeaweedFs};
 use futures::TryStreamExt as _;
@@ -37,7 +37,8 @@ async fn memory_in_tiny_ranges() {
 async fn seaweedfs() {
     let server = SeaweedFs::start();
     server.create_bucket("backups");
-    let options = places::seaweedfs(&server.endpoint());
+    // Patient: a request that is given up may still be carried out, after what it was about was deleted.
+    let options = places::seaweedfs(&server.endpoint()).with_retry(RetryOptions::default());
     run(place("s3://backups/erp/one", &options)).await;
     run(place("s3://backups", &options)).await;
 }
@@ -46,7 +47,8 @@ async fn seaweedfs() {
 async fn azurite() {
     let server = Azurite::start();
     server.create_container("backups");
-    run(place("az://backups/erp", &places::azurite(&server))).await;
+    let options = places::azurite(&server).with_retry(RetryOptions::default());
+    run(place("az://backups/erp", &options)).await;
 }
 
 /// fake-gcs-server has no XML interface for writing, which is the one that is spoken here
