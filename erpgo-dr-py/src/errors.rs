@@ -121,7 +121,13 @@ pub(crate) fn runbook_exception(py: Python<'_>, error: &RunbookError) -> PyErr {
 }
 
 fn causes(error: &dyn StdError) -> Vec<String> {
-    std::iter::successors(error.source(), |cause| cause.source()).map(ToString::to_string).collect()
+    let mut causes = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        causes.push(cause.to_string());
+        next = cause.source();
+    }
+    causes
 }
 
 /// Makes the exception for an argument that is wrong.

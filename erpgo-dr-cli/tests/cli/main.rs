@@ -13,6 +13,7 @@ mod keys;
 mod patience;
 mod places;
 mod restores;
+mod runbooks;
 mod signals;
 mod story;
 mod support;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use erpgo_dr_core::Repository;
-use erpgo_dr_core::runbook::{Runbook, list_runs, shipped};
+use erpgo_dr_core::runbook::{Runbook, list_runs, read_journal, shipped};
 use erpgo_dr_core::types::RunId;
 
 use crate::context::Context;
@@ -67,14 +67,33 @@ pub(super) async fn find_run(repository: &Repository, text: &str) -> Result<RunI
         return Ok(run);
     }
     let runs = list_runs(repository).await?;
-    let mut named = runs.iter().rev().filter(|run| text == "latest" || run.as_str().starts_with(text));
+    if text == "latest" {
+        return latest(repository, runs).await;
+    }
+    let mut named = runs.iter().filter(|run| run.as_str().starts_with(text));
     match (named.next(), named.next()) {
         (Some(run), None) => Ok(run.clone()),
-        (Some(run), Some(_)) if text == "latest" => Ok(run.clone()),
         (Some(_), Some(_)) => Err(CliError::usage(
             format!("several runs begin with {text}"),
             "`erpgo-dr runbook runs` shows their whole identifiers",
         )),
-        (None, _) => Err(CliError::usage(format!("there is no run {text}"), "`erpgo-dr runbook runs` lists the runs")),
+        (None, _) => Err(no_run(text)),
     }
+}
+
+/// Finds the run that began last. Identifiers tell that to the second only.
+async fn latest(repository: &Repository, runs: Vec<RunId>) -> Result<RunId, CliError> {
+    let Some(last) = runs.last().map(RunId::time) else { return Err(no_run("yet")) };
+    let mut newest = None;
+    for run in runs.into_iter().filter(|run| run.time() == last) {
+        let began = read_journal(repository, &run).await.ok().and_then(|entries| Some(entries.first()?.at));
+        if newest.as_ref().is_none_or(|(found, _)| began >= *found) {
+            newest = Some((began, run));
+        }
+    }
+    newest.map(|(_, run)| run).ok_or_else(|| no_run("yet"))
+}
+
+fn no_run(text: &str) -> CliError {
+    CliError::usage(format!("there is no run {text}"), "`erpgo-dr runbook runs` lists the runs")
 }

@@ -71,7 +71,14 @@ impl Act for Wal {
 impl Wal {
     async fn switch(&self, scope: &Scope<'_>) -> Result<Done, ActionError> {
         let client = server::connect(scope.server(&self.on, None)?, scope.timeout.duration()).await?;
-        // A server that has written nothing since the last switch begins no new segment.
+        let asked = server::run(&client, "SHOW archive_mode", "ask whether it archives").await?;
+        if asked.first() == Some("off") {
+            let name = scope.server_name(&self.on);
+            return Err(ActionError::Unexpected {
+                expected: format!("{name} to archive its log"),
+                found: "archive_mode = off".to_owned(),
+            });
+        }
         let sql = "SELECT pg_catalog.pg_walfile_name(pg_catalog.pg_switch_wal())";
         let switched = server::run(&client, sql, "end a segment").await?;
         let name = switched.first().unwrap_or_default().to_owned();
