@@ -6,7 +6,7 @@ GIGABYTES ?= 2
 ROUNDS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format docs py-test bench bench-crypto bench-logical bench-memory bench-peers bench-relations soak-crash soak-physical soak-rpo fuzz coverage
+.PHONY: help setup demo test lint format docs py-test bench bench-crypto bench-logical bench-memory bench-peers bench-relations soak-crash soak-physical soak-rpo soak-runbook fuzz coverage
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -71,6 +71,10 @@ soak-physical: ## Kills N physical backups, servers and prunes, and restores wha
 soak-rpo: ## Loses the database's host N times under a synchronous stream (N=200)
 	scripts/setup
 	scripts/soak-rpo $(N)
+
+soak-runbook: ## Kills N runs of the shipped runbooks, and resumes them (N=200)
+	scripts/setup
+	scripts/soak-runbook $(N)
 
 fuzz: ## Fuzzes each target for some minutes, and keeps its corpus (MINUTES=10)
 	scripts/setup fuzz
