@@ -312,6 +312,8 @@ class PhysicalContents(Report):
     wal_segment_bytes: int
     wal_hash: str | None = None
     """The hash of the log from where replay begins to where the cluster is consistent. None in backups of old."""
+    server_started: datetime | None = None
+    """When the server was started that it was taken from, by the server's clock. None in backups of old."""
     from_standby: bool
     data_directory: str
     """Where the data directory was."""

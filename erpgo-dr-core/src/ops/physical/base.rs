@@ -33,6 +33,8 @@ pub(super) struct Base {
     pub(super) bytes: u64,
     /// The hash of the log that it came with.
     pub(super) wal_hash: Option<ContentHash>,
+    /// When the server was started that it was taken from.
+    pub(super) server_started: Option<DateTime<Utc>>,
     /// The key of its hashes.
     pub(super) key: [u8; 32],
     /// When all of its packs had been read and found good, if that was lately and nothing bad was found since.
@@ -122,6 +124,7 @@ impl Base {
             data_checksums: physical.data_checksums,
             bytes: physical.bytes,
             wal_hash: physical.wal_hash,
+            server_started: physical.server_started,
             key: pages.key,
             proven_at: proven_at(entry, repository.environment().clock.now()).filter(|_| findings.is_empty()),
             packs,
@@ -148,7 +151,8 @@ impl Base {
         }
     }
 
-    /// Returns why the log of a cluster as it is now cannot tell what has changed since; `None` where it may.
+    /// Returns why the log of a cluster as it is now cannot tell what has changed since; `None` where it may, if it is the log of this backup's
+    /// history.
     pub(super) fn doubt(&self, facts: &ClusterFacts, timeline: TimelineId) -> Option<&'static str> {
         if self.timeline != timeline {
             Some("it is of another timeline")

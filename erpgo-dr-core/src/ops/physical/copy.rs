@@ -133,7 +133,7 @@ fn can_be_told(session: &BackupSession, base: &Base, options: &ClusterBackupOpti
     false
 }
 
-/// Finds out what was logged since the base: by the server's summaries, else from the log itself.
+/// Finds out what was logged since the base, if the server's history goes through it: by the server's summaries, else from the log itself.
 async fn tell(
     repository: &Repository,
     session: &BackupSession,
@@ -141,6 +141,11 @@ async fn tell(
     since: Since,
     options: &ClusterBackupOptions,
 ) -> Result<Option<Told>> {
+    let own = log::hash_at_server(repository, session, root, since).await;
+    if let Some(reason) = since.estranged(session.facts(), own) {
+        tracing::info!(from = %since.start, reason, "the log cannot tell what has changed: pages are compared");
+        return Ok(None);
+    }
     if let Some(changed) = session.changed_since(since.start, options.summary_patience).await? {
         return Ok(Some(Told { changed, by: ChangeSource::Summaries, wal_read_bytes: 0 }));
     }
@@ -335,6 +340,7 @@ pub(super) fn describe(
         timeline: stopped.timeline,
         wal_segment_bytes: facts.wal_segment_size.bytes(),
         wal_hash,
+        server_started: Some(facts.started),
         from_standby: contents.server.in_recovery,
         data_checksums: facts.data_checksums,
         tablespaces: tablespaces.collect(),

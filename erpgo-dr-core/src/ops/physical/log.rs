@@ -10,6 +10,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream, StreamExt as _};
 
 use super::WAL_FOLDER;
@@ -42,11 +43,35 @@ pub(super) struct Since {
     pub(super) bytes: u64,
     /// The hash of the log that it came with.
     pub(super) wal_hash: Option<ContentHash>,
+    /// When the server was started that it was taken from.
+    server_started: Option<DateTime<Utc>>,
 }
 
 impl Since {
     pub(super) fn of(base: &Base) -> Self {
-        Self { start: base.start_lsn, stop: base.stop_lsn, bytes: base.bytes, wal_hash: base.wal_hash }
+        Self {
+            start: base.start_lsn,
+            stop: base.stop_lsn,
+            bytes: base.bytes,
+            wal_hash: base.wal_hash,
+            server_started: base.server_started,
+        }
+    }
+
+    /// Returns why it is not certain that the history of a server goes through the earlier backup; `None` where it is.
+    ///
+    /// `log` is the hash of the log of that backup's time as the server has it, which decides. Where that is gone, a server that has run without
+    /// a break since then has seen no other disk. Positions prove nothing: two histories of a cluster on one timeline, as after a snapshot of
+    /// its disk was put back, begin backups at the same ones, which are those of segments.
+    pub(super) fn estranged(&self, facts: &ClusterFacts, log: Option<ContentHash>) -> Option<&'static str> {
+        match log.zip(self.wal_hash) {
+            Some((found, own)) if found == own => None,
+            Some(_) => Some("it is another log than the one that the earlier backup came with"),
+            None if self.server_started == Some(facts.started) => None,
+            None => Some(
+                "the log that it came with is gone, and the server was started anew: that may have been with another history",
+            ),
+        }
     }
 }
 
@@ -109,6 +134,25 @@ pub(super) async fn changed_since(
     }
 }
 
+/// Returns the hash of the log of the earlier backup's time as the server itself has it; `None` where it has not all of it any more.
+///
+/// What the archive has of that time is no word of the server's own history.
+pub(super) async fn hash_at_server(
+    repository: &Repository,
+    session: &BackupSession,
+    root: &Path,
+    since: Since,
+) -> Option<ContentHash> {
+    let log = Log { repository, folder: root.join(WAL_FOLDER), facts: session.facts(), timeline: session.timeline() };
+    match log.hash_at_server(since).await {
+        Ok(hash) => hash,
+        Err(doubt) => {
+            tracing::debug!(from = %since.start, to = %since.stop, %doubt, "the server has not all of the earlier backup's log any more");
+            None
+        }
+    }
+}
+
 /// Where the log lies.
 struct Log<'a> {
     repository: &'a Repository,
@@ -156,6 +200,24 @@ impl Log<'_> {
             walk = Some(next);
         }
         Err(Doubt::NoRecord(to))
+    }
+
+    async fn hash_at_server(&self, since: Since) -> Result<Option<ContentHash>, Doubt> {
+        let mut hasher = WalHasher::new(since.start, since.stop);
+        for name in segments_between(self.timeline, since.start, since.stop, self.facts.wal_segment_size) {
+            let mut segment = self.open_file(name, since.start).await?;
+            while let Some(chunk) = segment.chunks.next().await {
+                let (at, chunk) = (segment.at, chunk?);
+                segment.at.0 += chunk.len() as u64;
+                let hashed = self.repository.environment().pool.run(move || (hasher.update(at, &chunk), hasher));
+                let (hash, next) = hashed.await;
+                if hash.is_some() {
+                    return Ok(hash);
+                }
+                hasher = next;
+            }
+        }
+        Ok(None)
     }
 
     /// Opens a segment where it can be read: where the server has it, or in the archive.

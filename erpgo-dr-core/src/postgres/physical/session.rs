@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio_postgres::error::SqlState;
 
 use super::super::connection::{Client, ConnectionSettings};
@@ -51,8 +52,8 @@ pub struct ClusterFacts {
     pub database_oids: BTreeMap<u32, String>,
     /// Tablespaces beside `pg_default` and `pg_global`.
     pub tablespaces: Vec<ClusterTablespace>,
-    /// When the server was started, in seconds since 1970 UTC.
-    started: i64,
+    /// When the server was started, by its own clock, to the microsecond.
+    pub started: DateTime<Utc>,
     /// The port that it listens on, also on its socket.
     port: u16,
 }
@@ -242,7 +243,7 @@ async fn facts(client: &Client) -> Result<ClusterFacts, PostgresError> {
                     system.system_identifier, system.catalog_version_no,
                     init.data_page_checksum_version > 0, init.database_block_size, init.blocks_per_segment,
                     init.bytes_per_wal_segment, pg_catalog.pg_get_userbyid(10)::text,
-                    floor(extract(epoch FROM pg_catalog.pg_postmaster_start_time()))::bigint,
+                    floor(extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint,
                     current_setting('port')::int
              FROM pg_catalog.pg_control_system() AS system, pg_catalog.pg_control_init() AS init",
             &[],
@@ -272,7 +273,7 @@ async fn facts(client: &Client) -> Result<ClusterFacts, PostgresError> {
         wal_segment_size: WalSegmentSize::new(wal_segment_bytes)
             .ok_or_else(|| PostgresError::MalformedCluster(format!("WAL segments of {wal_segment_bytes} bytes")))?,
         superuser: row.get(8),
-        started: row.get(9),
+        started: DateTime::from_timestamp_micros(row.get(9)).unwrap_or_default(),
         port: u16::try_from(row.get::<_, i32>(10)).unwrap_or_default(),
         databases: list_databases(client).await?,
         database_oids: database_oids(client).await?,
@@ -313,7 +314,7 @@ fn is_lock_of(text: &str, facts: &ClusterFacts) -> bool {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let [_, directory, started, port, ..] = lines[..] else { return false };
     // The server writes the file first, and takes down its time of start when it has its memory and its libraries.
-    let delay = started.parse::<i64>().ok().map(|started| facts.started - started);
+    let delay = started.parse::<i64>().ok().map(|started| facts.started.timestamp() - started);
     directory == facts.data_directory
         && port.parse() == Ok(facts.port)
         && delay.is_some_and(|delay| (-1..=START_DELAY).contains(&delay))
@@ -380,7 +381,7 @@ mod tests {
             databases: Vec::new(),
             database_oids: BTreeMap::new(),
             tablespaces: Vec::new(),
-            started: 1_000_000,
+            started: DateTime::from_timestamp_micros(1_000_000_999_999).unwrap(),
             port: 5432,
         }
     }

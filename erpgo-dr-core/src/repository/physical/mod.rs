@@ -20,6 +20,7 @@ pub(crate) use pack_reader::{OpenPackReader, PackReader};
 pub(crate) use pack_writer::{PackOptions, PackWriter};
 pub(crate) use page_hashes::{PageHashReader, PageHashWriter};
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::manifest::StoredObject;
@@ -45,6 +46,9 @@ pub struct PhysicalContents {
     /// The hash of the WAL from where replay begins to where the cluster is consistent: its bytes as they lie in segments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wal_hash: Option<ContentHash>,
+    /// When the server was started that it was taken from, by the server's clock; backups of earlier versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_started: Option<DateTime<Utc>>,
     /// Whether it was taken from a standby.
     pub from_standby: bool,
     /// Where its data directory was.

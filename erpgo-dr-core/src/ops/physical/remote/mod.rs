@@ -1,6 +1,7 @@
 //! Takes a physical backup from anywhere: the server itself sends its files over a replication connection (`BASE_BACKUP`).
 
 mod gather;
+mod history;
 mod known;
 mod spool;
 mod unpack;
@@ -17,6 +18,7 @@ use super::backup::ChangeSource;
 use super::base::Base;
 use super::copy::{Copied, CopiedBase, describe};
 use super::earlier::Earlier;
+use super::log::Since;
 use super::options::{ChangeDetection, ClusterBackupOptions};
 use super::resume::Interrupted;
 use crate::ops::{Error, Result};
@@ -60,7 +62,8 @@ pub(super) async fn copy(
     let mut request = BaseBackupOptions { label, fast_checkpoint: options.fast_checkpoint, incremental: false };
     let mut known = None;
     if let Some(base) = &mut earlier.base {
-        request.incremental = can_be_told(&facts, base, timeline, options);
+        request.incremental = can_be_told(&facts, base, timeline, options)
+            && is_history_of(settings, &facts, Since::of(base), timeline).await;
         let mut manifest = request.incremental.then(|| UploadManifest::begin(scratch, &facts)).transpose()?;
         if request.incremental {
             base.keep_worn();
@@ -141,6 +144,19 @@ fn can_be_told(facts: &ClusterFacts, base: &Base, timeline: TimelineId, options:
         },
     };
     tracing::info!(backup = %base.id, reason, "the server is not asked what has changed since: pages are compared");
+    false
+}
+
+/// Returns whether the server's history goes through the earlier backup for certain.
+async fn is_history_of(
+    settings: &ConnectionSettings,
+    facts: &ClusterFacts,
+    since: Since,
+    timeline: TimelineId,
+) -> bool {
+    let own = history::hash_at_server(settings, since, timeline).await;
+    let Some(reason) = since.estranged(facts, own) else { return true };
+    tracing::info!(from = %since.start, reason, "the server is not asked what has changed: pages are compared");
     false
 }
 
