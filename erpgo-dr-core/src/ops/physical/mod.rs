@@ -7,6 +7,7 @@ mod compare;
 mod copy;
 mod delta;
 mod earlier;
+mod early_sync;
 mod feed;
 mod lineage;
 mod log;

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::compare::Comparison;
 use super::delta::{self, PathKind};
+use super::early_sync::sync_meanwhile;
 use super::lineage;
 use super::manifest_file::write_backup_manifest;
 use super::recovery::{RecoveryOptions, RecoveryTarget, rewrite_auto_conf};
@@ -23,8 +24,8 @@ use crate::postgres::PostgresError;
 use crate::postgres::physical::PhysicalError;
 use crate::progress::{Phase, PhaseGuard, Progress};
 use crate::repository::{
-    Catalogue, CatalogueEntry, Extent, ExtentCursor, FileKind, FileRecord, Manifest, PhysicalContents, Repository,
-    RepositoryError,
+    Catalogue, CatalogueEntry, Extent, ExtentCursor, FileKind, FileMapReader, FileRecord, Manifest, PhysicalContents,
+    Repository, RepositoryError,
 };
 use crate::types::{BackupId, Lsn};
 
@@ -224,26 +225,19 @@ pub(super) async fn restore_to(
     };
     let packs = repository.pack_reader(physical);
     let scatter = Scatter::new(&packs, &phase, !is_over);
+    let disks = folders.roots_of(physical);
     let mut work = Work { folders, scatter, has_control: false, files: 0, written_bytes: 0 };
-    if is_over {
-        let mut comparison = Comparison::begin(repository, manifest, physical).await?;
-        while let Some((record, stretches)) = comparison.next(&work.folders, &phase).await? {
-            work.place(&record, &stretches).await?;
+    let write = async {
+        match is_over {
+            true => work.write_changes(Comparison::begin(repository, manifest, physical).await?, &phase).await,
+            false => work.write_all(repository.file_map(&manifest.id).await?, &empty, &phase).await,
         }
-    } else {
-        let mut map = repository.file_map(&manifest.id).await?;
-        while let Some(record) = map.next().await? {
-            let size = record.size();
-            match empty.include(&record.path) {
-                true => {
-                    work.place(&record, &[]).await?;
-                    phase.advance(size);
-                }
-                false => work.place(&record, std::slice::from_ref(&(0..size))).await?,
-            }
-        }
+    };
+    tokio::select! {
+        biased;
+        written = write => written?,
+        lost = sync_meanwhile(disks) => match lost? {},
     }
-    work.scatter.flush().await?;
     let Work { folders, files, has_control, written_bytes, .. } = work;
     if !has_control || files != physical.files {
         let reason = format!("it lists {files} of {} files, control file: {has_control}", physical.files);
@@ -310,6 +304,32 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
+    async fn write_changes(&mut self, mut comparison: Comparison, phase: &PhaseGuard<'_>) -> Result<()> {
+        while let Some((record, stretches)) = comparison.next(&self.folders, phase).await? {
+            self.place(&record, &stretches).await?;
+        }
+        self.scatter.flush().await
+    }
+
+    async fn write_all(
+        &mut self,
+        mut map: FileMapReader,
+        empty: &EmptyDatabases,
+        phase: &PhaseGuard<'_>,
+    ) -> Result<()> {
+        while let Some(record) = map.next().await? {
+            let size = record.size();
+            match empty.include(&record.path) {
+                true => {
+                    self.place(&record, &[]).await?;
+                    phase.advance(size);
+                }
+                false => self.place(&record, std::slice::from_ref(&(0..size))).await?,
+            }
+        }
+        self.scatter.flush().await
+    }
+
     /// Makes what a record describes; the `stretches` of files that are not there yet follow when enough have been gathered.
     async fn place(&mut self, record: &FileRecord, stretches: &[Range<u64>]) -> Result<()> {
         match &record.kind {

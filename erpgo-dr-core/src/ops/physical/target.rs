@@ -10,6 +10,7 @@ use super::{CONTROL_FILE, RESTORE_MARK};
 use crate::ops::{Error, Result};
 use crate::postgres::PostgresError;
 use crate::postgres::throwaway::RunAs;
+use crate::repository::PhysicalContents;
 
 /// Where a cluster is restored to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -231,6 +232,13 @@ impl TargetFolders {
         oid.and_then(|oid| self.tablespaces.get(&oid)).cloned().unwrap_or_else(|| PathBuf::from(stored))
     }
 
+    /// Returns the data directory and the folders of the tablespaces that a backup has.
+    pub(super) fn roots_of(&self, physical: &PhysicalContents) -> Vec<PathBuf> {
+        let spaces = physical.tablespaces.iter();
+        let folders = spaces.map(|space| self.tablespace_folder(&space.oid.to_string(), &space.location));
+        std::iter::once(self.data.clone()).chain(folders).collect()
+    }
+
     /// Makes a file of `size` zero bytes; one that may be there already keeps what it has, and gets this length.
     pub(super) fn file(&self, path: &Path, mode: u32, size: u64) -> Result<()> {
         let mut options = OpenOptions::new();
@@ -293,12 +301,12 @@ impl TargetFolders {
 }
 
 #[cfg(target_os = "linux")]
-fn sync_file_system(folder: &File) -> io::Result<()> {
+pub(super) fn sync_file_system(folder: &File) -> io::Result<()> {
     Ok(rustix::fs::syncfs(folder)?)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn sync_file_system(_folder: &File) -> io::Result<()> {
+pub(super) fn sync_file_system(_folder: &File) -> io::Result<()> {
     rustix::fs::sync();
     Ok(())
 }
