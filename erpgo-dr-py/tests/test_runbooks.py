@@ -64,8 +64,12 @@ def test_a_run_is_resumed_and_taken_back(postgres: Postgres, repository: erpgo_d
     (tmp_path / "go").touch()
     resumed = repository.resume_run(standing.run, values={"token": "s3cr3t-token"}, environment=environment)
     assert resumed.is_complete and resumed.ending == "completed" and repository.runs() == [standing.run]
-    undone = repository.undo_run(standing.run, values={"token": "s3cr3t-token"}, environment=environment)
-    assert undone.ending == "undone" and not (tmp_path / "count").exists()
+    token = {"token": "s3cr3t-token"}
+    held = repository.undo_run(standing.run, values=token, environment=environment)
+    assert (held.ending, held.step) == ("undo-stopped", "count") and not (tmp_path / "count").exists()
+    # That a statement changed nothing only people can say.
+    undone = repository.undo_run(standing.run, values=token, operator=operator, environment=environment)
+    assert undone.ending == "undone" and "has no way back of its own" in asked[-1]["text"]
     with pytest.raises(erpgo_dr.RefusedError):
         repository.undo_run(standing.run, values={"token": "s3cr3t-token"})
 

@@ -53,6 +53,7 @@ impl Soak {
             let ended = run(&scenario.job)?;
             // One that cannot get so far here stops at the same step each time.
             let state = format!("{}: {}", ended.ending.ok_or(ended.complaint)?, scenario.state());
+            writeln!(io::stdout(), "{runbook} leaves, when nobody kills it: {}", state.escape_default())?;
             self.known.insert(runbook, (state, 0));
             return Ok(());
         };
