@@ -12,6 +12,7 @@ mod process;
 mod programs;
 
 pub mod azurite;
+pub mod bind;
 pub mod fault_proxy;
 pub mod full_disk;
 pub mod gcs;
@@ -19,8 +20,10 @@ pub mod ministack;
 pub mod postgres;
 pub mod sample_schema;
 pub mod seaweedfs;
+pub mod smtp;
 
 pub use azurite::Azurite;
+pub use bind::Bind;
 pub use fault_proxy::FaultProxy;
 pub use full_disk::FullDisk;
 pub use gcs::GcsServer;
@@ -28,3 +31,4 @@ pub use ministack::Ministack;
 pub use postgres::{PgServer, postgres_bins};
 pub use programs::{is_root, program, python, unprivileged};
 pub use seaweedfs::SeaweedFs;
+pub use smtp::SmtpServer;

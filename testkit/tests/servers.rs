@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use erpgo_dr_testkit::fault_proxy::{Direction, Fault};
 use erpgo_dr_testkit::postgres::{MAJORS, PgServerOptions};
 use erpgo_dr_testkit::{
-    Azurite, FaultProxy, FullDisk, GcsServer, Ministack, PgServer, SeaweedFs, python, sample_schema,
+    Azurite, Bind, FaultProxy, FullDisk, GcsServer, Ministack, PgServer, SeaweedFs, SmtpServer, python, sample_schema,
 };
 
 fn closed(port: u16) -> bool {
@@ -189,4 +189,33 @@ fn a_full_disk_is_full_and_then_gone() {
     assert!(disk.free() > 900 * 1024);
     drop(disk);
     assert!(!path.exists());
+}
+
+#[test]
+fn a_name_server_has_its_zone_and_a_resolver_asks_it() {
+    let bind = Bind::start();
+    let resolver = Bind::resolver_of(&bind);
+    for server in [&bind, &resolver] {
+        assert_eq!(server.dig(Bind::NAME, "A"), ["192.0.2.1"]);
+    }
+    let address = bind.address();
+    drop(bind);
+    assert!(TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn a_mail_server_keeps_what_it_gets() {
+    let server = SmtpServer::start();
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    let lines =
+        ["HELO me", "MAIL FROM:<a@ex.test>", "RCPT TO:<b@ex.test>", "DATA", "Subject: x\r\n\r\ntext\r\n.", "QUIT"];
+    for line in lines {
+        let mut answer = [0; 512];
+        let read = stream.read(&mut answer).unwrap();
+        assert!(answer[..read].starts_with(b"2") || answer[..read].starts_with(b"354"), "before {line}");
+        stream.write_all(format!("{line}\r\n").as_bytes()).unwrap();
+    }
+    stream.read_to_end(&mut Vec::new()).unwrap();
+    let [message] = server.messages().try_into().unwrap();
+    assert!(message.starts_with("X-Recipients: b@ex.test") && message.contains("text"), "{message}");
 }

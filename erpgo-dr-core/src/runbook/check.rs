@@ -135,7 +135,7 @@ impl Faults {
                 Some(_) => {}
             }
         }
-        for secret in uses.sets {
+        for secret in uses.sets.into_iter().chain(uses.secrets) {
             match runbook.variables.get(secret) {
                 None => self.add(step, &format!("there is no variable {secret}")),
                 Some(found) if found.kind != VariableKind::Secret => self.add(step, &format!("{secret} is no secret")),

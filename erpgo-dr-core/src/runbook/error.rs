@@ -147,6 +147,14 @@ pub enum ActionError {
         /// Why, down to the last cause.
         reason: String,
     },
+    /// A server answered, and says no.
+    #[error("{by} refuses: {answer}")]
+    Refused {
+        /// The server.
+        by: String,
+        /// What it says: `REFUSED`, `NOTAUTH (BADSIG)`.
+        answer: String,
+    },
     /// A file.
     #[error("cannot {action} {}: {source}", path.display())]
     File {

@@ -22,9 +22,9 @@ mod template;
 mod values;
 
 pub use actions::{
-    Action, Backup, Command, Confirm, Expectation, Fence, HttpCheck, Loss, Manual, Notify, PgReady, PrimaryDown,
-    Promote, Readiness, Repoint, Restore, RestoreCluster, RotateSecret, SecretForm, ServiceStep, Sql, SqlCheck,
-    TcpReady, WaitFor, Wal, WalTask, WriteFile,
+    Action, Backup, Command, Confirm, Dns, Email, Expectation, Fence, HttpCheck, KeyAlgorithm, Loss, MailTls, Manual,
+    Notify, PgReady, PrimaryDown, Promote, Readiness, RecordKind, Repoint, Restore, RestoreCluster, RotateSecret,
+    SecretForm, ServiceStep, Sql, SqlCheck, TcpReady, WaitFor, Wal, WalTask, WriteFile,
 };
 pub use engine::{RunOptions, Standing, resume_run, run_runbook, runbook_of_run, undo_run};
 pub use error::{ActionError, RunbookError};

@@ -3,8 +3,10 @@
 mod backup;
 mod checks;
 mod command;
+mod dns;
 mod fence;
 mod http;
+mod mail;
 mod notify;
 mod people;
 mod primary_down;
@@ -23,8 +25,10 @@ mod write_file;
 pub use backup::Backup;
 pub use checks::{PgReady, Readiness, TcpReady};
 pub use command::Command;
+pub use dns::{Dns, KeyAlgorithm, RecordKind};
 pub use fence::Fence;
 pub use http::HttpCheck;
+pub use mail::{Email, MailTls};
 pub use notify::Notify;
 pub use people::{Confirm, Manual};
 pub use primary_down::PrimaryDown;
@@ -83,6 +87,8 @@ pub enum Action {
     Fence(Box<Fence>),
     /// Stops or starts a service.
     Service(ServiceStep),
+    /// Changes records of a zone, and waits until they are seen.
+    Dns(Box<Dns>),
     /// Writes a file.
     WriteFile(WriteFile),
     /// Makes a new secret, and hands it on.
@@ -113,7 +119,7 @@ pub(crate) trait Act: Send + Sync {
 
 impl Action {
     /// The names of all actions, as TOML has them.
-    pub const KINDS: [&'static str; 21] = [
+    pub const KINDS: [&'static str; 22] = [
         "sql",
         "sql-check",
         "command",
@@ -130,6 +136,7 @@ impl Action {
         "repoint",
         "fence",
         "service",
+        "dns",
         "write-file",
         "rotate-secret",
         "notify",
@@ -156,6 +163,7 @@ impl Action {
             Self::Repoint(_) => "repoint",
             Self::Fence(_) => "fence",
             Self::Service(_) => "service",
+            Self::Dns(_) => "dns",
             Self::WriteFile(_) => "write-file",
             Self::RotateSecret(_) => "rotate-secret",
             Self::Notify(_) => "notify",
@@ -212,6 +220,7 @@ impl Action {
             Self::Repoint(action) => action,
             Self::Fence(action) => &**action,
             Self::Service(action) => action,
+            Self::Dns(action) => &**action,
             Self::WriteFile(action) => action,
             Self::RotateSecret(action) => action,
             Self::Notify(action) => action,

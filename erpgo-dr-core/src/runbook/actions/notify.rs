@@ -1,4 +1,4 @@
-//! `notify`: tells people, by a web hook or a program.
+//! `notify`: tells people, by a web hook, by mail or by a program.
 
 use async_trait::async_trait;
 use serde::Deserialize;
@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::super::error::{ActionError, chain};
 use super::super::template::Template;
 use super::command::{self, Program};
+use super::mail::Email;
 use super::{Act, Done, Nature, Scope, Uses, View, http};
 
 /// Sends a message. At least one way must be given, and all that are must work.
@@ -19,6 +20,8 @@ pub struct Notify {
     pub webhook: Option<Template>,
     /// The PEM file of the authorities to trust for it instead of the operating system's.
     pub authorities: Option<Template>,
+    /// A mail.
+    pub email: Option<Box<Email>>,
     /// A program that reads the message from standard input, and its arguments.
     #[serde(default)]
     pub command: Vec<Template>,
@@ -33,6 +36,7 @@ impl Act for Notify {
     fn describe(&self, view: &View<'_>) -> String {
         let mut ways = Vec::new();
         ways.extend(self.webhook.as_ref().map(|_| "the web hook".to_owned()));
+        ways.extend(self.email.as_ref().map(|email| email.describe(view)));
         if !self.command.is_empty() {
             ways.push(command::shown(&self.command, view));
         }
@@ -44,15 +48,21 @@ impl Act for Notify {
         uses.visible(&self.authorities);
         uses.visible(&self.command);
         uses.quiet(&self.webhook);
+        if let Some(email) = &self.email {
+            email.uses(uses);
+        }
     }
 
     async fn act(&self, scope: &Scope<'_>) -> Result<Done, ActionError> {
         let message = scope.text(&self.message)?;
-        if self.webhook.is_none() && self.command.is_empty() {
-            return Err(ActionError::Unusable("a notification needs a web hook or a command".to_owned()));
+        if self.webhook.is_none() && self.email.is_none() && self.command.is_empty() {
+            return Err(ActionError::Unusable("a notification needs a web hook, a mail or a command".to_owned()));
         }
         if let Some(url) = scope.optional(self.webhook.as_ref())? {
             self.post(scope, &url, &message).await?;
+        }
+        if let Some(email) = &self.email {
+            email.send(scope, &message).await?;
         }
         if !self.command.is_empty() {
             let mut program = Program::new(&self.command, scope)?;

@@ -94,6 +94,8 @@ pub(crate) struct Uses<'s> {
     pub(crate) sets: Vec<&'s str>,
     /// Variables that it sets to servers.
     pub(crate) made_servers: Vec<&'s str>,
+    /// Variables that are to be secrets.
+    pub(crate) secrets: Vec<&'s str>,
     /// Services.
     pub(crate) services: Vec<&'s str>,
     /// Actions inside it that are to be checks.

@@ -69,7 +69,7 @@ impl Engine<'_> {
             check.act().uses(&mut uses);
         }
         let texts = uses.texts.iter().flat_map(|(template, _)| template.variables());
-        let mut named = texts.chain(uses.servers.iter().copied());
+        let mut named = texts.chain(uses.servers.iter().chain(&uses.secrets).copied());
         let optional = |name: &&str| self.runbook.variables.get(*name).is_some_and(|variable| variable.optional);
         named.find(|name| optional(name) && self.values.value(name).is_none()).map(str::to_owned)
     }
