@@ -15,6 +15,7 @@ mod journal;
 mod model;
 mod operator;
 mod plan;
+mod report;
 mod shipped;
 mod span;
 mod surroundings;
@@ -37,6 +38,9 @@ pub use model::{
 };
 pub use operator::{Answer, Choice, Operator, Question, QuestionKind, Unattended};
 pub use plan::{PlannedStep, RunbookPlan, plan};
+pub use report::{
+    AttemptReport, Continuation, IncidentReport, QuestionReport, RunState, StepReport, StepState, report,
+};
 pub use shipped::shipped;
 pub use span::{Span, SpanError};
 pub use surroundings::Surroundings;

@@ -94,7 +94,11 @@ pub async fn list_runs(repository: &Repository) -> Result<Vec<RunId>, RunbookErr
     Ok(repository.runs().await?)
 }
 
-async fn read(repository: &Repository, run: &RunId) -> Result<(Vec<Entry>, Option<ContentHash>), RunbookError> {
+/// As [`read_journal`], with the hash of the last entry.
+pub(super) async fn read(
+    repository: &Repository,
+    run: &RunId,
+) -> Result<(Vec<Entry>, Option<ContentHash>), RunbookError> {
     let stored = repository.run_entries(run).await?;
     if stored.is_empty() {
         return Err(RunbookError::NoSuchRun(run.clone()));
