@@ -92,7 +92,7 @@ impl Faults {
                     self.add(step, &format!("there is no variable {variable}"));
                 }
                 Condition::Check(check) | Condition::CheckFails(check) => {
-                    self.of_check(runbook, step, check, "a condition")
+                    self.of_check(runbook, step, check, "a condition");
                 }
                 Condition::Step { .. } | Condition::Variable { .. } => {}
             }

@@ -162,7 +162,7 @@ mod tests {
             vec![first.clone(), altered, third.clone()],
             vec![first.clone(), third.clone()],
             vec![second.clone(), first.clone()],
-            vec![first.clone(), first.clone()],
+            vec![first.clone(), first],
             vec![second, third],
             vec![b"{}".to_vec()],
         ] {

@@ -169,7 +169,7 @@ impl Runbook {
     pub fn unset<'s>(&'s self, values: &'s Values) -> impl Iterator<Item = &'s str> {
         let filled: Vec<&str> = self.steps.iter().filter_map(|step| step.store.as_deref()).collect();
         let made: Vec<&str> = self.steps.iter().filter_map(|step| step.action.makes()).collect();
-        self.variables.iter().map(|(name, _)| name.as_str()).filter(move |name| {
+        self.variables.keys().map(String::as_str).filter(move |name| {
             let optional = self.variables.get(*name).is_some_and(|variable| variable.optional);
             values.value(name).is_none() && !optional && !filled.contains(name) && !made.contains(name)
         })
