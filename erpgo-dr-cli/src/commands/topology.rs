@@ -101,5 +101,5 @@ fn follows(state: &ServerState) -> Option<String> {
     let followed = state.follows.as_ref()?;
     let host = followed.host.as_deref().unwrap_or("?");
     let port = followed.port.map(|port| format!(":{port}")).unwrap_or_default();
-    Some(format!("{host}{port} ({})", followed.status))
+    Some(format!("{host}{port} ({})", followed.status.as_deref().unwrap_or("not shown: pg_monitor is missing")))
 }

@@ -184,6 +184,8 @@ pub struct RunbookConfig {
     pub variables: BTreeMap<String, String>,
     /// Files whose first line is the value of a variable, for secrets.
     pub secrets: BTreeMap<String, PathBuf>,
+    /// Variables of the environment that programs of runbooks get, beside `PATH`, `HOME` and the like.
+    pub pass_environment: Vec<String>,
 }
 
 /// The table `[backup]`.

@@ -61,7 +61,10 @@ impl Prompts {
         self.output.line(question);
         let answer = blocking(|| {
             let mut line = String::new();
-            std::io::stdin().lock().read_line(&mut line).map(|_| line)
+            match std::io::stdin().lock().read_line(&mut line)? {
+                0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
+                _ => Ok(line),
+            }
         });
         let answer = answer.await.map_err(|source| error::io("read the answer", source))?;
         Ok(answer.trim().to_owned())

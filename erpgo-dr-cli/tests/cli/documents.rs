@@ -176,6 +176,7 @@ fn the_documents_of_runbooks_are_as_the_reference_says() {
     check("runbook resume", &desk.json(&["runbook", "resume"]));
     check("runbook undo", &desk.json(&["runbook", "undo", "latest"]));
     assert!(!desk.path("made").exists());
+    check("runbook report", &desk.json(&["runbook", "report"]));
     check("runbook runs", &desk.json(&["runbook", "runs"]));
     check("runbook log", &desk.json(&["runbook", "log"]));
 }

@@ -67,10 +67,11 @@ fn a_run_that_is_killed_goes_on_and_is_taken_back() {
         resumed.stdout
     );
     assert!(resumed.stderr.contains("[2/3] Two: run sh -c"), "{}", resumed.stderr);
-    let confirmed = desk.run(&["runbook", "resume", "--yes"]);
+    let confirmed = desk.run(&["runbook", "resume", "--confirm", "BE"]);
     assert_eq!(confirmed.code, 0, "{}{}", confirmed.stdout, confirmed.stderr);
     assert_eq!(std::fs::read_to_string(desk.path("one")).unwrap(), "new");
-    desk.fails(&["runbook", "resume"], 13, "refused", "begin another one");
+    desk.fails(&["runbook", "resume"], 2, "usage", "runbook runs");
+    desk.fails(&["runbook", "resume", "latest"], 13, "refused", "begin another one");
     desk.ok(&["runbook", "undo", "latest"]);
     assert!(!desk.path("one").exists());
     let log = desk.ok(&["runbook", "log"]);
@@ -146,7 +147,7 @@ fn the_folder_of_the_configuration_wins_and_gives_values() {
     );
     assert!(plan.contains("by typing BE"), "{plan}");
     std::fs::write(desk.path("go"), "").unwrap();
-    desk.ok(&["runbook", "run", "backup-restore", "--yes"]);
+    desk.ok(&["runbook", "run", "backup-restore", "--confirm", "BE"]);
     let dry = desk.ok(&["runbook", "run", "backup-restore", "--dry-run"]);
     assert_eq!(dry, plan);
 }
@@ -161,7 +162,14 @@ fn a_failed_primary_is_replaced_from_the_command_line() {
     wait_for("the standby", || standby.psql("postgres", &format!("SELECT pg_last_wal_replay_lsn() >= '{end}'")) == "t");
     let file = format!("application_file={}", desk.path("application.env").display());
     let (one, two) = (format!("primary={}", primary.url("postgres")), format!("standby={}", standby.url("postgres")));
-    let programs = ["primary_restart=false", "primary_stop=true", "primary_log=true", "application_restart=true"];
+    let programs = [
+        "primary_restart=false",
+        "primary_stop=true",
+        "primary_log=true",
+        "application_stop=true",
+        "application_start=true",
+        "project=/",
+    ];
     let sets = programs.into_iter().flat_map(|program| ["--set", program]);
     let values =
         ["--set", &one, "--set", &two, "--set", &file, "--set", "standby_host=db2", "--set", "important_table=users"];
@@ -171,7 +179,7 @@ fn a_failed_primary_is_replaced_from_the_command_line() {
     // Nothing is done to a primary that is well.
     let well = desk.run(&run);
     assert_eq!(well.code, 0, "{}{}", well.stdout, well.stderr);
-    for step in ["restart", "fence", "promote", "point-application", "restart-application"] {
+    for step in ["restart", "fence", "promote", "point-application", "stop-application"] {
         assert!(!desk.ok(&["runbook", "log"]).contains(&format!("{step}: do ")), "{step}: {}", well.stderr);
     }
     assert_eq!(standby.psql("postgres", "SELECT pg_is_in_recovery()"), "t");

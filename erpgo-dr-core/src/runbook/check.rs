@@ -6,7 +6,7 @@ use super::RunbookError;
 use super::actions::{Action, TextUse, Uses};
 use super::model::{Condition, Runbook, Step, is_slug};
 use super::template::is_name;
-use super::values::VariableKind;
+use super::values::{Value, ValueError, VariableKind};
 
 impl Runbook {
     /// Checks that the runbook makes sense: that what it names exists and comes before, that no secret is put where others see it,
@@ -52,6 +52,8 @@ impl Faults {
             if let Some(default) = &variable.default {
                 if variable.kind == VariableKind::Secret {
                     self.0.push(format!("the secret {name} has a default, which everybody can read"));
+                } else if has_password(&variable.kind.parse(name, &default.text())) {
+                    self.0.push(format!("the default of {name} has a password, which everybody can read"));
                 } else if variable.kind.parse(name, &default.text()).is_err() {
                     self.0.push(format!("the default of {name} is not {}", variable.kind.described()));
                 }
@@ -66,7 +68,7 @@ impl Faults {
             if service.stop.is_empty() || service.start.is_empty() {
                 self.0.push(format!("the service {name} needs a program that stops it and one that starts it"));
             }
-            for template in service.all().into_iter().flatten() {
+            for template in service.all().into_iter().flatten().chain(&service.folder) {
                 let used = template.variables().map(|variable| (variable, TextUse::Visible));
                 self.0.extend(
                     used.filter_map(|used| unusable(runbook, used)).map(|fault| format!("service {name}: {fault}")),
@@ -85,16 +87,23 @@ impl Faults {
         }
         for condition in &step.when {
             match condition {
-                Condition::Step { step: named, .. } if !earlier.contains(named.as_str()) => {
+                Condition::Step { step: named, .. } | Condition::NotStep { step: named, .. }
+                    if !earlier.contains(named.as_str()) =>
+                {
                     self.add(step, &format!("there is no earlier step {named}"));
                 }
-                Condition::Variable { variable, .. } if !runbook.variables.contains_key(variable) => {
+                Condition::Set { variable, .. } | Condition::Equals { variable, .. }
+                    if !runbook.variables.contains_key(variable) =>
+                {
                     self.add(step, &format!("there is no variable {variable}"));
                 }
                 Condition::Check(check) | Condition::CheckFails(check) => {
                     self.of_check(runbook, step, check, "a condition");
                 }
-                Condition::Step { .. } | Condition::Variable { .. } => {}
+                Condition::Step { .. }
+                | Condition::NotStep { .. }
+                | Condition::Set { .. }
+                | Condition::Equals { .. } => {}
             }
         }
         if step.has_limit() && step.limit().duration().is_zero() {
@@ -128,6 +137,9 @@ impl Faults {
                 }
             }
         }
+        for variable in uses.statements.iter().flat_map(|statement| statement.within_quotes()) {
+            self.add(step, &format!("{variable} stands within quotes or a comment: write {{{{ {variable} }}}} without, it is quoted by itself"));
+        }
         for server in uses.servers.into_iter().chain(uses.made_servers) {
             match runbook.variables.get(server) {
                 None => self.add(step, &format!("there is no variable {server}")),
@@ -151,6 +163,10 @@ impl Faults {
             self.of_check(runbook, step, check, "what is waited for");
         }
     }
+}
+
+fn has_password(value: &Result<Value, ValueError>) -> bool {
+    matches!(value, Ok(Value::Server(settings)) if settings.exposed_password().is_some())
 }
 
 /// Says why a variable cannot stand in a text.

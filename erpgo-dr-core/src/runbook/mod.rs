@@ -23,14 +23,15 @@ mod template;
 mod values;
 
 pub use actions::{
-    Action, Backup, Command, Confirm, Dns, Email, Expectation, Fence, HttpCheck, KeyAlgorithm, Loss, MailTls, Manual,
-    Notify, PgReady, PrimaryDown, Promote, Readiness, RecordKind, Repoint, Restore, RestoreCluster, RotateSecret,
-    SecretForm, ServiceStep, Sql, SqlCheck, TcpReady, WaitFor, Wal, WalTask, WriteFile,
+    Action, Backup, Command, Confirm, Dns, Email, Expectation, Fence, FindBackup, HttpCheck, KeyAlgorithm, Loss,
+    MailTls, Manual, Notify, PgReady, PrimaryDown, Promote, Readiness, RecordKind, Repoint, Restore, RestoreCluster,
+    RotateSecret, SecretForm, ServiceStep, Sql, SqlCheck, TcpReady, WaitFor, Wal, WalTask, WriteFile,
 };
 pub use engine::{RunOptions, Standing, resume_run, run_runbook, runbook_of_run, undo_run};
 pub use error::{ActionError, RunbookError};
 pub use journal::{
-    Beginning, Ending, Entry, Event, NoObserver, Purpose, RecordedValue, RunObserver, Stored, list_runs, read_journal,
+    Beginning, Ending, Entry, Event, NoObserver, ProcessMark, Purpose, RecordedValue, RunObserver, Stored, list_runs,
+    read_journal,
 };
 pub use model::{
     Condition, Counts, Objectives, OnFailure, Outcome, Runbook, RunbookName, Service, ServiceOrder, Step, StepId,

@@ -83,17 +83,34 @@ pub trait Operator: Send + Sync + fmt::Debug {
 pub struct Unattended {
     name: String,
     allowed: bool,
+    words: Vec<String>,
 }
 
 impl Unattended {
     /// Says no to everything.
     pub fn refusing(name: impl Into<String>) -> Self {
-        Self { name: name.into(), allowed: false }
+        Self { name: name.into(), allowed: false, words: Vec::new() }
     }
 
-    /// Says yes to every confirmation. What people do by hand, and what was cut off, it cannot answer for: those it refuses.
+    /// Says yes to every confirmation, but for those that ask for a word. What people do by hand, and what was cut off, it cannot answer
+    /// for: those it refuses.
     pub fn allowing(name: impl Into<String>) -> Self {
-        Self { name: name.into(), allowed: true }
+        Self { name: name.into(), allowed: true, words: Vec::new() }
+    }
+
+    /// Types these words where a confirmation asks for one of them.
+    pub fn with_words(mut self, words: impl IntoIterator<Item = String>) -> Self {
+        self.words.extend(words);
+        self
+    }
+
+    /// Returns whether a question was answered with yes beforehand.
+    pub fn allows(&self, question: &Question) -> bool {
+        match &question.kind {
+            QuestionKind::Confirm { word: Some(word) } => self.words.contains(word),
+            QuestionKind::Confirm { word: None } => self.allowed,
+            QuestionKind::Manual | QuestionKind::Interrupted => false,
+        }
     }
 }
 
@@ -104,7 +121,7 @@ impl Operator for Unattended {
     }
 
     async fn ask(&self, question: &Question) -> Answer {
-        let allowed = self.allowed && matches!(question.kind, QuestionKind::Confirm { .. });
+        let allowed = self.allows(question);
         let choice = if allowed { Choice::Yes } else { Choice::No };
         let note = if allowed { "allowed beforehand" } else { "nobody is there to answer" };
         Answer::new(choice, self.name(), Some(note.to_owned()))

@@ -92,6 +92,20 @@ impl Template {
         })
     }
 
+    /// Lists the variables that stand within quotes or comments of SQL, where a value could end them.
+    pub(crate) fn within_quotes(&self) -> Vec<&str> {
+        let mut state = Sql::Plain;
+        let mut found = Vec::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => state = state.behind(text),
+                Piece::Variable { name, .. } if state != Sql::Plain => found.push(name.as_str()),
+                Piece::Variable { .. } => {}
+            }
+        }
+        found
+    }
+
     /// Returns the text with its values. It may hold secrets.
     pub(crate) fn render(&self, place: Place, values: &Values) -> Result<String, TemplateError> {
         let mut out = String::with_capacity(self.text.len());
@@ -125,6 +139,64 @@ impl Template {
         });
         shown.collect()
     }
+}
+
+/// Where a text of SQL has come to (PostgreSQL's manual, "Lexical Structure"). Nested comments count as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Sql {
+    Plain,
+    /// Within what ends with this.
+    Until(String),
+}
+
+impl Sql {
+    /// Goes on behind a text.
+    fn behind(mut self, text: &str) -> Self {
+        let mut rest = text;
+        loop {
+            match &self {
+                Self::Until(end) => match rest.find(end.as_str()) {
+                    Some(at) => {
+                        rest = &rest[at + end.len()..];
+                        self = Self::Plain;
+                    }
+                    None => return self,
+                },
+                Self::Plain => match opening(rest) {
+                    Some((behind, end)) => {
+                        rest = &rest[behind..];
+                        self = Self::Until(end);
+                    }
+                    None => return self,
+                },
+            }
+        }
+    }
+}
+
+/// Finds the first quote or comment; returns where its inside begins, and what ends it.
+fn opening(text: &str) -> Option<(usize, String)> {
+    for (at, c) in text.char_indices() {
+        let rest = &text[at..];
+        match c {
+            '\'' | '"' => return Some((at + 1, c.to_string())),
+            '-' if rest.starts_with("--") => return Some((at + 2, "\n".to_owned())),
+            '/' if rest.starts_with("/*") => return Some((at + 2, "*/".to_owned())),
+            '$' => {
+                let tag = rest[1..].find('$').map(|end| &rest[..end + 2]);
+                let is_tag = |tag: &&str| {
+                    let name = &tag[1..tag.len() - 1];
+                    !name.starts_with(|c: char| c.is_ascii_digit())
+                        && name.chars().all(|c| c.is_alphanumeric() || c == '_')
+                };
+                if let Some(tag) = tag.filter(is_tag) {
+                    return Some((at + tag.len(), tag.to_owned()));
+                }
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 fn written(name: &str, value: &Value, form: Form, place: Place) -> Result<String, TemplateError> {
@@ -249,6 +321,31 @@ mod tests {
         assert_eq!(sql("ALTER ROLE {{who | identifier}}"), "ALTER ROLE \"O'Neill; DROP\"");
         assert_eq!(sql("IN ({{ ids }}) LIMIT {{ count }}"), "IN ('1', 'it''s') LIMIT 7");
         assert_eq!(sql("IN ({{ none }})"), "IN (NULL)");
+    }
+
+    #[test]
+    fn within_quotes_a_value_could_end_them() {
+        let within = |text: &str| text.parse::<Template>().unwrap().within_quotes().len();
+        for text in [
+            "SELECT 'hello {{ who }}'",
+            "SELECT \"{{ who }}\"",
+            "DO $$ BEGIN {{ who }} END $$",
+            "DO $body$ {{ who }} $$ $body$",
+            "SELECT 1 -- {{ who }}",
+            "SELECT /* {{ who }} */ 1",
+            "SELECT 'it''s {{ who }}'",
+        ] {
+            assert_eq!(within(text), 1, "{text}");
+        }
+        for text in [
+            "SELECT 'a' || {{ who }} || 'b'",
+            "SELECT $1, {{ who }}, $2",
+            "-- why\nSELECT {{ who }}",
+            "SELECT $$x$$, {{ who }}",
+            "ALTER ROLE {{ who | identifier }}",
+        ] {
+            assert_eq!(within(text), 0, "{text}");
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub enum VariableKind {
     Url,
     /// A moment of UTC: `2026-11-27T03:00:00Z`.
     Moment,
-    /// Texts, separated by commas.
+    /// Texts, separated by commas, or a JSON array of texts.
     List,
     /// A PostgreSQL server: a connection string as libpq has it.
     Server,
@@ -87,9 +87,9 @@ impl VariableKind {
             Self::Path => "an absolute path",
             Self::Url => "an http or https address",
             Self::Moment => "a moment such as 2026-11-27T03:00:00Z",
-            Self::List => "a list of texts",
+            Self::List => "a list of texts, separated by commas, or a JSON array of them",
             Self::Server => "a connection string of PostgreSQL",
-            Self::Secret => "a secret",
+            Self::Secret => "a secret of at least four characters",
         }
     }
 
@@ -106,9 +106,9 @@ impl VariableKind {
             Self::Path => Some(PathBuf::from(text)).filter(|path| path.is_absolute()).map(Value::Path),
             Self::Url => is_url(text).then(|| Value::Url(text.to_owned())),
             Self::Moment => DateTime::parse_from_rfc3339(text).ok().map(|moment| Value::Moment(moment.to_utc())),
-            Self::List => Some(Value::List(list(text))),
+            Self::List => list(text).map(Value::List),
             Self::Server => text.parse().ok().map(|settings| Value::Server(Box::new(settings))),
-            Self::Secret => (!text.is_empty()).then(|| Value::Secret(SecretString::from(text))),
+            Self::Secret => (text.len() >= SHORTEST_SECRET).then(|| Value::Secret(SecretString::from(text))),
         };
         value.ok_or_else(|| ValueError { name: name.to_owned(), expected: self.described() })
     }
@@ -118,8 +118,19 @@ fn is_url(text: &str) -> bool {
     ["http://", "https://"].into_iter().any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()))
 }
 
-fn list(text: &str) -> Vec<String> {
-    text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+/// Reads texts separated by commas, or a JSON array of texts, which may hold anything.
+fn list(text: &str) -> Option<Vec<String>> {
+    if text.trim_start().starts_with('[') {
+        return serde_json::from_str(text).ok();
+    }
+    Some(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())
+}
+
+/// Returns a list as the text that it can be read from.
+pub(super) fn list_text(items: &[String]) -> String {
+    let plain =
+        |item: &String| !item.is_empty() && item.trim() == item && !item.contains(',') && !item.starts_with('[');
+    if items.iter().all(plain) { items.join(",") } else { serde_json::json!(items).to_string() }
 }
 
 impl Value {
@@ -157,7 +168,7 @@ impl Value {
             Self::Duration(span) => span.to_string(),
             Self::Path(path) => path.display().to_string(),
             Self::Moment(moment) => moment.to_rfc3339_opts(SecondsFormat::AutoSi, true),
-            Self::List(items) => items.join(","),
+            Self::List(items) => list_text(items),
             Self::Server(settings) => settings.to_string(),
             Self::Secret(_) => return None,
         })
@@ -229,6 +240,7 @@ mod tests {
             (K::Url, "https://x/health", "https://x/health"),
             (K::Moment, "2026-11-27T05:00:00+02:00", "2026-11-27T03:00:00Z"),
             (K::List, " a, b ,,c", "a,b,c"),
+            (K::List, r#"["a b", "c,d", ""]"#, r#"["a b","c,d",""]"#),
             (K::Server, "postgresql://me:secret@db:5433/erp", "me@db:5433/erp"),
         ];
         for (kind, text, shown) in good {
@@ -242,7 +254,8 @@ mod tests {
             (K::Url, "ftp://x"),
             (K::Moment, "yesterday"),
             (K::Server, "postgresql://x?nonsense=1"),
-            (K::Secret, ""),
+            (K::Secret, "abc"),
+            (K::List, "[1]"),
         ];
         for (kind, text) in bad {
             assert!(kind.parse("v", text).is_err(), "{kind:?} {text}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use serde::Serialize;
 
-use super::server::{Role, ServerState, ask_server};
+use super::server::{Followed, Role, ServerState, ask_server};
 use crate::postgres::ConnectionSettings;
 
 /// A server that was asked.
@@ -91,8 +91,13 @@ impl Topology {
         for (server, state) in self.standbys() {
             match &state.follows {
                 None => findings.push(format!("{} is a standby, and receives from nobody", server.name)),
-                Some(followed) if followed.status != "streaming" => {
-                    findings.push(format!("{} receives nothing: its receiver is {}", server.name, followed.status));
+                Some(Followed { status: None, .. }) => {
+                    findings
+                        .push(format!("{} does not say whether it receives: the role needs pg_monitor", server.name));
+                }
+                Some(followed) if !followed.is_streaming() => {
+                    let status = followed.status.as_deref().unwrap_or_default();
+                    findings.push(format!("{} receives nothing: its receiver is {status}", server.name));
                 }
                 Some(_) => {}
             }

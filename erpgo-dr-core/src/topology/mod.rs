@@ -11,4 +11,4 @@ mod verdict;
 pub use candidate::{Candidate, candidate};
 pub use discover::{ClusterServer, Topology, discover};
 pub use server::{Followed, Follower, Role, ServerState, SlotState, ask_server};
-pub use verdict::{PrimaryVerdict, ProbeOptions, Witness, probe_primary};
+pub use verdict::{Liveness, PrimaryVerdict, ProbeOptions, Witness, liveness, probe_primary};

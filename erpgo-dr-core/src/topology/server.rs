@@ -24,6 +24,8 @@ pub struct ServerState {
     pub replayed: Option<Lsn>,
     /// When the newest transaction was committed that a standby has replayed, by the clock of the primary.
     pub newest_commit: Option<DateTime<Utc>>,
+    /// Whether a standby is told whom to follow. None where the role may not see it.
+    pub has_primary: Option<bool>,
     /// Whom a standby follows.
     pub follows: Option<Followed>,
     /// Who follows it.
@@ -53,8 +55,8 @@ pub struct Followed {
     pub host: Option<String>,
     /// The port there.
     pub port: Option<u16>,
-    /// `streaming`, `waiting`, `starting`...
-    pub status: String,
+    /// `streaming`, `waiting`, `starting`... None where the role may not see it: that takes `pg_monitor`.
+    pub status: Option<String>,
     /// The newest position that the other has told it.
     pub latest: Option<Lsn>,
     /// Milliseconds since the last message, by the standby's own clock.
@@ -104,7 +106,8 @@ const STATE: &str = "
            CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_receive_lsn()
                 ELSE pg_catalog.pg_current_wal_flush_lsn() END::text,
            pg_catalog.pg_last_wal_replay_lsn()::text,
-           pg_catalog.pg_last_xact_replay_timestamp()";
+           pg_catalog.pg_last_xact_replay_timestamp(),
+           (SELECT setting <> '' FROM pg_catalog.pg_settings WHERE name = 'primary_conninfo')";
 
 const FOLLOWED: &str = "
     SELECT sender_host, sender_port, status, latest_end_lsn::text, received_tli,
@@ -161,6 +164,7 @@ async fn state_of(client: &Client) -> Result<ServerState, PostgresError> {
         written: lsn(row.get(4)),
         replayed: lsn(row.get(5)),
         newest_commit: row.get(6),
+        has_primary: row.get(7),
         follows: None,
         followers: Vec::new(),
         slots: Vec::new(),
@@ -170,7 +174,7 @@ async fn state_of(client: &Client) -> Result<ServerState, PostgresError> {
         state.follows = Some(Followed {
             host: row.get(0),
             port: row.get::<_, Option<i32>>(1).and_then(|port| u16::try_from(port).ok()),
-            status: row.get::<_, Option<String>>(2).unwrap_or_default(),
+            status: row.get(2),
             latest: lsn(row.get(3)),
             silent_ms: row.get::<_, Option<i64>>(5).map(|silent| u64::try_from(silent).unwrap_or(0)),
             timeout_ms: row
@@ -206,6 +210,23 @@ fn lsn(text: Option<String>) -> Option<Lsn> {
 
 fn timeline(number: i32) -> Option<TimelineId> {
     TimelineId::new(number.cast_unsigned())
+}
+
+impl Followed {
+    /// Returns whether the standby receives.
+    pub fn is_streaming(&self) -> bool {
+        self.status.as_deref() == Some("streaming")
+    }
+
+    /// Returns whether the standby may still hear from its primary. One that has heard nothing for half of its
+    /// `wal_receiver_timeout` asks for an answer, and `reply` is how long that may take.
+    pub fn hears(&self, reply: Duration) -> bool {
+        if matches!(self.status.as_deref(), Some("stopped" | "starting" | "stopping")) {
+            return false;
+        }
+        let (Some(silent), Some(timeout)) = (self.silent_ms, self.timeout_ms) else { return true };
+        u128::from(silent) <= u128::from(timeout) / 2 + reply.as_millis()
+    }
 }
 
 impl ServerState {

@@ -1,12 +1,14 @@
 //! Whether a primary is gone. That it does not answer here proves nothing: its standbys are asked whether they hear from it.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::discover::{Topology, discover};
-use super::server::{Followed, Role, ask_server};
+use super::server::{Role, ask_server};
 use crate::postgres::ConnectionSettings;
 
 /// How a primary is probed.
@@ -68,21 +70,26 @@ impl ProbeOptions {
 pub enum PrimaryVerdict {
     /// It answers, and takes writes.
     Up,
-    /// It answers, and takes none: it is a standby, or set to read only.
+    /// It is a standby.
     TakesNoWrites,
+    /// Something answers there, and it is not known what.
+    Answers {
+        /// What it said.
+        error: String,
+    },
     /// It does not answer here, and a standby hears from it: it is this host that is cut off from it.
     HeardByOthers {
         /// The standbys that hear from it.
         witnesses: Vec<Witness>,
     },
-    /// It does not answer, and no standby that could be asked hears from it.
+    /// It does not answer, and enough standbys say that they hear nothing from it either.
     Down {
         /// The standbys that were asked and hear nothing.
         witnesses: Vec<Witness>,
         /// Why the last probe failed.
         error: String,
     },
-    /// It does not answer, and there was no standby to ask: nobody knows.
+    /// It does not answer, and there were not enough standbys that could tell: nobody knows.
     Unknown {
         /// Why the last probe failed.
         error: String,
@@ -99,7 +106,58 @@ pub struct Witness {
     pub silent_ms: Option<u64>,
 }
 
+/// What a server that is to be off says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "is")]
+#[non_exhaustive]
+pub enum Liveness {
+    /// It is no standby: whoever may, can write to it, also where writes are off by default.
+    Primary,
+    /// It is a standby.
+    Standby,
+    /// Something answers there, and it is not known what: a refused log-in, too many clients, a server that starts.
+    Answers {
+        /// What it said.
+        error: String,
+    },
+    /// Its host says that nothing listens there.
+    Refused {
+        /// What was said.
+        error: String,
+    },
+    /// Nothing is heard from there: it may be off, or only out of reach from here.
+    Silent {
+        /// What was waited for.
+        error: String,
+    },
+}
+
+/// Finds out whether a server is off, as far as that can be told from here.
+pub async fn liveness(server: &ConnectionSettings, limit: Duration) -> Liveness {
+    let error = match ask_server(server, limit).await {
+        Ok(state) if state.role == Role::Standby => return Liveness::Standby,
+        Ok(_) => return Liveness::Primary,
+        Err(error) => error,
+    };
+    let causes = || std::iter::successors(Some(&error as &dyn std::error::Error), |cause| cause.source());
+    let text = causes().last().map(ToString::to_string).unwrap_or_default();
+    let kind = causes().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    let timed_out = causes().any(|cause| cause.is::<tokio::time::error::Elapsed>());
+    match kind {
+        // The folder of a socket is there, and no server has one in it.
+        Some(io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => Liveness::Refused { error: text },
+        Some(io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => {
+            Liveness::Silent { error: text }
+        }
+        _ if timed_out => Liveness::Silent { error: format!("no answer within {limit:?}") },
+        _ => Liveness::Answers { error: text },
+    }
+}
+
 /// Probes a primary, and asks its standbys whether they hear from it, until it answers or all probes have failed.
+///
+/// What answers in whatever way is up. It is down only where more than half of all that could tell say so: this host, and the standbys
+/// that were named, twice each. A standby that is told to follow nobody, or that does not show whom it hears, is none of these.
 pub async fn probe_primary(
     primary: &ConnectionSettings,
     standbys: &[(String, ConnectionSettings)],
@@ -110,37 +168,44 @@ pub async fn probe_primary(
         if probe > 0 {
             tokio::time::sleep(options.every).await;
         }
-        match ask_server(primary, options.limit).await {
-            Ok(state) if state.role == Role::Primary => return PrimaryVerdict::Up,
-            Ok(_) => return PrimaryVerdict::TakesNoWrites,
-            Err(failed) => error = failed.to_string(),
+        match liveness(primary, options.limit).await {
+            Liveness::Primary => return PrimaryVerdict::Up,
+            Liveness::Standby => return PrimaryVerdict::TakesNoWrites,
+            Liveness::Answers { error } => return PrimaryVerdict::Answers { error },
+            Liveness::Refused { error: failed } | Liveness::Silent { error: failed } => error = failed,
         }
     }
-    let topology = discover(standbys, options.limit).await;
-    verdict(&topology, options.reply, error)
+    let first = verdict(&discover(standbys, options.limit).await, standbys.len(), options.reply, &error);
+    if !matches!(first, PrimaryVerdict::Down { .. }) {
+        return first;
+    }
+    // A receiver that is about to connect again is deaf for a moment.
+    tokio::time::sleep(options.every).await;
+    verdict(&discover(standbys, options.limit).await, standbys.len(), options.reply, &error)
 }
 
 /// Judges by what the standbys say, when the primary says nothing.
-fn verdict(standbys: &Topology, reply: Duration, error: String) -> PrimaryVerdict {
+fn verdict(standbys: &Topology, named: usize, reply: Duration, error: &str) -> PrimaryVerdict {
+    let error = error.to_owned();
     let (mut hearing, mut deaf) = (Vec::new(), Vec::new());
+    let mut systems = BTreeSet::new();
     for (server, state) in standbys.standbys() {
-        let connected = state.follows.as_ref().filter(|followed| followed.status == "streaming");
-        let silent_ms = connected.and_then(|followed| followed.silent_ms);
-        let hears = connected.is_some_and(|followed| hears(followed, reply));
+        let follows = state.follows.as_ref();
+        let cannot_tell = follows.is_some_and(|followed| followed.status.is_none());
+        if cannot_tell || state.has_primary != Some(true) {
+            continue;
+        }
+        systems.insert(state.system_identifier);
+        let silent_ms = follows.and_then(|followed| followed.silent_ms);
         let witness = Witness { name: server.name.clone(), silent_ms };
-        if hears { hearing.push(witness) } else { deaf.push(witness) }
+        if follows.is_some_and(|followed| followed.hears(reply)) { hearing.push(witness) } else { deaf.push(witness) }
     }
+    let votes = deaf.len() + 1;
     match (hearing.is_empty(), deaf.is_empty()) {
         (false, _) => PrimaryVerdict::HeardByOthers { witnesses: hearing },
-        (true, false) => PrimaryVerdict::Down { witnesses: deaf, error },
-        (true, true) => PrimaryVerdict::Unknown { error },
+        (true, false) if systems.len() == 1 && 2 * votes > named + 1 => PrimaryVerdict::Down { witnesses: deaf, error },
+        _ => PrimaryVerdict::Unknown { error },
     }
-}
-
-/// Returns whether a standby that is connected may still hear from its primary.
-fn hears(followed: &Followed, reply: Duration) -> bool {
-    let (Some(silent), Some(timeout)) = (followed.silent_ms, followed.timeout_ms) else { return true };
-    u128::from(silent) <= u128::from(timeout) / 2 + reply.as_millis()
 }
 
 impl fmt::Display for PrimaryVerdict {
@@ -149,14 +214,17 @@ impl fmt::Display for PrimaryVerdict {
             |witnesses: &[Witness]| witnesses.iter().map(|witness| witness.name.clone()).collect::<Vec<_>>().join(", ");
         match self {
             Self::Up => f.write_str("it takes writes"),
-            Self::TakesNoWrites => f.write_str("it answers, and takes no writes"),
+            Self::TakesNoWrites => f.write_str("it is a standby"),
+            Self::Answers { error } => write!(f, "something answers there: {error}"),
             Self::HeardByOthers { witnesses } => {
                 write!(f, "it does not answer here, and {} still hears from it", names(witnesses))
             }
             Self::Down { witnesses, error } => {
                 write!(f, "it does not answer ({error}), and {} hears nothing from it", names(witnesses))
             }
-            Self::Unknown { error } => write!(f, "it does not answer ({error}), and there is no standby to ask"),
+            Self::Unknown { error } => {
+                write!(f, "it does not answer ({error}), and too few standbys can tell whether they hear from it")
+            }
         }
     }
 }
@@ -164,7 +232,7 @@ impl fmt::Display for PrimaryVerdict {
 #[cfg(test)]
 mod tests {
     use super::super::discover::ClusterServer;
-    use super::super::server::ServerState;
+    use super::super::server::{Followed, ServerState};
     use super::*;
     use crate::types::TimelineId;
 
@@ -172,7 +240,7 @@ mod tests {
         let follows = follows.map(|(status, silent)| Followed {
             host: None,
             port: None,
-            status: status.to_owned(),
+            status: (!status.is_empty()).then(|| status.to_owned()),
             latest: None,
             silent_ms: Some(silent),
             timeout_ms: Some(60_000),
@@ -184,6 +252,7 @@ mod tests {
             written: None,
             replayed: None,
             newest_commit: None,
+            has_primary: Some(true),
             follows,
             followers: Vec::new(),
             slots: Vec::new(),
@@ -192,16 +261,27 @@ mod tests {
     }
 
     #[test]
-    fn a_primary_is_down_only_where_somebody_could_have_heard_it() {
-        let judge =
-            |servers: Vec<ClusterServer>| verdict(&Topology::new(servers), Duration::from_secs(2), "x".to_owned());
-        let gone = ClusterServer { state: None, error: Some("x".to_owned()), ..standby("c", None) };
-        let down = judge(vec![standby("a", None), standby("b", Some(("streaming", 32_001))), gone.clone()]);
+    fn a_primary_is_down_only_where_enough_could_have_heard_it() {
+        let judge = |servers: Vec<ClusterServer>| {
+            let named = servers.len();
+            verdict(&Topology::new(servers), named, Duration::from_secs(2), "x")
+        };
+        let gone = || ClusterServer { state: None, error: Some("x".to_owned()), ..standby("c", None) };
+        let down = judge(vec![standby("a", None), standby("b", Some(("streaming", 32_001))), gone()]);
         assert!(matches!(down, PrimaryVerdict::Down { witnesses, .. } if witnesses.len() == 2));
         let heard = judge(vec![standby("a", None), standby("b", Some(("streaming", 31_000)))]);
         assert!(matches!(heard, PrimaryVerdict::HeardByOthers { witnesses } if witnesses[0].name == "b"));
-        let waiting = judge(vec![standby("b", Some(("waiting", 100)))]);
-        assert!(matches!(waiting, PrimaryVerdict::Down { .. }));
-        assert!(matches!(judge(vec![gone]), PrimaryVerdict::Unknown { .. }));
+        assert!(matches!(judge(vec![standby("b", Some(("waiting", 100)))]), PrimaryVerdict::HeardByOthers { .. }));
+        assert!(matches!(judge(vec![standby("b", Some(("starting", 100)))]), PrimaryVerdict::Down { .. }));
+        // One of three, a role that sees nothing, one that follows nobody, one of another cluster.
+        assert!(matches!(judge(vec![standby("a", None), gone(), gone()]), PrimaryVerdict::Unknown { .. }));
+        assert!(matches!(judge(vec![standby("b", Some(("", 0)))]), PrimaryVerdict::Unknown { .. }));
+        let mut alone = standby("a", None);
+        alone.state.as_mut().unwrap().has_primary = Some(false);
+        assert!(matches!(judge(vec![alone]), PrimaryVerdict::Unknown { .. }));
+        let mut foreign = standby("b", None);
+        foreign.state.as_mut().unwrap().system_identifier = 2;
+        assert!(matches!(judge(vec![standby("a", None), foreign]), PrimaryVerdict::Unknown { .. }));
+        assert!(matches!(judge(vec![gone()]), PrimaryVerdict::Unknown { .. }));
     }
 }

@@ -35,12 +35,17 @@ async fn later_steps_look_at_how_earlier_ones_ended() {
         id = "unset"
         title = "U"
         command = { run = ["true"] }
-        when = [{ variable = "option", is = "unset" }, { variable = "mode", is = "a" }]
+        when = [{ variable = "option", set = false }, { variable = "mode", equals = "a" }]
         [[steps]]
         id = "check-fails"
         title = "C"
         command = { run = ["true"] }
         when = [{ check-fails = { command = { run = ["false"], check = true } } }]
+        [[steps]]
+        id = "not-failed"
+        title = "N"
+        command = { run = ["true"] }
+        when = [{ step = "because", is-not = "failed" }]
         [[steps]]
         id = "check-passes"
         title = "P"
@@ -51,7 +56,7 @@ async fn later_steps_look_at_how_earlier_ones_ended() {
     let ends = site.completes(&runbook, &[]).await;
     let expected = ["fails failed", "because succeeded", "not-because skipped", "named-option skipped"];
     assert_eq!(ends[..4], expected);
-    assert_eq!(ends[4..], ["unset succeeded", "check-fails succeeded", "check-passes skipped"]);
+    assert_eq!(ends[4..], ["unset succeeded", "check-fails succeeded", "not-failed succeeded", "check-passes skipped"]);
     let with_option = site.completes(&runbook, &[("option", "x"), ("mode", "b")]).await;
     assert_eq!(with_option[3..5], ["named-option succeeded", "unset skipped"]);
 }
@@ -118,7 +123,7 @@ async fn nothing_is_done_of_a_runbook_with_faults() {
     let faulty = |steps: &str| {
         let text = format!(
             "name = \"x\"\ntitle = \"X\"\n[variables]\nsecret = {{ type = \"secret\", optional = true }}\n\
-             db = {{ type = \"server\", optional = true }}\n{steps}"
+             db = {{ type = \"server\", optional = true }}\nword = {{ type = \"text\", optional = true }}\n{steps}"
         );
         Runbook::from_toml(&text)
     };
@@ -136,6 +141,11 @@ async fn nothing_is_done_of_a_runbook_with_faults() {
         ("[[steps]]\nid='a'\ntitle='A'\ncommand={run=['x']}\nstore='db'", "no step returns a server"),
         ("[[steps]]\nid='a'\ntitle='A'\ncommand={run=['x']}\ntimeout='0s'", "no time"),
         ("[[steps]]\nid='a'\ntitle='A'\nrotate-secret={variable='db'}", "db is no secret"),
+        ("[[steps]]\nid='a'\ntitle='A'\nsql={on='db',query=\"SELECT '{{ word }}'\"}", "word stands within quotes"),
+        (
+            "[[steps]]\nid='a'\ntitle='A'\nsql={on='db',query='SELECT {{ secret }}'}",
+            "the secret secret would be seen there",
+        ),
     ];
     for (steps, fault) in wrong {
         let runbook = faulty(steps).unwrap();

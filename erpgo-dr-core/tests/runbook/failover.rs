@@ -16,13 +16,13 @@ fn takeover() -> Runbook {
         id = "fence"
         title = "F"
         fence = { on = "primary", by = { command = { run = ["kill", "-9", "{{ pid }}"] } }, probes = 2, every = "100ms" }
-        when = [{ variable = "pid", is = "set" }]
+        when = [{ variable = "pid", set = true }]
         [[steps]]
         id = "fence-by-hand"
         title = "H"
         fence = { on = "primary", probes = 2, every = "100ms" }
         ask = false
-        when = [{ variable = "pid", is = "unset" }]
+        when = [{ variable = "pid", set = false }]
         [[steps]]
         id = "promote"
         title = "P"
@@ -60,12 +60,12 @@ async fn a_fenced_primary_is_replaced_without_loss() {
             _ => None,
         });
         assert!(loss.unwrap().recovered_to.is_some(), "the moment of the newest commit that is there");
-        // Done again, it finds nothing left to do.
+        // A primary that this run has not promoted may be anybody's.
         let again = runbook(
             "[variables]\nprimary = { type = 'server' }\nstandby = { type = 'server' }\n[[steps]]\nid = 'p'\ntitle = 'P'\npromote = { standbys = ['standby'], old = 'primary' }",
         );
-        let standing = site.run(&again, &[("primary", &one), ("standby", &two)]).await;
-        assert!(output_of(&site.journal(&standing.run).await, "p").contains("is a primary already"));
+        let found = site.fails(&again, &[("primary", &one), ("standby", &two)]).await;
+        assert!(found.contains("which is a primary, and was not promoted by this run"), "{found}");
     }
 }
 
@@ -77,7 +77,7 @@ async fn nothing_is_promoted_beside_a_primary_that_takes_writes() {
     let given = [("primary", one.as_str()), ("standby", two.as_str())];
     // The operator says that it is off, and is wrong.
     let found = site.fails(&takeover(), &given).await;
-    assert!(found.contains("to take no writes, found a primary that takes writes"), "{found}");
+    assert!(found.contains("to be off, found a primary"), "{found}");
     assert_eq!(site.asked()[0].text.split(" Switch ").next().unwrap(), "Nothing here can stop it.");
     let promote = runbook(
         "[variables]\nprimary = { type = 'server' }\nstandby = { type = 'server' }\n[[steps]]\nid = 'p'\ntitle = 'P'\npromote = { standbys = ['standby'], old = 'primary' }",
@@ -126,10 +126,14 @@ async fn of_two_standbys_the_more_advanced_takes_over_and_the_other_follows() {
     };
     let found = site.fails(&down("'ahead'"), &given).await;
     assert!(found.ends_with("found it takes writes"), "{found}");
+    let elsewhere = given[0].1.replace("/postgres", "/nowhere");
+    let mistaken = [("primary", elsewhere.as_str()), given[1], given[2]];
+    let found = site.fails(&down("'ahead'"), &mistaken).await;
+    assert!(found.contains("something answers there: ") && found.contains("nowhere"), "{found}");
     primary.kill();
     site.completes(&down("'ahead', 'behind'"), &given).await;
     let found = site.fails(&down("'behind'"), &given).await;
-    assert!(found.contains("there is no standby to ask"), "{found}");
+    assert!(found.contains("too few standbys can tell"), "{found}");
 
     behind.restart();
     let takeover = runbook(&format!(

@@ -27,13 +27,14 @@ async fn a_database_is_restored_and_that_is_taken_back() {
     let id = taken.split(' ').next().unwrap();
     server.psql("erp", "DELETE FROM users WHERE id > 10; CREATE TABLE later (n int)");
 
-    // The newest that is there is that one; `latest-proven` would need a restore test.
+    // `latest-proven` is not the backup that the run itself takes before it restores. Identifiers tell time to the second.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     let (stop, start) =
         (format!("touch,{}", site.path("stopped").display()), format!("touch,{}", site.path("started").display()));
     let given = [
         ("server", url.as_str()),
         ("database", "erp"),
-        ("backup", id),
+        ("project", "/"),
         ("important_table", "users"),
         ("application_stop", &stop),
         ("application_start", &start),
@@ -43,13 +44,15 @@ async fn a_database_is_restored_and_that_is_taken_back() {
     let journal = site.journal(&standing.run).await;
     assert_eq!(standing.ending, Ending::Completed, "{journal:#?}");
     let asked = site.asked();
-    assert!(asked[0].text.contains("The database erp will be replaced by the backup"), "{asked:?}");
+    assert!(asked[0].text.contains(&format!("The database erp will be replaced by the backup {id}")), "{asked:?}");
     assert_eq!(server.psql("erp", "SELECT count(*) FROM users"), "100");
     assert!(site.path("stopped").exists() && site.path("started").exists());
     let expected = [
+        "find succeeded",
         "recover succeeded",
-        "emergency-backup succeeded",
         "stop-application succeeded",
+        "emergency-backup succeeded",
+        "no-way-back skipped",
         "drain succeeded",
         "restore succeeded",
         "migrate skipped",
@@ -77,9 +80,19 @@ async fn who_does_not_type_the_word_changes_nothing() {
     server.create_database("erp");
     site.answers([Choice::No]);
     let url = server.url("postgres");
-    let standing = site.run(&shipped_runbook("backup-restore"), &[("server", &url), ("database", "erp")]).await;
+    let given = [("server", url.as_str()), ("database", "erp")];
+    let standing = site.run(&shipped_runbook("backup-restore"), &given).await;
+    assert_eq!((standing.ending, standing.step.unwrap().as_str()), (Ending::Stopped, "find"), "there is no backup yet");
+    let backup = runbook(
+        "[variables]\nserver = { type = 'server' }\n[[steps]]\nid = 'b'\ntitle = 'B'\nbackup = { on = 'server', database = 'erp' }",
+    );
+    site.answers([]);
+    site.completes(&backup, &[("server", &url)]).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    site.answers([Choice::No]);
+    let standing = site.run(&shipped_runbook("backup-restore"), &given).await;
     assert_eq!((standing.ending, standing.step.unwrap().as_str()), (Ending::Stopped, "recover"));
-    assert!(site.surroundings.repository.catalogue().await.unwrap().entries.is_empty());
+    assert_eq!(site.surroundings.repository.catalogue().await.unwrap().entries.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

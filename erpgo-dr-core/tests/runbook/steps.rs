@@ -239,6 +239,6 @@ async fn programs_get_arguments_and_no_shell() {
     assert_eq!(output_of(&journal, "input"), said);
     let environment = output_of(&journal, "environment");
     let names: Vec<&str> = environment.lines().filter_map(|line| line.split('=').next()).collect();
-    assert_eq!(names, ["PATH", "WORD"], "nothing else is handed on");
+    assert_eq!(names, ["ERPGO_DR_STEP", "PATH", "WORD"], "nothing else is handed on");
     assert_eq!(output_of(&journal, "tell"), "told");
 }

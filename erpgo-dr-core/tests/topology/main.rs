@@ -42,7 +42,7 @@ async fn a_healthy_cluster_has_one_primary_whom_all_others_follow() {
             ("spare", true, false, true)
         );
         let followed = states[1].follows.as_ref().unwrap();
-        assert_eq!((followed.status.as_str(), followed.port), ("streaming", Some(primary.port())));
+        assert_eq!((followed.status.as_deref(), followed.port), (Some("streaming"), Some(primary.port())));
         assert!(followed.silent_ms.unwrap() < 60_000 && followed.timeout_ms == Some(60_000), "{followed:?}");
         assert!(states[1].replayed.is_some() && states[1].newest_commit.is_some());
         assert_eq!(candidate(&topology).unwrap().name, "two");

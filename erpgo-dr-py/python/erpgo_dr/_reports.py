@@ -696,6 +696,8 @@ class RunStanding(Report):
     ending: Literal["completed", "stopped", "undone", "undo-stopped"]
     step: str | None
     """The step that it stands at."""
+    failed: tuple[str, ...]
+    """Steps that failed, and behind which the run went on."""
     is_complete: bool
     """Whether all that was to be done, or taken back, is."""
 

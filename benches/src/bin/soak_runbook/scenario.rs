@@ -119,7 +119,11 @@ impl Scenario {
         let folder = self.folder.path();
         let marks = |word: &str| format!("sh,-c,echo {word} > \"$1\",sh,{}", folder.join("application").display());
         let pair = |name: &str, value: String| (name.to_owned(), value);
-        let mut values = vec![pair("application_stop", marks("stopped")), pair("application_start", marks("started"))];
+        let mut values = vec![
+            pair("project", "/".to_owned()),
+            pair("application_stop", marks("stopped")),
+            pair("application_start", marks("started")),
+        ];
         match self.runbook {
             "backup-restore" => values.extend([
                 pair("server", self.server.url("postgres")),
@@ -139,13 +143,13 @@ impl Scenario {
             _ => {
                 let standby = self.standby.as_ref().map(|standby| standby.url("erp")).unwrap_or_default();
                 values.extend([pair("primary", self.server.url("erp")), pair("standby", standby)]);
-                values.extend(self.of_failover(folder, &marks));
+                values.extend(self.of_failover(folder));
             }
         }
         values
     }
 
-    fn of_failover(&self, folder: &Path, marks: &dyn Fn(&str) -> String) -> Vec<(String, String)> {
+    fn of_failover(&self, folder: &Path) -> Vec<(String, String)> {
         let pair = |name: &str, value: String| (name.to_owned(), value);
         match self.runbook {
             "database-failure" => vec![
@@ -156,7 +160,6 @@ impl Scenario {
                 pair("primary_restart", "false".to_owned()),
                 pair("primary_stop", "true".to_owned()),
                 pair("primary_start", "true".to_owned()),
-                pair("application_restart", marks("restarted")),
             ],
             _ => vec![
                 pair("primary_health", "http://127.0.0.1:1/health".to_owned()),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use erpgo_dr_core::Repository;
-use erpgo_dr_core::runbook::{Runbook, list_runs, read_journal, shipped};
+use erpgo_dr_core::runbook::{Ending, Event, Runbook, list_runs, read_journal, shipped};
 use erpgo_dr_core::types::RunId;
 
 use crate::context::Context;
@@ -70,6 +70,9 @@ pub(super) async fn find_run(repository: &Repository, text: &str) -> Result<RunI
     if text == "latest" {
         return latest(repository, runs).await;
     }
+    if text == "open" {
+        return open(repository, runs).await;
+    }
     let mut named = runs.iter().filter(|run| run.as_str().starts_with(text));
     match (named.next(), named.next()) {
         (Some(run), None) => Ok(run.clone()),
@@ -79,6 +82,21 @@ pub(super) async fn find_run(repository: &Repository, text: &str) -> Result<RunI
         )),
         (None, _) => Err(no_run(text)),
     }
+}
+
+/// Finds the newest run that has not ended: one that stopped, was cut off, or goes on.
+async fn open(repository: &Repository, runs: Vec<RunId>) -> Result<RunId, CliError> {
+    for run in runs.into_iter().rev() {
+        let entries = read_journal(repository, &run).await?;
+        let ended = matches!(
+            entries.last().map(|entry| &entry.event),
+            Some(Event::Finished { ending: Ending::Completed | Ending::Undone, .. })
+        );
+        if !ended {
+            return Ok(run);
+        }
+    }
+    Err(CliError::usage("no run is open", "`erpgo-dr runbook runs` lists the runs, and how they stand"))
 }
 
 /// Finds the run that began last. Identifiers tell that to the second only.

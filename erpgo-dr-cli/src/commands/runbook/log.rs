@@ -36,8 +36,8 @@ impl RunbookLogArgs {
 fn line(entry: &Entry) -> String {
     let what = match &entry.event {
         Event::Begun(beginning) => format!("begun: {} by {}", beginning.runbook, beginning.by),
-        Event::Resumed { by } => format!("resumed by {by}"),
-        Event::UndoBegun { by } => format!("taken back by {by}"),
+        Event::Resumed { by, .. } => format!("resumed by {by}"),
+        Event::UndoBegun { by, .. } => format!("taken back by {by}"),
         Event::Skipped { step, why, .. } => format!("{step}: skipped, {why}"),
         Event::Asked { question } => format!("{}: asked, {}", question.step, question.text),
         Event::Answered { step, answer } => {
@@ -55,7 +55,7 @@ fn line(entry: &Entry) -> String {
 }
 
 /// The word that the journal has for something.
-fn word(value: &impl Serialize) -> String {
+pub(super) fn word(value: &impl Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 

@@ -6,6 +6,7 @@ mod list;
 mod log;
 mod narrator;
 mod plan;
+mod report;
 mod run;
 mod runs;
 mod show;
@@ -36,6 +37,7 @@ enum RunbookAction {
     Undo(run::RunbookUndoArgs),
     Runs(runs::RunbookRunsArgs),
     Log(log::RunbookLogArgs),
+    Report(report::RunbookReportArgs),
 }
 
 impl RunbookArgs {
@@ -50,6 +52,7 @@ impl RunbookArgs {
             RunbookAction::Undo(_) => "runbook undo",
             RunbookAction::Runs(_) => "runbook runs",
             RunbookAction::Log(_) => "runbook log",
+            RunbookAction::Report(_) => "runbook report",
         }
     }
 
@@ -64,6 +67,7 @@ impl RunbookArgs {
             RunbookAction::Undo(arguments) => arguments.run(context).await,
             RunbookAction::Runs(arguments) => arguments.run(context).await,
             RunbookAction::Log(arguments) => arguments.run(context).await,
+            RunbookAction::Report(arguments) => arguments.run(context).await,
         }
     }
 }

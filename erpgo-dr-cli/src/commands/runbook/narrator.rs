@@ -36,8 +36,8 @@ impl Narrator {
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         Some(match &entry.event {
             Event::Begun(beginning) => format!("run {run} of {} by {}", beginning.runbook, beginning.by),
-            Event::Resumed { by } => format!("run {run} goes on, by {by}"),
-            Event::UndoBegun { by } => format!("run {run} is taken back, by {by}"),
+            Event::Resumed { by, .. } => format!("run {run} goes on, by {by}"),
+            Event::UndoBegun { by, .. } => format!("run {run} is taken back, by {by}"),
             Event::Skipped { step, why, .. } => format!("{}: skipped, {why}", self.title(step)),
             Event::Started { step, purpose, attempt, doing } => {
                 begun.insert(step.clone(), entry.at);
@@ -50,6 +50,11 @@ impl Narrator {
                 let first = output.lines().next().unwrap_or_default();
                 let word = if *outcome == Outcome::Succeeded { "done" } else { "FAILED" };
                 format!("    {word} in {}{}{first}", seconds(took), if first.is_empty() { "" } else { ": " })
+            }
+            Event::Asked { question } => format!("{}: asks: {}", self.title(&question.step), question.text),
+            Event::Answered { answer, .. } => {
+                let note = answer.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
+                format!("    {} answers {}{note}", answer.by, super::log::word(&answer.choice))
             }
             _ => return None,
         })

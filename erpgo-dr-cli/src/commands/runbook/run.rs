@@ -22,7 +22,20 @@ use crate::error::CliError;
 use crate::output::Report;
 
 /// Variables of the environment that programs of a runbook get.
-const PASSED_ON: [&str; 8] = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH"];
+const PASSED_ON: [&str; 12] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "LD_LIBRARY_PATH",
+    "SSH_AUTH_SOCK",
+    "DOCKER_HOST",
+    "DOCKER_CONTEXT",
+    "KUBECONFIG",
+];
 
 /// Run a runbook from its first step on
 #[derive(Debug, Args)]
@@ -45,8 +58,8 @@ pub(super) struct RunbookRunArgs {
 /// Go on with a run that stopped or was cut off
 #[derive(Debug, Args)]
 pub(super) struct RunbookResumeArgs {
-    /// The run: its identifier or the beginning of one, or `latest`
-    #[arg(value_name = "RUN", default_value = "latest")]
+    /// The run: its identifier or the beginning of one [default: the newest that has not ended]
+    #[arg(value_name = "RUN", default_value = "open")]
     run: String,
     #[command(flatten)]
     values: ValueOptions,
@@ -69,9 +82,12 @@ pub(super) struct RunbookUndoArgs {
 /// Who answers.
 #[derive(Debug, Clone, Args)]
 struct OperatorOptions {
-    /// Answer every confirmation with yes; what people do by hand still needs people
+    /// Answer every confirmation with yes that asks for no word; what people do by hand still needs people
     #[arg(short, long)]
     yes: bool,
+    /// Answer a confirmation that asks for this word: --confirm RECOVER; may be given several times
+    #[arg(long, value_name = "WORD")]
+    confirm: Vec<String>,
     /// Who you are, for the journal [default: the user of this process]
     #[arg(long, value_name = "NAME", env = "ERPGO_DR_OPERATOR")]
     operator: Option<String>,
@@ -128,8 +144,11 @@ impl Going {
 
 impl OperatorOptions {
     fn surroundings(&self, context: &Context, repository: Repository) -> Result<Surroundings, CliError> {
-        let environment: Vec<(OsString, OsString)> =
-            std::env::vars_os().filter(|(name, _)| PASSED_ON.iter().any(|passed| name == passed)).collect();
+        let more = &context.config.runbook.pass_environment;
+        let is_passed = |name: &OsString| {
+            PASSED_ON.iter().any(|passed| name == passed) || more.iter().any(|more| name == more.as_str())
+        };
+        let environment: Vec<(OsString, OsString)> = std::env::vars_os().filter(|(name, _)| is_passed(name)).collect();
         Ok(Surroundings::new(Arc::new(repository), self.operator(context))
             .with_programs(context.programs())
             .with_environment([environment, context.wal_environment()].concat())
@@ -139,10 +158,11 @@ impl OperatorOptions {
 
     fn operator(&self, context: &Context) -> Arc<dyn Operator> {
         let name = self.operator.clone().unwrap_or_else(user);
+        let given = if self.yes { Unattended::allowing(&name) } else { Unattended::refusing(&name) };
+        let given = given.with_words(self.confirm.clone());
         match context.prompts.can_ask() {
-            true => Arc::new(Terminal { name, prompts: Prompts::new(context.output.clone()), yes: self.yes }),
-            false if self.yes => Arc::new(Unattended::allowing(name)),
-            false => Arc::new(Unattended::refusing(name)),
+            true => Arc::new(Terminal { name, prompts: Prompts::new(context.output.clone()), given }),
+            false => Arc::new(given),
         }
     }
 }
@@ -160,6 +180,8 @@ fn stands(standing: &Standing) -> Result<Report, CliError> {
         Ending::Stopped => format!("`erpgo-dr runbook resume {run}` goes on, `erpgo-dr runbook undo {run}` takes back"),
         _ => format!("`erpgo-dr runbook resume {run}` goes on taking back"),
     };
-    let text = format!("run {run} {}{at}\n{next}\n", standing.ending.as_str());
+    let failed = standing.failed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let failed = if failed.is_empty() { failed } else { format!("these steps failed, and it went on: {failed}\n") };
+    let text = format!("run {run} {}{at}\n{failed}{next}\n", standing.ending.as_str());
     Report::new(standing, text, matches!(standing.ending, Ending::Completed | Ending::Undone))
 }

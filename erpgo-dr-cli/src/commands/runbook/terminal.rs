@@ -1,7 +1,7 @@
 //! The operator at the terminal.
 
 use async_trait::async_trait;
-use erpgo_dr_core::runbook::{Answer, Choice, Operator, Question, QuestionKind};
+use erpgo_dr_core::runbook::{Answer, Choice, Operator, Question, QuestionKind, Unattended};
 
 use crate::context::Prompts;
 
@@ -10,8 +10,8 @@ use crate::context::Prompts;
 pub(super) struct Terminal {
     pub(super) name: String,
     pub(super) prompts: Prompts,
-    /// Whether confirmations are answered with yes beforehand.
-    pub(super) yes: bool,
+    /// What was answered beforehand.
+    pub(super) given: Unattended,
 }
 
 #[async_trait]
@@ -21,7 +21,7 @@ impl Operator for Terminal {
     }
 
     async fn ask(&self, question: &Question) -> Answer {
-        if self.yes && matches!(question.kind, QuestionKind::Confirm { .. }) {
+        if self.given.allows(question) {
             return Answer::new(Choice::Yes, &self.name, Some("allowed beforehand".to_owned()));
         }
         loop {
@@ -29,10 +29,6 @@ impl Operator for Terminal {
                 Ok(typed) => typed,
                 Err(error) => return Answer::new(Choice::No, &self.name, Some(error.to_string())),
             };
-            // An end of input answers nothing, and would be asked for ever.
-            if typed.is_empty() && !self.prompts.can_ask() {
-                return Answer::new(Choice::No, &self.name, Some("nobody is there to answer".to_owned()));
-            }
             let (word, note) = typed.split_once(char::is_whitespace).unwrap_or((&typed, ""));
             if let Some(choice) = choice(&question.kind, word) {
                 let note = Some(note.trim()).filter(|note| !note.is_empty()).map(str::to_owned);

@@ -40,7 +40,7 @@ pub enum Readiness {
     Read,
     /// Writes: it is a primary, and not set to read only.
     Write,
-    /// To follow: it is a standby.
+    /// To follow: it is a standby, and receives from its primary.
     Follow,
 }
 
@@ -93,7 +93,7 @@ impl Act for PgReady {
         let holds = match self.to {
             Readiness::Read => true,
             Readiness::Write => found == State::Writable,
-            Readiness::Follow => found == State::Standby,
+            Readiness::Follow => found == State::Following,
         };
         match holds {
             true => Ok(Done::said(format!("{name} is {}", found.described()))),
@@ -107,36 +107,38 @@ impl Act for PgReady {
 
 /// What a server that answers is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+enum State {
     Writable,
     ReadOnly,
+    /// A standby that receives from nobody.
     Standby,
+    Following,
 }
 
 /// Asks a server what it is.
-pub(super) async fn probe(
-    scope: &Scope<'_>,
-    settings: crate::postgres::ConnectionSettings,
-) -> Result<State, ActionError> {
+async fn probe(scope: &Scope<'_>, settings: crate::postgres::ConnectionSettings) -> Result<State, ActionError> {
     let client = server::connect(settings, scope.timeout.duration()).await?;
-    let sql = "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only')";
+    let sql = "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only'),
+                      EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver WHERE status = 'streaming')";
     let answered = server::run(&client, sql, "ask whether it takes writes").await;
     client.close().await;
     let answered = answered?;
-    let read_only = answered.rows.first().and_then(|row| row.get(1)?.as_deref()) == Some("on");
+    let cell = |column: usize| answered.rows.first().and_then(|row| row.get(column)?.as_deref());
     Ok(match answered.first() {
+        Some("t") if cell(2) == Some("t") => State::Following,
         Some("t") => State::Standby,
-        _ if read_only => State::ReadOnly,
+        _ if cell(1) == Some("on") => State::ReadOnly,
         _ => State::Writable,
     })
 }
 
 impl State {
-    pub(super) fn described(self) -> &'static str {
+    fn described(self) -> &'static str {
         match self {
             Self::Writable => "a primary that takes writes",
             Self::ReadOnly => "a primary that is set to read only",
-            Self::Standby => "a standby",
+            Self::Standby => "a standby that receives from nobody",
+            Self::Following => "a standby",
         }
     }
 }

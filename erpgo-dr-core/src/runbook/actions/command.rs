@@ -2,18 +2,32 @@
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::JoinHandle;
 
 use super::super::error::ActionError;
+use super::super::model::StepId;
 use super::super::template::Template;
 use super::{Act, Done, Nature, Scope, Uses, View};
+use crate::types::RunId;
 
 /// What is kept of each output, in bytes: its end.
 const KEPT: usize = 64 << 10;
+/// How long output is waited for that comes when the program itself has ended: a service that it started keeps its pipe.
+const DRAIN: Duration = Duration::from_secs(1);
+/// The variable by which a program of a step is known, also when the process that started it is gone.
+pub(crate) const STEP_VARIABLE: &str = "ERPGO_DR_STEP";
+
+/// The value of that variable.
+pub(crate) fn step_value(run: &RunId, step: &StepId) -> String {
+    format!("{run}/{step}")
+}
 
 /// Runs a program, and fails unless it ends with 0. Returns what it wrote to standard output, without the last line break.
 ///
@@ -78,7 +92,7 @@ pub(super) struct Program {
     line: Vec<String>,
     environment: Vec<(String, String)>,
     pub(super) input: Option<String>,
-    folder: Option<String>,
+    pub(super) folder: Option<String>,
 }
 
 impl Program {
@@ -98,12 +112,14 @@ impl Program {
         let Self { line, environment, input, folder } = self;
         let name = line[0].clone();
         let given = scope.surroundings.environment.iter().map(|(name, value)| (name, value));
+        let mark = step_value(scope.run, scope.step);
         let mut command = tokio::process::Command::new(&name);
         command
             .args(&line[1..])
             .env_clear()
             .envs(given)
             .envs(environment)
+            .env(STEP_VARIABLE, mark)
             .current_dir(folder.as_deref().unwrap_or("/"));
         command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
@@ -117,12 +133,14 @@ impl Program {
             }
         };
         let failed = |source| ActionError::Spawn { program: name.clone(), source };
+        let (stdout, stderr) = (Tail::of(stdout), Tail::of(stderr));
         let ended = async {
             let status = child.wait().await;
             group.0 = None;
             status
         };
-        let ((), stdout, stderr, status) = tokio::join!(feed, tail(stdout), tail(stderr), ended);
+        let ((), status) = tokio::join!(feed, ended);
+        let (stdout, stderr) = tokio::join!(stdout.end(), stderr.end());
         let status = status.map_err(failed)?;
         match status.success() {
             true => Ok(joined(&stdout, &stderr)),
@@ -151,17 +169,48 @@ impl Drop for Group {
     }
 }
 
-/// Reads to the end, and keeps the last bytes.
-async fn tail(pipe: Option<impl AsyncRead + Unpin>) -> String {
-    let Some(mut pipe) = pipe else { return String::new() };
-    let mut kept = Vec::new();
-    let mut chunk = vec![0; 8 << 10];
-    while let Ok(read @ 1..) = pipe.read(&mut chunk).await {
-        kept.extend_from_slice(&chunk[..read]);
-        if kept.len() > 2 * KEPT {
-            kept.drain(..kept.len() - KEPT);
-        }
+/// Reads a pipe, and keeps the last bytes of it.
+struct Tail {
+    kept: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Tail {
+    fn of(pipe: Option<impl AsyncRead + Unpin + Send + 'static>) -> Self {
+        let kept: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let filled = Arc::clone(&kept);
+        let reader = tokio::spawn(async move {
+            let Some(mut pipe) = pipe else { return };
+            let mut chunk = vec![0; 8 << 10];
+            while let Ok(read @ 1..) = pipe.read(&mut chunk).await {
+                let mut kept = filled.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.extend_from_slice(&chunk[..read]);
+                if kept.len() > 2 * KEPT {
+                    let surplus = kept.len() - KEPT;
+                    kept.drain(..surplus);
+                }
+            }
+        });
+        Self { kept, reader }
     }
-    let from = kept.len().saturating_sub(KEPT);
-    String::from_utf8_lossy(&kept[from..]).trim_end().to_owned()
+
+    /// Returns what was read, once the program has ended.
+    async fn end(mut self) -> String {
+        let _ = tokio::time::timeout(DRAIN, &mut self.reader).await;
+        self.reader.abort();
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = kept.len().saturating_sub(KEPT);
+        // A line that was cut may begin in the middle of a secret, which would not be known again.
+        let from = match memchr::memchr(b'\n', &kept[from..]) {
+            Some(end) if from > 0 => from + end + 1,
+            _ => from,
+        };
+        String::from_utf8_lossy(&kept[from..]).trim_end().to_owned()
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
 }

@@ -1,27 +1,35 @@
 //! `fence`: an old primary takes no more writes, and cannot come back to.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde::Deserialize;
 
 use super::super::error::ActionError;
 use super::super::operator::{Choice, QuestionKind};
 use super::super::span::Span;
-use super::checks::{State, probe};
 use super::{Act, Action, Done, Nature, Scope, Uses, View};
+use crate::topology::{Liveness, liveness};
 
-/// Stops an old primary by whatever can reach it, and then makes sure that it takes no writes.
+/// Stops an old primary by whatever can reach it, and then makes sure that it is off.
 ///
-/// That a server cannot be reached from here proves nothing: it may answer others. Without `by`, or where that fails, the operator
-/// must say that it is off.
+/// That nothing listens at its address any more is proof. That nothing is heard from there is none: it may be frozen, or out of reach
+/// from here and answer others. Then `proof` must pass, or `by` must be trusted, or the operator must say that it is off: by hand, and
+/// not beforehand.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct Fence {
     /// The variable of the old primary.
     pub on: String,
-    /// What stops it: a command or a service. It succeeds only where the server is off, or can be reached by nobody.
+    /// What stops it: a command or a service.
     pub by: Option<Action>,
-    /// How often it is asked afterwards whether it takes writes.
+    /// Whether `by` succeeds only where the server is off and stays off: a power switch, or the like.
+    #[serde(default)]
+    pub trusted: bool,
+    /// A check that passes only where it is off.
+    pub proof: Option<Action>,
+    /// How often nothing must be heard from it, one probe after the other.
     #[serde(default = "probes")]
     pub probes: u32,
     /// How long it is waited in between.
@@ -30,14 +38,16 @@ pub struct Fence {
 }
 
 /// How long one probe may take.
-const PROBE: Span = Span::from_secs(5);
+const PROBE: Duration = Duration::from_secs(3);
+/// How long a server may take to end, once it was told to.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn probes() -> u32 {
     3
 }
 
 fn every() -> Span {
-    Span::from_secs(1)
+    Duration::from_millis(500).into()
 }
 
 #[async_trait]
@@ -51,7 +61,7 @@ impl Act for Fence {
             Some(action) => action.act().describe(view),
             None => "ask the operator to switch it off".to_owned(),
         };
-        format!("{by}; then see {} times that {} takes no writes", self.probes, view.server_name(&self.on))
+        format!("{by}; then see {} times that {} is off", self.probes, view.server_name(&self.on))
     }
 
     fn uses<'s>(&'s self, uses: &mut Uses<'s>) {
@@ -59,6 +69,7 @@ impl Act for Fence {
         if let Some(by) = &self.by {
             by.act().uses(uses);
         }
+        uses.checks.extend(&self.proof);
     }
 
     async fn act(&self, scope: &Scope<'_>) -> Result<Done, ActionError> {
@@ -70,17 +81,11 @@ impl Act for Fence {
             },
             None => self.vouched(scope, "Nothing here can stop it.").await?,
         };
-        for probe_number in 0..self.probes {
-            if probe_number > 0 {
-                tokio::time::sleep(self.every.duration()).await;
-            }
-            let settings = scope.server(&self.on, None)?;
-            if let Ok(state @ State::Writable) = probe(&scope.within(PROBE), settings).await {
-                let expected = format!("{name} to take no writes");
-                return Err(ActionError::Unexpected { expected, found: state.described().to_owned() });
-            }
+        let silent = self.wait_until_off(scope).await?;
+        if let Some(error) = silent.filter(|_| done.answer.is_none() && !self.trusted) {
+            self.proven(scope, &mut done, &error).await?;
         }
-        done.output = format!("{name} takes no writes; {}", done.output);
+        done.output = format!("{name} is off; {}", done.output);
         Ok(done)
     }
 }
@@ -91,6 +96,53 @@ impl Fence {
         let limit = action.act().nature().timeout;
         let done = tokio::time::timeout(limit.duration(), action.act().act(&scope.within(limit))).await;
         done.unwrap_or(Err(ActionError::TimedOut(limit)))
+    }
+
+    /// Waits until nothing has been heard from it several times; returns why that is no proof, where it is none.
+    async fn wait_until_off(&self, scope: &Scope<'_>) -> Result<Option<String>, ActionError> {
+        let settings = scope.server(&self.on, None)?;
+        let started = tokio::time::Instant::now();
+        let (mut quiet, mut silent) = (0, None);
+        while quiet < self.probes.max(1) {
+            if quiet > 0 || started.elapsed() > Duration::ZERO {
+                tokio::time::sleep(self.every.duration()).await;
+            }
+            let heard = match liveness(&settings, PROBE).await {
+                Liveness::Refused { .. } => None,
+                Liveness::Silent { error } => {
+                    silent = Some(error);
+                    None
+                }
+                Liveness::Primary => Some("a primary".to_owned()),
+                Liveness::Standby => Some("a standby".to_owned()),
+                Liveness::Answers { error } => Some(error),
+            };
+            match heard {
+                None => quiet += 1,
+                Some(found) if started.elapsed() > PATIENCE => {
+                    return Err(ActionError::Unexpected { expected: format!("{settings} to be off"), found });
+                }
+                Some(_) => quiet = 0,
+            }
+        }
+        Ok(silent)
+    }
+
+    /// Makes sure of what silence does not prove.
+    async fn proven(&self, scope: &Scope<'_>, done: &mut Done, error: &str) -> Result<(), ActionError> {
+        if let Some(proof) = &self.proof {
+            let limit = proof.act().nature().timeout;
+            let proven = tokio::time::timeout(limit.duration(), proof.act().act(&scope.within(limit))).await;
+            let proven = proven.unwrap_or(Err(ActionError::TimedOut(limit)))?;
+            done.output = format!("{}; {}", done.output, proven.output);
+            return Ok(());
+        }
+        let vouched = self
+            .vouched(scope, &format!("It was told to stop, and is silent ({error}), which proves nothing."))
+            .await?;
+        done.output = format!("{}; {}", done.output, vouched.output);
+        done.answer = vouched.answer;
+        Ok(())
     }
 
     /// Has the operator answer for what nothing here can prove.

@@ -25,6 +25,7 @@ mod write_file;
 pub use backup::Backup;
 pub use checks::{PgReady, Readiness, TcpReady};
 pub use command::Command;
+pub(crate) use command::{STEP_VARIABLE, step_value};
 pub use dns::{Dns, KeyAlgorithm, RecordKind};
 pub use fence::Fence;
 pub use http::HttpCheck;
@@ -34,7 +35,7 @@ pub use people::{Confirm, Manual};
 pub use primary_down::PrimaryDown;
 pub use promote::Promote;
 pub use repoint::Repoint;
-pub use restore::{Restore, RestoreCluster};
+pub use restore::{FindBackup, Restore, RestoreCluster};
 pub use rotate_secret::{RotateSecret, SecretForm};
 pub use service::ServiceStep;
 pub use sql::{Expectation, Sql, SqlCheck};
@@ -49,6 +50,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 
 use super::error::ActionError;
+use super::model::ServiceOrder;
 
 /// What a step does. In TOML it is the one key of a step that is named as one of these.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -71,6 +73,8 @@ pub enum Action {
     WaitFor(Box<WaitFor>),
     /// Takes a backup.
     Backup(Backup),
+    /// Finds a backup.
+    FindBackup(FindBackup),
     /// Restores databases into a server.
     Restore(Restore),
     /// Restores a whole cluster into a folder, and starts it.
@@ -119,7 +123,7 @@ pub(crate) trait Act: Send + Sync {
 
 impl Action {
     /// The names of all actions, as TOML has them.
-    pub const KINDS: [&'static str; 22] = [
+    pub const KINDS: [&'static str; 23] = [
         "sql",
         "sql-check",
         "command",
@@ -128,6 +132,7 @@ impl Action {
         "pg-ready",
         "wait-for",
         "backup",
+        "find-backup",
         "restore",
         "restore-cluster",
         "wal",
@@ -155,6 +160,7 @@ impl Action {
             Self::PgReady(_) => "pg-ready",
             Self::WaitFor(_) => "wait-for",
             Self::Backup(_) => "backup",
+            Self::FindBackup(_) => "find-backup",
             Self::Restore(_) => "restore",
             Self::RestoreCluster(_) => "restore-cluster",
             Self::Wal(_) => "wal",
@@ -196,7 +202,7 @@ impl Action {
     /// Returns what takes it back by itself, where that needs no telling.
     pub(crate) fn own_undo(&self) -> Option<Self> {
         match self {
-            Self::Service(action) => Some(Self::Service(action.inverse())),
+            Self::Service(action) if action.order != ServiceOrder::Restart => Some(Self::Service(action.inverse())),
             Self::WriteFile(action) => action.previous().map(Self::WriteFile),
             _ => None,
         }
@@ -212,6 +218,7 @@ impl Action {
             Self::PgReady(action) => action,
             Self::WaitFor(action) => &**action,
             Self::Backup(action) => action,
+            Self::FindBackup(action) => action,
             Self::Restore(action) => action,
             Self::RestoreCluster(action) => action,
             Self::Wal(action) => action,

@@ -1,5 +1,6 @@
 //! `promote`: a standby becomes the primary.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,14 +9,16 @@ use serde::Deserialize;
 
 use super::super::error::ActionError;
 use super::super::values::Value;
-use super::checks::{State, probe};
 use super::{Act, Done, Loss, Nature, Scope, Uses, View, server};
-use crate::postgres::Client;
-use crate::topology::{candidate, discover};
+use crate::postgres::{Client, ConnectionSettings};
+use crate::topology::{Liveness, ask_server, candidate, discover, liveness};
 use crate::types::Lsn;
 
-/// Promotes a standby, and waits until it takes writes. Of several it takes the one that has the most of the log; where one takes
-/// writes already, it is left at that. Returns the name of the variable.
+/// Promotes a standby, and waits until it takes writes. Of several it takes the one that has the most of the log. Returns the name of
+/// the variable.
+///
+/// The old primary must not answer in any way, and the standby must hear nothing from it; a server that is a primary already is
+/// accepted only where an earlier attempt of the same step has promoted it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -32,7 +35,11 @@ pub struct Promote {
 }
 
 /// How long a standby may take to say how much it has.
-const ANSWER: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(3);
+/// How long the answer of a primary may take that a standby asks for.
+const REPLY: Duration = Duration::from_secs(2);
+/// How long it is waited before a standby is asked again.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Where a standby stands.
 struct Standing {
@@ -62,19 +69,21 @@ impl Act for Promote {
     }
 
     async fn act(&self, scope: &Scope<'_>) -> Result<Done, ActionError> {
-        let chosen = self.choose(scope).await?;
+        let (chosen, promoted) = self.choose(scope).await?;
         let settings = scope.server(&chosen, None)?;
         let name = settings.to_string();
         let made = self.into.clone().map(|into| (into, Value::Server(Box::new(settings.clone()))));
         let done = Done { value: Some(chosen), made, ..Done::default() };
-        let client = server::connect(settings, scope.timeout.duration()).await?;
-        if !in_recovery(&client).await? {
-            client.close().await;
+        if promoted {
             return Ok(Done { output: format!("{name} is a primary already"), ..done });
         }
         let written = self.old_primary_position(scope).await?;
-        let standing = standing(&client).await?;
+        self.wait_until_deaf(scope, &settings).await?;
+        let client = server::connect(settings, scope.timeout.duration()).await?;
+        let before = standing(&client).await?;
         promote(&client, scope.timeout.duration()).await?;
+        // What was received is replayed before it is promoted.
+        let standing = Standing { received: before.received, ..standing(&client).await? };
         let sql = "SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()";
         let timeline = server::run(&client, sql, "ask for the timeline").await;
         client.close().await;
@@ -93,30 +102,38 @@ impl Act for Promote {
 }
 
 impl Promote {
-    /// Returns the variable of the standby that is promoted, or that was.
-    async fn choose(&self, scope: &Scope<'_>) -> Result<String, ActionError> {
+    /// Returns the variable of the standby that is promoted, and whether an earlier attempt of this step has promoted it.
+    async fn choose(&self, scope: &Scope<'_>) -> Result<(String, bool), ActionError> {
         let topology = discover(&scope.servers(&self.standbys)?, ANSWER).await;
-        let found = topology.primaries().map(|(server, _)| server.name.clone()).next();
-        let found = found.or_else(|| Some(candidate(&topology)?.name));
-        found.ok_or_else(|| ActionError::Unexpected {
-            expected: "a standby that can be promoted".to_owned(),
-            found: topology.findings.join("; "),
-        })
+        let unexpected =
+            |found: String| ActionError::Unexpected { expected: "a standby that can be promoted".to_owned(), found };
+        let systems: BTreeSet<u64> =
+            topology.servers.iter().filter_map(|server| Some(server.state.as_ref()?.system_identifier)).collect();
+        if systems.len() > 1 {
+            return Err(unexpected("servers of several clusters".to_owned()));
+        }
+        let primary = topology.primaries().map(|(server, _)| server.name.clone()).next();
+        match primary {
+            Some(name) if scope.again => Ok((name, true)),
+            Some(name) => Err(unexpected(format!("{name}, which is a primary, and was not promoted by this run"))),
+            None => match candidate(&topology) {
+                Some(candidate) => Ok((candidate.name, false)),
+                None => Err(unexpected(topology.findings.join("; "))),
+            },
+        }
     }
 
-    /// Makes sure that the old primary takes no writes; returns how far it has written, if it still answers.
+    /// Makes sure that the old primary is off, as far as can be seen from here; returns how far it has written, if it still answers.
     async fn old_primary_position(&self, scope: &Scope<'_>) -> Result<Option<Lsn>, ActionError> {
-        let settings = scope.server(&self.old, None)?.connect_timeout(Duration::from_secs(3));
-        let name = settings.to_string();
-        let Ok(state) = probe(scope, settings.clone()).await else { return Ok(None) };
-        if state == State::Writable && !self.beside_running_primary {
-            return Err(ActionError::Unexpected {
-                expected: format!("{name} to take no writes before another server is promoted"),
-                found: state.described().to_owned(),
-            });
-        }
-        if state == State::Standby {
-            return Ok(None);
+        let settings = scope.server(&self.old, None)?;
+        let found = match liveness(&settings, ANSWER).await {
+            Liveness::Refused { .. } | Liveness::Silent { .. } | Liveness::Standby => return Ok(None),
+            Liveness::Primary => "a primary".to_owned(),
+            Liveness::Answers { error } => format!("that something answers there: {error}"),
+        };
+        if !self.beside_running_primary {
+            let expected = format!("{settings} to take no writes before another server is promoted");
+            return Err(ActionError::Unexpected { expected, found });
         }
         let client = server::connect(settings, scope.timeout.duration()).await?;
         let answered =
@@ -124,11 +141,26 @@ impl Promote {
         client.close().await;
         Ok(answered?.first().and_then(|text| text.parse().ok()))
     }
-}
 
-async fn in_recovery(client: &Client) -> Result<bool, ActionError> {
-    let answered = server::run(client, "SELECT pg_catalog.pg_is_in_recovery()", "ask whether it is a standby").await?;
-    Ok(answered.first() == Some("t"))
+    /// Waits until the standby hears nothing from its primary any more: while it does, somebody can still write there.
+    async fn wait_until_deaf(&self, scope: &Scope<'_>, standby: &ConnectionSettings) -> Result<(), ActionError> {
+        let deadline = tokio::time::Instant::now() + scope.timeout.duration().saturating_sub(ANSWER);
+        while !self.beside_running_primary {
+            let state = ask_server(standby, ANSWER).await?;
+            let hears = state.follows.as_ref().is_some_and(|followed| followed.hears(REPLY));
+            if !hears {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() >= deadline {
+                return Err(ActionError::Unexpected {
+                    expected: format!("{standby} to hear nothing from its primary any more"),
+                    found: "that it still receives from it".to_owned(),
+                });
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(())
+    }
 }
 
 async fn standing(client: &Client) -> Result<Standing, ActionError> {

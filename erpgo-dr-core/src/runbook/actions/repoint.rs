@@ -82,6 +82,12 @@ impl Act for Repoint {
 async fn point(client: &Client, host: &str, port: &str) -> Result<(), ActionError> {
     let shown = server::run(client, "SHOW primary_conninfo", "ask whom it follows").await?;
     let before = shown.first().unwrap_or_default();
+    if before.starts_with("postgresql://") || before.starts_with("postgres://") {
+        let reason = "its primary_conninfo is a URI, to which nothing can be added: write it as keywords";
+        return Err(ActionError::Unusable(format!("{} cannot be pointed elsewhere: {reason}", client.server())));
+    }
+    // It may hold a password, which would be in the server's log with the statement. Only a superuser may, and only it needs to.
+    let _ = server::run(client, "SET log_statement = 'none'", "keep a statement out of the log").await;
     let word = |text: &str| format!("'{}'", text.replace('\\', r"\\").replace('\'', r"\'"));
     // Of a keyword that comes twice, the last one counts (`conninfo_storeval` of libpq's fe-connect.c).
     let own = format!("host={} port={}", word(host), word(port));
@@ -94,7 +100,7 @@ async fn point(client: &Client, host: &str, port: &str) -> Result<(), ActionErro
 async fn receives(settings: &crate::postgres::ConnectionSettings, host: &str, port: &str) -> bool {
     let Ok(state) = ask_server(settings, QUESTION).await else { return false };
     state.follows.is_some_and(|followed| {
-        followed.status == "streaming"
+        followed.is_streaming()
             && followed.host.as_deref() == Some(host)
             && followed.port.is_some_and(|found| found.to_string() == port)
     })

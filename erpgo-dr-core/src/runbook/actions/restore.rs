@@ -15,6 +15,7 @@ use crate::ops::physical::{
 };
 use crate::ops::{self, BackupSelector, select_dump};
 use crate::postgres::{LogicalDriver, RestoreOptions};
+use crate::repository::{Catalogue, CatalogueEntry};
 use crate::types::Lsn;
 
 /// Restores databases of a backup into a server.
@@ -99,8 +100,8 @@ impl Act for Restore {
     async fn act(&self, scope: &Scope<'_>) -> Result<Done, ActionError> {
         let surroundings = scope.surroundings;
         let repository = &surroundings.repository;
-        let catalogue = repository.catalogue().await?;
-        let entry = select_dump(&catalogue, &selector(&scope.text(&self.backup)?)?)?;
+        let mut catalogue = repository.catalogue().await?;
+        let entry = chosen(scope, &mut catalogue, &scope.text(&self.backup)?)?;
         let (id, created) = (entry.id().clone(), entry.summary.created);
         let mut options = RestoreOptions::new().jobs(self.jobs.max(1));
         if let Some(database) = scope.optional(self.database.as_ref())? {
@@ -205,6 +206,51 @@ impl RestoreCluster {
             target = target.with_tablespace(number, scope.text(folder)?);
         }
         Ok(target)
+    }
+}
+
+/// Finds the backup of databases that is meant. Of `latest` and `latest-proven` those are left out that the run itself has made: they
+/// hold what is to be replaced.
+fn chosen<'c>(scope: &Scope<'_>, catalogue: &'c mut Catalogue, text: &str) -> Result<&'c CatalogueEntry, ActionError> {
+    let selector = selector(text)?;
+    if matches!(selector, BackupSelector::Latest | BackupSelector::LatestProven) {
+        let began = scope.run.time();
+        catalogue.entries.retain(|entry| entry.summary.created < began);
+    }
+    Ok(select_dump(catalogue, &selector)?)
+}
+
+/// Finds a backup, and returns its identifier: so that what people decide on is what is restored.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct FindBackup {
+    /// `latest`, `latest-proven`, an identifier, or a moment that it must have begun before.
+    pub backup: Template,
+}
+
+#[async_trait]
+impl Act for FindBackup {
+    fn nature(&self) -> Nature {
+        Nature::check(300)
+    }
+
+    fn describe(&self, view: &View<'_>) -> String {
+        format!("find the backup {}", self.backup.shown(view.values))
+    }
+
+    fn uses<'s>(&'s self, uses: &mut Uses<'s>) {
+        uses.visible([&self.backup]);
+    }
+
+    async fn act(&self, scope: &Scope<'_>) -> Result<Done, ActionError> {
+        let repository = &scope.surroundings.repository;
+        let mut catalogue = repository.catalogue().await?;
+        let entry = chosen(scope, &mut catalogue, &scope.text(&self.backup)?)?;
+        let age = repository.environment().clock.now() - entry.summary.created;
+        let proven = entry.proven().map_or_else(|| "not verified".to_owned(), |(level, at)| format!("{level} at {at}"));
+        let output = format!("{}, which began {} minutes ago; {proven}", entry.id(), age.num_minutes());
+        Ok(Done { output, value: Some(entry.id().to_string()), ..Done::default() })
     }
 }
 

@@ -1,6 +1,6 @@
 //! `rotate-secret`: a new secret, handed on to where it is needed without being seen.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use async_trait::async_trait;
 use rand::RngExt as _;
@@ -9,11 +9,11 @@ use serde::Deserialize;
 
 use super::super::error::ActionError;
 use super::super::template::Template;
-use super::super::values::{Value, Values};
+use super::super::values::Value;
 use super::command::Program;
-use super::write_file::write_secret;
+use super::write_file::PendingSecret;
 use super::{Act, Done, Nature, Scope, Uses, View, server};
-use crate::postgres::quoting;
+use crate::postgres::{Client, quoting};
 
 /// Bytes of randomness in a secret, at least.
 const LEAST: usize = 16;
@@ -35,7 +35,7 @@ pub struct RotateSecret {
     /// How they are written.
     #[serde(default)]
     pub form: SecretForm,
-    /// A file that gets nothing but the secret, and that only its owner can read.
+    /// A file that gets nothing but the secret. A new one only its owner can read; one that is there keeps its owner and permissions.
     pub file: Option<Template>,
     /// The role whose password it becomes.
     pub role: Option<Template>,
@@ -87,17 +87,25 @@ impl Act for RotateSecret {
 
     async fn act(&self, scope: &Scope<'_>) -> Result<Done, ActionError> {
         let secret = self.make();
-        let mut values = Values::default();
-        values.set(&self.variable, Value::Secret(secret.clone()));
         let mut places = Vec::new();
-        // The file first: whatever knows the new secret, it is not lost.
-        if let Some(path) = scope.optional(self.file.as_ref())? {
-            write_secret(&PathBuf::from(&path), &values, &self.variable)?;
-            places.push(path);
-        }
-        if let Some(role) = scope.optional(self.role.as_ref())? {
-            self.set_password(scope, &role, &secret).await?;
+        let role = scope.optional(self.role.as_ref())?;
+        // Before anything is written: the old secret must not be lost to a role that does not exist.
+        let client = match &role {
+            Some(role) => Some(self.session_for(scope, role).await?),
+            None => None,
+        };
+        // Beside its file first: whatever knows the new secret, it is not lost.
+        let pending = match scope.optional(self.file.as_ref())? {
+            Some(path) => Some(PendingSecret::write(Path::new(&path), secret.expose_secret())?),
+            None => None,
+        };
+        if let (Some(role), Some(client)) = (&role, client) {
+            set_password(&client, role, &secret).await?;
+            client.close().await;
             places.push(format!("the password of {role}"));
+        }
+        if let Some(pending) = pending {
+            places.push(pending.settle()?.display().to_string());
         }
         if !self.hand_to.is_empty() {
             let mut program = Program::new(&self.hand_to, scope)?;
@@ -124,15 +132,16 @@ impl RotateSecret {
         SecretString::from(text)
     }
 
-    /// Sets a role's password by its SCRAM verifier: the server, and its log, never see the password.
-    async fn set_password(&self, scope: &Scope<'_>, role: &str, secret: &SecretString) -> Result<(), ActionError> {
+    /// Opens a session that may change a role's password, as far as that can be told.
+    async fn session_for(&self, scope: &Scope<'_>, role: &str) -> Result<Client, ActionError> {
         let on = self.on.as_deref().ok_or_else(|| ActionError::Unusable("a role needs `on`, its server".to_owned()))?;
-        let verifier = postgres_protocol::password::scram_sha_256(secret.expose_secret().as_bytes());
-        let sql = format!("ALTER ROLE {} PASSWORD {}", quoting::identifier(role), quoting::literal(&verifier));
         let client = server::connect(scope.server(on, None)?, scope.timeout.duration()).await?;
-        let changed = server::run(&client, &sql, "set a password").await;
-        client.close().await;
-        changed.map(drop)
+        let sql = format!("SELECT FROM pg_catalog.pg_roles WHERE rolname = {}", quoting::literal(role));
+        let found = server::run(&client, &sql, "look for a role").await?;
+        match found.count {
+            0 => Err(ActionError::Unexpected { expected: format!("a role {role}"), found: "none".to_owned() }),
+            _ => Ok(client),
+        }
     }
 
     /// Returns the secret that an earlier process made, where it left it in a file.
@@ -141,4 +150,11 @@ impl RotateSecret {
         let text = std::fs::read_to_string(path).ok()?;
         Some((self.variable.clone(), Value::Secret(SecretString::from(text))))
     }
+}
+
+/// Sets a role's password by its SCRAM verifier: the server, and its log, never see the password.
+async fn set_password(client: &Client, role: &str, secret: &SecretString) -> Result<(), ActionError> {
+    let verifier = postgres_protocol::password::scram_sha_256(secret.expose_secret().as_bytes());
+    let sql = format!("ALTER ROLE {} PASSWORD {}", quoting::identifier(role), quoting::literal(&verifier));
+    server::run(client, &sql, "set a password").await.map(drop)
 }

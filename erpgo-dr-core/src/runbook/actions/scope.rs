@@ -31,6 +31,8 @@ pub(crate) struct Scope<'r> {
     pub(crate) run: &'r RunId,
     pub(crate) step: &'r StepId,
     pub(crate) surroundings: &'r Surroundings,
+    /// Whether the step was begun before, and may have been done.
+    pub(crate) again: bool,
 }
 
 impl<'r> Deref for Scope<'r> {
@@ -88,6 +90,8 @@ pub struct Loss {
 pub(crate) struct Uses<'s> {
     /// Texts, and where they go.
     pub(crate) texts: Vec<(&'s Template, TextUse)>,
+    /// Statements.
+    pub(crate) statements: Vec<&'s Template>,
     /// Variables that are to be servers.
     pub(crate) servers: Vec<&'s str>,
     /// Variables that it sets to secrets.

@@ -46,7 +46,9 @@ impl Act for ServiceStep {
         let service = scope.service(&self.name)?;
         let mut outputs = Vec::new();
         for line in service.commands(self.order) {
-            outputs.push(Program::new(line, scope)?.output(scope).await?);
+            let mut program = Program::new(line, scope)?;
+            program.folder = scope.optional(service.folder.as_ref())?;
+            outputs.push(program.output(scope).await?);
         }
         outputs.retain(|output| !output.is_empty());
         Ok(Done::said(outputs.join("\n")))

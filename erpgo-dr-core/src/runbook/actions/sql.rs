@@ -65,7 +65,9 @@ impl Act for Sql {
 
     fn uses<'s>(&'s self, uses: &mut Uses<'s>) {
         uses.servers.push(&self.on);
-        uses.quiet([&self.query]);
+        // What fails is in the server's log, with every value: no secrets.
+        uses.visible([&self.query]);
+        uses.statements.push(&self.query);
         uses.quiet(&self.database);
     }
 
@@ -97,7 +99,9 @@ impl Act for SqlCheck {
 
     fn uses<'s>(&'s self, uses: &mut Uses<'s>) {
         uses.servers.push(&self.on);
-        uses.quiet([&self.query]);
+        // What fails is in the server's log, with every value: no secrets.
+        uses.visible([&self.query]);
+        uses.statements.push(&self.query);
         uses.quiet(&self.database);
         uses.quiet(&self.expect.returns);
     }

@@ -1,7 +1,8 @@
 //! `write-file`: a file from a text with values, whole or not at all.
 
+use std::fs::{Metadata, Permissions};
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -9,7 +10,6 @@ use serde::Deserialize;
 
 use super::super::error::ActionError;
 use super::super::template::Template;
-use super::super::values::{Value, Values};
 use super::{Act, Done, Nature, Scope, Uses, View};
 
 /// Writes a file; only its owner can read it, unless `mode` says more. What was there before is kept beside it, and brought back
@@ -48,7 +48,7 @@ impl WriteFile {
     /// Returns where the file that was there is kept for this run; empty where there was none.
     fn kept(scope: &Scope<'_>, path: &Path) -> PathBuf {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        path.with_file_name(format!(".{name}.before-{}", scope.run))
+        path.with_file_name(format!(".{name}.before-{}-{}", scope.run, scope.step))
     }
 }
 
@@ -75,6 +75,8 @@ impl Act for WriteFile {
         if !path.is_absolute() || path.file_name().is_none() {
             return Err(ActionError::Unusable(format!("{} is no absolute path of a file", path.display())));
         }
+        // What a link names is written, and not the link.
+        let path = path.canonicalize().unwrap_or(path);
         let (mode, kept) = (self.mode()?, Self::kept(scope, &path));
         if self.restore {
             bring_back(&path, &kept)?;
@@ -99,11 +101,12 @@ fn keep(path: &Path, kept: &Path) -> Result<(), ActionError> {
     };
     match found {
         Some(bytes) => {
-            let mode = std::fs::metadata(path).map_or(0o600, |found| found.permissions().mode() & 0o777);
-            write(kept, &bytes, mode)
+            let found = std::fs::metadata(path).ok();
+            let mode = found.as_ref().map_or(0o600, |found| found.permissions().mode() & 0o777);
+            write_as(kept, &bytes, mode, found.as_ref())
         }
         // The sticky bit alone tells that there was none: no file that is kept has it.
-        None => write(kept, &[], 0o1000),
+        None => write_as(kept, &[], 0o1000, None),
     }
 }
 
@@ -112,7 +115,12 @@ fn bring_back(path: &Path, kept: &Path) -> Result<(), ActionError> {
         let path = path.to_owned();
         move |source| ActionError::File { action, path, source }
     };
-    let found = std::fs::metadata(kept).map_err(failed("find what was kept in", kept))?;
+    let found = match std::fs::metadata(kept) {
+        Ok(found) => found,
+        // Nothing was written, or it was brought back already.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed("find what was kept in", kept)(error)),
+    };
     if found.permissions().mode() & 0o1000 == 0 {
         return std::fs::rename(kept, path).map_err(failed("bring back", path));
     }
@@ -125,25 +133,50 @@ fn bring_back(path: &Path, kept: &Path) -> Result<(), ActionError> {
 
 /// Writes a file under its name only when it is whole and durable. One that is replaced gives its owner to the new one.
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), ActionError> {
+    write_as(path, bytes, mode, std::fs::metadata(path).ok().as_ref())
+}
+
+/// As [`write`], with the owner of another file.
+fn write_as(path: &Path, bytes: &[u8], mode: u32, like: Option<&Metadata>) -> Result<(), ActionError> {
     let failed = |source| ActionError::File { action: "write", path: path.to_owned(), source };
     let folder = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::Builder::new()
-        .permissions(std::fs::Permissions::from_mode(0o600))
-        .tempfile_in(folder)
-        .map_err(failed)?;
+    let mut file =
+        tempfile::Builder::new().permissions(Permissions::from_mode(0o600)).tempfile_in(folder).map_err(failed)?;
     file.write_all(bytes).map_err(failed)?;
-    if let Ok(before) = std::fs::metadata(path) {
-        use std::os::unix::fs::MetadataExt as _;
-        std::os::unix::fs::fchown(file.as_file(), Some(before.uid()), Some(before.gid())).map_err(failed)?;
+    if let Some(like) = like {
+        std::os::unix::fs::fchown(file.as_file(), Some(like.uid()), Some(like.gid())).map_err(failed)?;
     }
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(mode)).map_err(failed)?;
+    file.as_file().set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
     std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
 }
 
-/// Writes a secret into a file of its own, for [`RotateSecret`](super::RotateSecret).
-pub(super) fn write_secret(path: &Path, values: &Values, name: &str) -> Result<(), ActionError> {
-    let secret = values.value(name).and_then(Value::expose).unwrap_or_default();
-    write(path, secret.as_bytes(), 0o600)
+/// A secret that lies beside the file that it is for, until whatever must know it does.
+pub(super) struct PendingSecret {
+    path: PathBuf,
+    pending: PathBuf,
+}
+
+impl PendingSecret {
+    /// Writes a secret, with the owner and the permissions of the file that it is for; 0600 for a new one.
+    pub(super) fn write(path: &Path, secret: &str) -> Result<Self, ActionError> {
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let pending = path.with_file_name(format!(".{name}.new"));
+        let found = std::fs::metadata(&path).ok();
+        let mode = found.as_ref().map_or(0o600, |found| found.permissions().mode() & 0o777);
+        write_as(&pending, secret.as_bytes(), mode, found.as_ref())?;
+        Ok(Self { path, pending })
+    }
+
+    /// Puts it in its place.
+    pub(super) fn settle(self) -> Result<PathBuf, ActionError> {
+        let Self { path, pending } = self;
+        let failed = |source| ActionError::File { action: "write", path: path.clone(), source };
+        std::fs::rename(&pending, &path).map_err(failed)?;
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+        Ok(path)
+    }
 }

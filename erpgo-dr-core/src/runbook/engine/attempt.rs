@@ -1,7 +1,7 @@
 //! One action, as often as its step allows, each attempt with its limit of time.
 
 use super::super::RunbookError;
-use super::super::actions::{Action, Done};
+use super::super::actions::{Action, Done, Scope};
 use super::super::error::ActionError;
 use super::super::journal::{Event, Purpose, Stored};
 use super::super::model::{Outcome, Step};
@@ -42,9 +42,10 @@ impl Engine<'_> {
         let own = purpose == Purpose::Do;
         let limit = if own { step.limit() } else { action.act().nature().timeout };
         let limited = if own { step.has_limit() } else { !action.act().nature().waits_for_people };
-        let doing = self.values.redact(&action.act().describe(&self.view(limit)));
+        let doing = action.act().describe(&self.view(limit));
+        let again = self.state.was_begun(&step.id);
         self.record(Event::Started { step: step.id.clone(), purpose, attempt, doing }).await?;
-        let scope = self.scope(step, limit);
+        let scope = Scope { again, ..self.scope(step, limit) };
         let acting = action.act().act(&scope);
         let acted = match limited {
             true => tokio::time::timeout(limit.duration(), acting).await.unwrap_or(Err(ActionError::TimedOut(limit))),

@@ -17,38 +17,44 @@ impl Engine<'_> {
             return Ok(Some(format!("{variable} has no value")));
         }
         for condition in &step.when {
-            if !self.holds(step, condition).await? {
-                return Ok(Some(format!("it does not hold that {condition}")));
+            if let Some(why) = self.fault_of(step, condition).await? {
+                return Ok(Some(why));
             }
         }
         Ok(None)
     }
 
-    /// Makes a check; what it found is in the result, and an error is one that is no answer.
-    pub(super) async fn passes(&self, step: &Step, check: &Action) -> Result<bool, ActionError> {
+    /// Makes a check: `None` if it passes, else what it found. An error is one that is no answer: the check makes no sense, or a
+    /// question could not be put to its server.
+    pub(super) async fn finds(&self, step: &Step, check: &Action) -> Result<Option<String>, ActionError> {
         let limit = check.act().nature().timeout;
-        match tokio::time::timeout(limit.duration(), check.act().act(&self.scope(step, limit))).await {
-            Ok(Ok(_)) => Ok(true),
+        let made = tokio::time::timeout(limit.duration(), check.act().act(&self.scope(step, limit))).await;
+        let asks = matches!(check, Action::SqlCheck(_));
+        match made {
+            Ok(Ok(_)) => Ok(None),
             Ok(Err(error @ (ActionError::Template(_) | ActionError::Unusable(_)))) => Err(error),
-            Ok(Err(error)) => {
-                tracing::debug!(step = %step.id, %error, "a check does not pass");
-                Ok(false)
-            }
-            Err(_) => Ok(false),
+            Ok(Err(error @ ActionError::Postgres(_))) if asks => Err(error),
+            Err(_) if asks => Err(ActionError::TimedOut(limit)),
+            Ok(Err(error)) => Ok(Some(error.to_string())),
+            Err(_) => Ok(Some(ActionError::TimedOut(limit).to_string())),
         }
     }
 
-    async fn holds(&self, step: &Step, condition: &Condition) -> Result<bool, ActionError> {
+    /// Returns why a condition does not hold.
+    async fn fault_of(&self, step: &Step, condition: &Condition) -> Result<Option<String>, ActionError> {
+        let fault = |holds: bool| (!holds).then(|| format!("it does not hold that {condition}"));
         match condition {
-            Condition::Step { step, is } => Ok(self.ended_as(step, *is)),
-            Condition::Variable { variable, is } => Ok(match (is.as_str(), self.values.value(variable)) {
-                ("set", value) => value.is_some(),
-                ("unset", value) => value.is_none(),
-                (text, Some(value)) => value.shown().as_deref() == Some(text),
-                (_, None) => false,
-            }),
-            Condition::Check(check) => self.passes(step, check).await,
-            Condition::CheckFails(check) => Ok(!self.passes(step, check).await?),
+            Condition::Step { step, is } => Ok(fault(self.ended_as(step, *is))),
+            Condition::NotStep { step, is_not } => Ok(fault(!self.ended_as(step, *is_not))),
+            Condition::Set { variable, set } => Ok(fault(self.values.value(variable).is_some() == *set)),
+            Condition::Equals { variable, equals } => {
+                Ok(fault(self.values.shown(variable).is_some_and(|shown| shown == *equals)))
+            }
+            Condition::Check(check) => {
+                let found = self.finds(step, check).await?;
+                Ok(found.map(|found| format!("it does not hold that {condition}: {found}")))
+            }
+            Condition::CheckFails(check) => Ok(fault(self.finds(step, check).await?.is_some())),
         }
     }
 

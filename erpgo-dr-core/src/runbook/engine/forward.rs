@@ -1,7 +1,8 @@
 //! From step to step, to the end or to where somebody has to look.
 
 use super::super::RunbookError;
-use super::super::journal::{Ending, Event, Purpose};
+use super::super::actions::{STEP_VARIABLE, step_value};
+use super::super::journal::{Ending, Event, Purpose, processes_with};
 use super::super::model::{OnFailure, Outcome, Step};
 use super::super::operator::{Answer, Choice, Question, QuestionKind};
 use super::state::Progress;
@@ -44,12 +45,12 @@ impl Engine<'_> {
         match self.reason_to_skip(step).await {
             Ok(None) => {}
             Ok(Some(why)) => {
-                self.record(Event::Skipped { step: step.id.clone(), why, done: false }).await?;
+                self.skip(step, Purpose::Do, why, false).await?;
                 return Ok(true);
             }
             Err(error) => {
                 self.record_failure(step, Purpose::Do, 1, &error).await?;
-                return Ok(false);
+                return Ok(step.on_failure == OnFailure::Continue);
             }
         }
         if self.found_done(step, "there is nothing left to do").await? {
@@ -65,18 +66,43 @@ impl Engine<'_> {
     /// Asks the step's own check whether it is done.
     async fn found_done(&mut self, step: &Step, why: &str) -> Result<bool, RunbookError> {
         let Some(check) = &step.done else { return Ok(false) };
-        let done = self.passes(step, check).await.unwrap_or_else(|error| {
-            tracing::warn!(step = %step.id, %error, "whether it is done cannot be asked");
-            false
-        });
+        let done = match self.finds(step, check).await {
+            Ok(found) => found.is_none(),
+            Err(error) => {
+                tracing::warn!(step = %step.id, %error, "whether it is done cannot be asked");
+                false
+            }
+        };
         if done {
-            self.record(Event::Skipped { step: step.id.clone(), why: why.to_owned(), done: true }).await?;
+            self.skip(step, Purpose::Do, why.to_owned(), true).await?;
         }
         Ok(done)
     }
 
+    /// Writes down that a step is not done, or not taken back.
+    pub(super) async fn skip(
+        &mut self,
+        step: &Step,
+        purpose: Purpose,
+        why: String,
+        done: bool,
+    ) -> Result<(), RunbookError> {
+        self.record(Event::Skipped { step: step.id.clone(), purpose, why, done }).await
+    }
+
     /// Finds out what became of a step that was cut off.
     async fn settle(&mut self, step: &Step) -> Result<Settled, RunbookError> {
+        let left = processes_with(STEP_VARIABLE, &step_value(&self.journal.run, &step.id));
+        if !left.is_empty() {
+            let pids = left.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+            let text = format!(
+                "The run was cut off in this step, and a program of it still runs (process {pids}). Wait for its end, or end it, and say so; \
+                 if it is a service that is to run on, say so too."
+            );
+            if self.ask(step, QuestionKind::Manual, text).await?.choice != Choice::Yes {
+                return Ok(Settled::Stop);
+            }
+        }
         if self.found_done(step, "it was done when the run was cut off").await? {
             return Ok(Settled::Done);
         }
@@ -89,7 +115,7 @@ impl Engine<'_> {
         match answer.choice {
             Choice::Yes => {
                 let why = format!("{} says that it was done when the run was cut off", answer.by);
-                self.record(Event::Skipped { step: step.id.clone(), why, done: true }).await?;
+                self.skip(step, Purpose::Do, why, true).await?;
                 Ok(Settled::Done)
             }
             Choice::Again => Ok(Settled::Again),

@@ -12,14 +12,17 @@ use serde::Serialize;
 
 use super::RunbookError;
 use super::actions::{Scope, View};
-use super::journal::{Beginning, Ending, Event, Journal, RunObserver, read_journal};
-use super::model::{Runbook, Step, StepId};
+use super::journal::{
+    Beginning, Ending, Event, JOURNAL_FORMAT, Journal, ProcessMark, Purpose, RunObserver, read_journal,
+};
+use super::model::{Outcome, Runbook, Step, StepId};
+use super::operator::{Choice, Question, QuestionKind};
 use super::span::Span;
 use super::surroundings::Surroundings;
 use super::values::Values;
 use crate::repository::Repository;
 use crate::types::RunId;
-use state::State;
+use state::{Progress, State};
 
 /// How a run begins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,6 +58,8 @@ pub struct Standing {
     pub ending: Ending,
     /// The step that it stands at.
     pub step: Option<StepId>,
+    /// Steps that failed, and behind which the run went on.
+    pub failed: Vec<StepId>,
 }
 
 /// Runs a runbook from its first step on.
@@ -79,6 +84,8 @@ pub async fn run_runbook(
     let journal = Journal::new(surroundings.repository.clone(), observer);
     let now = surroundings.repository.environment().clock.now();
     let beginning = Beginning {
+        format: JOURNAL_FORMAT,
+        process: ProcessMark::own(),
         runbook: runbook.name.clone(),
         text: runbook.text().to_owned(),
         by: surroundings.operator.name(),
@@ -109,8 +116,9 @@ pub async fn resume_run(
     if matches!(state.ending, Some(Ending::Completed | Ending::Undone)) {
         return Err(RunbookError::Ended(run.clone()));
     }
+    alone(run, &state, surroundings).await?;
     let mut engine = Engine::recalled(&runbook, given, surroundings, journal, state)?;
-    engine.record(Event::Resumed { by: surroundings.operator.name() }).await?;
+    engine.record(Event::Resumed { by: surroundings.operator.name(), process: ProcessMark::own() }).await?;
     match engine.state.undoing {
         true => engine.back().await,
         false => engine.forward().await,
@@ -131,8 +139,9 @@ pub async fn undo_run(
     if state.ending == Some(Ending::Undone) {
         return Err(RunbookError::Ended(run.clone()));
     }
+    alone(run, &state, surroundings).await?;
     let mut engine = Engine::recalled(&runbook, given, surroundings, journal, state)?;
-    engine.record(Event::UndoBegun { by: surroundings.operator.name() }).await?;
+    engine.record(Event::UndoBegun { by: surroundings.operator.name(), process: ProcessMark::own() }).await?;
     engine.back().await
 }
 
@@ -157,6 +166,31 @@ async fn open<'r>(
     Ok((Runbook::from_toml(text)?, journal, state))
 }
 
+/// Makes sure that no other process is at the run. One that ended in order has said so; of another host only people can say.
+async fn alone(run: &RunId, state: &State, surroundings: &Surroundings) -> Result<(), RunbookError> {
+    if state.ending.is_some() {
+        return Ok(());
+    }
+    let process = &state.process;
+    match process.is_alive() {
+        Some(false) => Ok(()),
+        Some(true) => Err(RunbookError::Busy(run.clone())),
+        None => {
+            let step = "other-process".parse().expect("a name of a step");
+            let text = format!(
+                "The run was cut off, or goes on: by process {} of the host {}, which cannot be seen from here. \
+                 Make sure that it has ended, and say so.",
+                process.pid, process.host
+            );
+            let question = Question { step, kind: QuestionKind::Manual, text };
+            match surroundings.operator.ask(&question).await.choice {
+                Choice::Yes => Ok(()),
+                _ => Err(RunbookError::Busy(run.clone())),
+            }
+        }
+    }
+}
+
 /// A run that goes on.
 struct Engine<'r> {
     runbook: &'r Runbook,
@@ -168,14 +202,52 @@ struct Engine<'r> {
 
 impl Engine<'_> {
     async fn record(&mut self, event: Event) -> Result<(), RunbookError> {
+        let event = self.redacted(event);
         self.state.take(&event);
         self.journal.record(event).await
+    }
+
+    /// Blacks secrets out wherever they stand in an entry.
+    fn redacted(&self, event: Event) -> Event {
+        let redact = |text: String| self.values.redact(&text);
+        match event {
+            Event::Begun(mut beginning) => {
+                beginning.text = redact(beginning.text);
+                Event::Begun(beginning)
+            }
+            Event::Skipped { step, purpose, why, done } => Event::Skipped { step, purpose, why: redact(why), done },
+            Event::Asked { mut question } => {
+                question.text = redact(question.text);
+                Event::Asked { question }
+            }
+            Event::Answered { step, mut answer } => {
+                answer.note = answer.note.map(redact);
+                Event::Answered { step, answer }
+            }
+            Event::Started { step, purpose, attempt, doing } => {
+                Event::Started { step, purpose, attempt, doing: redact(doing) }
+            }
+            Event::Ended { step, purpose, attempt, outcome, output, mut stored, loss } => {
+                if let Some(stored) = &mut stored {
+                    stored.value = redact(std::mem::take(&mut stored.value));
+                }
+                Event::Ended { step, purpose, attempt, outcome, output: redact(output), stored, loss }
+            }
+            other @ (Event::Resumed { .. } | Event::UndoBegun { .. } | Event::Finished { .. } | Event::Unknown) => {
+                other
+            }
+        }
     }
 
     /// Leaves the run.
     async fn finish(&mut self, ending: Ending, step: Option<&StepId>) -> Result<Standing, RunbookError> {
         self.record(Event::Finished { ending, step: step.cloned() }).await?;
-        Ok(Standing { run: self.journal.run.clone(), ending, step: step.cloned() })
+        let steps = self.runbook.steps.iter().map(|step| &step.id);
+        let failed = |id: &&StepId| {
+            self.state.progress(Purpose::Do, id) == Progress::Ended(Outcome::Failed) && Some(*id) != step
+        };
+        let failed = steps.filter(failed).cloned().collect();
+        Ok(Standing { run: self.journal.run.clone(), ending, step: step.cloned(), failed })
     }
 
     fn view(&self, timeout: Span) -> View<'_> {
@@ -184,6 +256,6 @@ impl Engine<'_> {
 
     fn scope<'s>(&'s self, step: &'s Step, timeout: Span) -> Scope<'s> {
         let (run, step, surroundings) = (&self.journal.run, &step.id, self.surroundings);
-        Scope { view: self.view(timeout), run, step, surroundings }
+        Scope { view: self.view(timeout), run, step, surroundings, again: false }
     }
 }

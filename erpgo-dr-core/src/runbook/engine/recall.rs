@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::RunbookError;
 use super::super::actions::Action;
 use super::super::journal::{Journal, Purpose, RecordedValue};
-use super::super::model::{Outcome, Runbook};
+use super::super::model::{Outcome, Runbook, Step};
 use super::super::span::Span;
 use super::super::surroundings::Surroundings;
 use super::super::values::{Value, Values, VariableKind};
@@ -66,6 +66,7 @@ impl<'r> Engine<'r> {
         }
         let mut engine = Self { runbook, surroundings, journal, values, state };
         engine.recall_secrets();
+        missing.extend(engine.secrets_of_ended_steps());
         missing.retain(|name| engine.values.value(name).is_none());
         match missing.is_empty() {
             true => Ok(engine),
@@ -88,6 +89,16 @@ impl<'r> Engine<'r> {
         for (name, value) in made {
             self.values.set(name, value);
         }
+    }
+
+    /// Lists the secrets that ended steps returned: nobody wrote them down.
+    fn secrets_of_ended_steps(&self) -> Vec<String> {
+        let ended = |step: &&Step| self.state.progress(Purpose::Do, &step.id) == Progress::Ended(Outcome::Succeeded);
+        let secret = |name: &&String| {
+            self.runbook.variables.get(*name).is_some_and(|variable| variable.kind == VariableKind::Secret)
+        };
+        let steps = self.runbook.steps.iter().filter(ended);
+        steps.filter_map(|step| step.store.as_ref()).filter(secret).cloned().collect()
     }
 
     /// Puts what a step returned into its variable; returns the text if it may be written down.

@@ -1,8 +1,8 @@
 //! How far a run is: what its journal says, folded step by step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::journal::{Beginning, Ending, Entry, Event, Purpose, Stored};
+use super::super::journal::{Beginning, Ending, Entry, Event, ProcessMark, Purpose, Stored};
 use super::super::model::{Outcome, StepId};
 
 /// How far a step is.
@@ -29,8 +29,12 @@ pub(super) struct State {
     pub(super) undoing: bool,
     /// How it stood when a process last left it in order.
     pub(super) ending: Option<Ending>,
+    /// The process that wrote last.
+    pub(super) process: ProcessMark,
     done: BTreeMap<StepId, Progress>,
     undone: BTreeMap<StepId, Progress>,
+    /// Steps of which an attempt was ever begun: they may have left something, however they ended.
+    begun: BTreeSet<StepId>,
 }
 
 impl State {
@@ -44,14 +48,22 @@ impl State {
     /// Takes what happened next into account.
     pub(super) fn take(&mut self, event: &Event) {
         match event {
-            Event::Begun(beginning) => self.beginning = Some((**beginning).clone()),
-            Event::Resumed { .. } => self.ending = None,
-            Event::UndoBegun { .. } => (self.undoing, self.ending) = (true, None),
-            Event::Skipped { step, done, .. } => {
+            Event::Begun(beginning) => {
+                self.process = beginning.process.clone();
+                self.beginning = Some((**beginning).clone());
+            }
+            Event::Resumed { process, .. } => (self.process, self.ending) = (process.clone(), None),
+            Event::UndoBegun { process, .. } => {
+                (self.process, self.undoing, self.ending) = (process.clone(), true, None);
+            }
+            Event::Skipped { step, purpose, done, .. } => {
                 let progress = if *done { Progress::FoundDone } else { Progress::Ended(Outcome::Skipped) };
-                self.side(if self.undoing { Purpose::Undo } else { Purpose::Do }).insert(step.clone(), progress);
+                self.side(*purpose).insert(step.clone(), progress);
             }
             Event::Started { step, purpose, .. } => {
+                if *purpose == Purpose::Do {
+                    self.begun.insert(step.clone());
+                }
                 self.side(*purpose).insert(step.clone(), Progress::CutOff);
             }
             Event::Ended { step, purpose, outcome, stored, .. } => {
@@ -59,7 +71,7 @@ impl State {
                 self.stored.extend(stored.clone());
             }
             Event::Finished { ending, .. } => self.ending = Some(*ending),
-            Event::Asked { .. } | Event::Answered { .. } => {}
+            Event::Asked { .. } | Event::Answered { .. } | Event::Unknown => {}
         }
     }
 
@@ -67,6 +79,11 @@ impl State {
     pub(super) fn progress(&self, purpose: Purpose, step: &StepId) -> Progress {
         let side = if purpose == Purpose::Do { &self.done } else { &self.undone };
         side.get(step).copied().unwrap_or_default()
+    }
+
+    /// Returns whether a step may have left something.
+    pub(super) fn was_begun(&self, step: &StepId) -> bool {
+        self.begun.contains(step)
     }
 
     fn side(&mut self, purpose: Purpose) -> &mut BTreeMap<StepId, Progress> {

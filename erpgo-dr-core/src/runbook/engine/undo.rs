@@ -1,7 +1,7 @@
 //! Back from step to step, the last one first.
 
 use super::super::RunbookError;
-use super::super::journal::{Ending, Event, Purpose};
+use super::super::journal::{Ending, Purpose};
 use super::super::model::{Outcome, Step};
 use super::super::operator::{Choice, QuestionKind};
 use super::state::Progress;
@@ -25,32 +25,34 @@ impl Engine<'_> {
             Progress::Ended(Outcome::Succeeded | Outcome::Skipped) | Progress::FoundDone => return Ok(true),
             Progress::Pending | Progress::CutOff | Progress::Ended(Outcome::Failed) => {}
         }
-        // One that failed or was cut off may have done a part.
-        let touched = match self.state.progress(Purpose::Do, &step.id) {
-            Progress::Ended(Outcome::Succeeded | Outcome::Failed) | Progress::CutOff => true,
-            Progress::Ended(Outcome::Skipped) | Progress::FoundDone | Progress::Pending => false,
-        };
+        // Whatever was begun may have left something, however it ended.
+        let touched = self.state.was_begun(&step.id);
         if !touched || !step.action.leaves_traces() {
             return Ok(true);
         }
-        match step.way_back() {
-            Some(action) => Ok(self.attempt(step, &action, Purpose::Undo).await? == Outcome::Succeeded),
-            None => self.taken_back_by_hand(step).await,
-        }
+        let why = match step.way_back() {
+            None => "has no way back of its own",
+            Some(action) => match self.attempt(step, &action, Purpose::Undo).await? {
+                Outcome::Succeeded => return Ok(true),
+                _ => "could not be taken back",
+            },
+        };
+        self.taken_back_by_hand(step, why).await
     }
 
-    /// Has people take back what has no way back of its own.
-    async fn taken_back_by_hand(&mut self, step: &Step) -> Result<bool, RunbookError> {
+    /// Has people take back what does not go back by itself, or leave it.
+    async fn taken_back_by_hand(&mut self, step: &Step, why: &str) -> Result<bool, RunbookError> {
         let doing = step.action.act().describe(&self.view(step.limit()));
         let text = format!(
-            "This was done, and has no way back of its own: {doing}. Take it back by hand, or leave it as it is."
+            "This was done, and {why}: {doing}. Take it back by hand, or leave it as it is; a note may say which."
         );
         let answer = self.ask(step, QuestionKind::Manual, text).await?;
         if answer.choice != Choice::Yes {
             return Ok(false);
         }
-        let why = format!("{} took it back by hand, or leaves it", answer.by);
-        self.record(Event::Skipped { step: step.id.clone(), why, done: false }).await?;
+        let note = answer.note.map(|note| format!(": {note}")).unwrap_or_default();
+        let why = format!("{} took it back by hand, or leaves it{note}", answer.by);
+        self.skip(step, Purpose::Undo, why, false).await?;
         Ok(true)
     }
 }

@@ -9,6 +9,7 @@ use super::super::actions::Loss;
 use super::super::model::{Outcome, RunbookName, StepId};
 use super::super::operator::{Answer, Question};
 use super::super::values::VariableKind;
+use super::process::ProcessMark;
 use crate::types::ContentHash;
 
 /// An entry of a run's journal.
@@ -38,16 +39,24 @@ pub enum Event {
     Resumed {
         /// Who has it go on.
         by: String,
+        /// The process.
+        #[serde(default)]
+        process: ProcessMark,
     },
     /// Steps are taken back from here on.
     UndoBegun {
         /// Who has them taken back.
         by: String,
+        /// The process.
+        #[serde(default)]
+        process: ProcessMark,
     },
-    /// A step is not done.
+    /// A step is not done, or not taken back.
     Skipped {
         /// The step.
         step: StepId,
+        /// What is not done.
+        purpose: Purpose,
         /// The condition that does not hold, or what is done already.
         why: String,
         /// Whether it is skipped because there is nothing left to do: then it counts as done.
@@ -104,12 +113,23 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         step: Option<StepId>,
     },
+    /// Something that this version does not know.
+    #[serde(other)]
+    Unknown,
 }
+
+/// The form of journals that this version writes.
+pub(crate) const JOURNAL_FORMAT: u32 = 1;
 
 /// What a run began with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Beginning {
+    /// The version of the journal's form: 1.
+    pub format: u32,
+    /// The process.
+    #[serde(default)]
+    pub process: ProcessMark,
     /// The runbook.
     pub runbook: RunbookName,
     /// Its whole text: a run goes on with what it began with.

@@ -4,13 +4,18 @@
 //! out or exchanged shows. What the chain cannot show is that the newest entries are missing.
 
 mod entry;
+mod process;
 
+pub(crate) use entry::JOURNAL_FORMAT;
 pub use entry::{Beginning, Ending, Entry, Event, Purpose, RecordedValue, Stored};
+pub use process::ProcessMark;
+pub(crate) use process::processes_with;
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::RunbookError;
+use crate::container::ContainerError;
 use crate::repository::{Repository, RepositoryError};
 use crate::types::{ContentHash, RunId};
 
@@ -99,7 +104,13 @@ pub(super) async fn read(
     repository: &Repository,
     run: &RunId,
 ) -> Result<(Vec<Entry>, Option<ContentHash>), RunbookError> {
-    let stored = repository.run_entries(run).await?;
+    let stored = repository.run_entries(run).await.map_err(|error| match error {
+        RepositoryError::Damaged { .. }
+        | RepositoryError::Container(
+            ContainerError::NotAuthentic { .. } | ContainerError::Truncated { .. } | ContainerError::Malformed { .. },
+        ) => RunbookError::Journal { run: run.clone(), number: 0, reason: super::error::chain(&error) },
+        error => error.into(),
+    })?;
     if stored.is_empty() {
         return Err(RunbookError::NoSuchRun(run.clone()));
     }
@@ -140,6 +151,8 @@ mod tests {
 
     fn beginning() -> Event {
         Event::Begun(Box::new(Beginning {
+            format: JOURNAL_FORMAT,
+            process: ProcessMark::own(),
             runbook: "x".parse().unwrap(),
             text: String::new(),
             by: "me".to_owned(),
@@ -152,7 +165,7 @@ mod tests {
     #[test]
     fn an_entry_that_is_altered_left_out_or_moved_shows() {
         let run = RunId::generate(Utc::now());
-        let resumed = |by: &str| Event::Resumed { by: by.to_owned() };
+        let resumed = |by: &str| Event::Resumed { by: by.to_owned(), process: ProcessMark::default() };
         let first = entry(0, None, beginning());
         let second = entry(1, Some(ContentHash::of(&first)), resumed("a"));
         let third = entry(2, Some(ContentHash::of(&second)), resumed("b"));

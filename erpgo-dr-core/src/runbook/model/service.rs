@@ -19,6 +19,8 @@ pub struct Service {
     /// Ends with 0 if it runs, and with anything else if it does not.
     #[serde(default)]
     pub status: Vec<Template>,
+    /// The folder that its programs run in.
+    pub folder: Option<Template>,
 }
 
 /// What a service is told to do.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{Error as _, IntoDeserializer as _};
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::super::RunbookError;
@@ -62,12 +62,26 @@ pub enum Condition {
         /// How it ended.
         is: Outcome,
     },
-    /// `{ variable = "standby", is = "set" }`, or any text that its value is to be.
-    Variable {
+    /// `{ step = "gone", is-not = "failed" }`: an earlier step ended otherwise, or was not reached.
+    NotStep {
+        /// The earlier step.
+        step: StepId,
+        /// How it did not end.
+        is_not: Outcome,
+    },
+    /// `{ variable = "standby", set = true }`: it has a value, or none.
+    Set {
         /// The variable.
         variable: String,
-        /// `set`, `unset`, or a value.
-        is: String,
+        /// Whether it has one.
+        set: bool,
+    },
+    /// `{ variable = "mode", equals = "fast" }`: its value is this text.
+    Equals {
+        /// The variable.
+        variable: String,
+        /// The text.
+        equals: String,
     },
     /// `{ check = { ... } }`: a check passes now.
     Check(Action),
@@ -228,33 +242,51 @@ fn only_action(left: BTreeMap<String, toml::Value>) -> Result<Action, String> {
     Action::deserialize(toml::Value::Table(left.into_iter().collect())).map_err(|error| error.to_string())
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct WrittenCondition {
     step: Option<StepId>,
+    is: Option<Outcome>,
+    is_not: Option<Outcome>,
     variable: Option<String>,
-    is: Option<String>,
+    set: Option<bool>,
+    equals: Option<String>,
     check: Option<Action>,
     check_fails: Option<Action>,
+}
+
+impl WrittenCondition {
+    fn count(&self) -> usize {
+        let given = [
+            self.step.is_some(),
+            self.is.is_some(),
+            self.is_not.is_some(),
+            self.variable.is_some(),
+            self.set.is_some(),
+            self.equals.is_some(),
+            self.check.is_some(),
+            self.check_fails.is_some(),
+        ];
+        given.into_iter().filter(|given| *given).count()
+    }
 }
 
 impl<'de> Deserialize<'de> for Condition {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use WrittenCondition as W;
-        let known = |word: String| Outcome::deserialize(word.into_deserializer());
-        match W::deserialize(deserializer)? {
-            W { step: Some(step), is: Some(is), variable: None, check: None, check_fails: None } => {
-                Ok(Self::Step { step, is: known(is)? })
+        let written = W::deserialize(deserializer)?;
+        let count = written.count();
+        match written {
+            W { step: Some(step), is: Some(is), .. } if count == 2 => Ok(Self::Step { step, is }),
+            W { step: Some(step), is_not: Some(is_not), .. } if count == 2 => Ok(Self::NotStep { step, is_not }),
+            W { variable: Some(variable), set: Some(set), .. } if count == 2 => Ok(Self::Set { variable, set }),
+            W { variable: Some(variable), equals: Some(equals), .. } if count == 2 => {
+                Ok(Self::Equals { variable, equals })
             }
-            W { variable: Some(variable), is: Some(is), step: None, check: None, check_fails: None } => {
-                Ok(Self::Variable { variable, is })
-            }
-            W { check: Some(check), step: None, variable: None, is: None, check_fails: None } => Ok(Self::Check(check)),
-            W { check_fails: Some(check), step: None, variable: None, is: None, check: None } => {
-                Ok(Self::CheckFails(check))
-            }
+            W { check: Some(check), .. } if count == 1 => Ok(Self::Check(check)),
+            W { check_fails: Some(check), .. } if count == 1 => Ok(Self::CheckFails(check)),
             _ => Err(D::Error::custom(
-                "a condition is { step, is }, { variable, is }, { check } or { check-fails }, and no mixture of them",
+                "a condition is { step, is }, { step, is-not }, { variable, set }, { variable, equals }, { check } or { check-fails }",
             )),
         }
     }
@@ -264,7 +296,10 @@ impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Step { step, is } => write!(f, "{step} {}", is.as_str()),
-            Self::Variable { variable, is } => write!(f, "{variable} is {is}"),
+            Self::NotStep { step, is_not } => write!(f, "{step} has not {}", is_not.as_str()),
+            Self::Set { variable, set: true } => write!(f, "{variable} has a value"),
+            Self::Set { variable, set: false } => write!(f, "{variable} has no value"),
+            Self::Equals { variable, equals } => write!(f, "{variable} is {equals}"),
             Self::Check(check) => write!(f, "{} passes", check.kind()),
             Self::CheckFails(check) => write!(f, "{} fails", check.kind()),
         }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::super::values::VariableKind;
+use super::super::values::{VariableKind, list_text};
 
 /// A variable of a runbook.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -34,7 +34,7 @@ pub enum Default {
     Integer(i64),
     /// A text, which the variable's type reads.
     Text(String),
-    /// A list of texts without commas.
+    /// A list of texts.
     List(Vec<String>),
 }
 
@@ -45,7 +45,7 @@ impl Default {
             Self::Boolean(flag) => flag.to_string(),
             Self::Integer(number) => number.to_string(),
             Self::Text(text) => text.clone(),
-            Self::List(items) => items.join(","),
+            Self::List(items) => list_text(items),
         }
     }
 }

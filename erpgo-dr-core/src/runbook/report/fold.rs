@@ -67,15 +67,14 @@ impl IncidentReport {
     fn take(&mut self, entry: &Entry) -> Result<(), String> {
         let at = entry.at;
         match &entry.event {
-            Event::Begun(_) => {}
-            Event::Resumed { by } => self.go_on(Continuation { at, by: by.clone(), undo: false }),
-            Event::UndoBegun { by } => self.go_on(Continuation { at, by: by.clone(), undo: true }),
-            Event::Skipped { step, why, done } => {
-                let undoing = self.continued.iter().any(|continuation| continuation.undo);
+            Event::Begun(_) | Event::Unknown => {}
+            Event::Resumed { by, .. } => self.go_on(Continuation { at, by: by.clone(), undo: false }),
+            Event::UndoBegun { by, .. } => self.go_on(Continuation { at, by: by.clone(), undo: true }),
+            Event::Skipped { step, purpose, why, done } => {
                 let step = self.step(step)?;
-                match undoing {
-                    true => step.undo_skipped = Some(why.clone()),
-                    false => step.skip(at, why, *done),
+                match purpose {
+                    Purpose::Undo => step.undo_skipped = Some(why.clone()),
+                    Purpose::Do => step.skip(at, why, *done),
                 }
             }
             Event::Asked { question } => {

@@ -50,7 +50,16 @@ impl Story {
         let incident = start - TimeDelta::seconds(incident_before);
         let (runbook, values) = ("failover".parse().unwrap(), Default::default());
         let (text, by) = (text.to_owned(), by.to_owned());
-        let beginning = Beginning { runbook, text, by, incident, drill: true, values };
+        let beginning = Beginning {
+            format: 1,
+            process: crate::runbook::ProcessMark::default(),
+            runbook,
+            text,
+            by,
+            incident,
+            drill: true,
+            values,
+        };
         Self { entries: Vec::new(), start }.then(0, Event::Begun(Box::new(beginning)))
     }
 
@@ -112,7 +121,15 @@ fn a_whole_run_is_measured_from_the_incident() {
         .done(20, 90, "promote")
         .started(90, "measure", Purpose::Do, "run true")
         .lost(91, "measure", Purpose::Do, Outcome::Succeeded, "", loss("2026-11-27T02:57:00Z", Some(4096)))
-        .then(91, Event::Skipped { step: "tell".parse().unwrap(), why: "nobody is there".to_owned(), done: false })
+        .then(
+            91,
+            Event::Skipped {
+                step: "tell".parse().unwrap(),
+                purpose: Purpose::Do,
+                why: "nobody is there".to_owned(),
+                done: false,
+            },
+        )
         .finished(92, Ending::Completed);
     let report = story.report();
     assert_eq!((report.ending, report.drill, report.begun_by.as_str()), (RunState::Completed, true, "ann"));
@@ -169,14 +186,14 @@ fn who_went_on_who_answered_and_what_was_taken_back_is_told() {
     let answer = |choice, by: &str| Event::Answered { step: step(), answer: Answer::new(choice, by, None) };
     let story = Story::begin(RUNBOOK, "ann", 0)
         .started(1, "fence", Purpose::Do, "by hand: pull the plug")
-        .then(100, Event::Resumed { by: "bob".to_owned() })
+        .then(100, Event::Resumed { by: "bob".to_owned(), process: crate::runbook::ProcessMark::default() })
         .then(101, Event::Asked { question })
         .then(110, answer(Choice::Again, "bob"))
         .started(110, "fence", Purpose::Do, "by hand: pull the plug")
         .then(120, answer(Choice::Yes, "carl"))
         .ended(120, "fence", Purpose::Do, Outcome::Succeeded, "carl said yes")
         .finished(121, Ending::Stopped)
-        .then(200, Event::UndoBegun { by: "dora".to_owned() })
+        .then(200, Event::UndoBegun { by: "dora".to_owned(), process: crate::runbook::ProcessMark::default() })
         .started(201, "fence", Purpose::Undo, "plug it in")
         .then(202, answer(Choice::Yes, "emil"))
         .ended(202, "fence", Purpose::Undo, Outcome::Succeeded, "")
@@ -229,12 +246,23 @@ fn hostile() -> IncidentReport {
         .then(2, Event::Answered { step: step(), answer })
         .started(3, "promote", Purpose::Do, HOSTILE)
         .ended(4, "promote", Purpose::Do, Outcome::Failed, HOSTILE)
-        .then(5, Event::Resumed { by: HOSTILE.to_owned() })
-        .then(6, Event::Skipped { step: "tell".parse().unwrap(), why: HOSTILE.to_owned(), done: true })
-        .then(7, Event::UndoBegun { by: HOSTILE.to_owned() })
+        .then(5, Event::Resumed { by: HOSTILE.to_owned(), process: crate::runbook::ProcessMark::default() })
+        .then(
+            6,
+            Event::Skipped { step: "tell".parse().unwrap(), purpose: Purpose::Do, why: HOSTILE.to_owned(), done: true },
+        )
+        .then(7, Event::UndoBegun { by: HOSTILE.to_owned(), process: crate::runbook::ProcessMark::default() })
         .started(8, "promote", Purpose::Undo, HOSTILE)
         .ended(9, "promote", Purpose::Undo, Outcome::Failed, HOSTILE)
-        .then(10, Event::Skipped { step: "fence".parse().unwrap(), why: HOSTILE.to_owned(), done: false })
+        .then(
+            10,
+            Event::Skipped {
+                step: "fence".parse().unwrap(),
+                purpose: Purpose::Do,
+                why: HOSTILE.to_owned(),
+                done: false,
+            },
+        )
         .report()
 }
 
