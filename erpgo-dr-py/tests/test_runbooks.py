@@ -70,6 +70,8 @@ def test_a_run_is_resumed_and_taken_back(postgres: Postgres, repository: erpgo_d
     # That a statement changed nothing only people can say.
     undone = repository.undo_run(standing.run, values=token, operator=operator, environment=environment)
     assert undone.ending == "undone" and "has no way back of its own" in asked[-1]["text"]
+    report, page = repository.run_report(standing.run), repository.run_report(standing.run, form="html")
+    assert isinstance(report, dict) and report["ending"] == "undone" and isinstance(page, str) and "<svg" in page
     with pytest.raises(erpgo_dr.RefusedError):
         repository.undo_run(standing.run, values={"token": "s3cr3t-token"})
 

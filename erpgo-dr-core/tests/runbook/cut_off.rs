@@ -127,6 +127,61 @@ async fn what_may_be_done_once_only_is_not_done_again_unasked() {
     assert!(matches!(again, Err(RunbookError::Ended(_))));
 }
 
+#[tokio::test]
+async fn what_was_begun_is_taken_back_also_where_it_was_found_done() {
+    let site = Site::new().await;
+    let folder = site.folder.path().display().to_string();
+    let step = runbook(
+        r#"
+        [variables]
+        folder = { type = "path" }
+        [[steps]]
+        id = "make"
+        title = "M"
+        command = { run = ["sh", "-c", 'touch "$1/made"; sleep 5', "sh", "{{ folder }}"] }
+        done = { command = { run = ["test", "-e", "{{ folder }}/made"], check = true } }
+        undo = { command = { run = ["rm", "{{ folder }}/made"] } }
+        "#,
+    );
+    let values = step.values([("folder", folder.as_str())]).unwrap();
+    let cut = CutAt { number: 1, run: Mutex::default(), reached: Notify::new() };
+    let options = RunOptions::default();
+    tokio::select! {
+        () = async { while !site.path("made").exists() { tokio::time::sleep(Duration::from_millis(10)).await } } => {}
+        _ = run_runbook(&step, values, &site.surroundings, &options, &cut) => panic!("it sleeps"),
+    }
+    let run = cut.run.lock().unwrap().clone().unwrap();
+    assert_eq!(site.resume(&run).await.ending, Ending::Completed);
+    assert_eq!(ends(&site.journal(&run).await), ["make found done"]);
+    assert_eq!(site.undo(&run).await.ending, Ending::Undone);
+    assert!(!site.path("made").exists());
+}
+
+#[tokio::test]
+async fn a_program_that_outlived_its_process_is_named_first() {
+    let site = Site::new().await;
+    let step =
+        runbook("[[steps]]\nid = \"a\"\ntitle = \"A\"\ncommand = { run = [\"sleep\", \"5\"] }\nrepeatable = true");
+    let cut = CutAt { number: 1, run: Mutex::default(), reached: Notify::new() };
+    let options = RunOptions::default();
+    tokio::select! {
+        biased;
+        () = cut.reached.notified() => {}
+        _ = run_runbook(&step, Values::default(), &site.surroundings, &options, &cut) => panic!("it sleeps"),
+    }
+    let run = cut.run.lock().unwrap().clone().unwrap();
+    // As one that a killed process left behind: what is dropped here is killed.
+    let mut left =
+        std::process::Command::new("sleep").arg("60").env("ERPGO_DR_STEP", format!("{run}/a")).spawn().unwrap();
+    site.answers([Choice::No]);
+    assert_eq!(site.resume(&run).await.ending, Ending::Stopped);
+    let asked = site.asked().remove(0).text;
+    assert!(asked.contains(&format!("a program of it still runs (process {})", left.id())), "{asked}");
+    left.kill().unwrap();
+    left.wait().unwrap();
+    assert_eq!(site.resume(&run).await.ending, Ending::Completed);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_processes_that_go_on_one_is_told() {
     let site = Site::new().await;

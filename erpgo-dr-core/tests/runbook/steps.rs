@@ -242,3 +242,19 @@ async fn programs_get_arguments_and_no_shell() {
     assert_eq!(names, ["ERPGO_DR_STEP", "PATH", "WORD"], "nothing else is handed on");
     assert_eq!(output_of(&journal, "tell"), "told");
 }
+
+#[tokio::test]
+async fn a_service_that_keeps_its_pipe_open_does_not_hold_the_step() {
+    let site = Site::new().await;
+    let runbook = runbook(
+        r#"
+        [[steps]]
+        id = "start"
+        title = "S"
+        command = { run = ["sh", "-c", 'setsid sleep 20 & echo started'] }
+        timeout = "10s"
+        "#,
+    );
+    let standing = site.run(&runbook, &[]).await;
+    assert_eq!(output_of(&site.journal(&standing.run).await, "start"), "started");
+}

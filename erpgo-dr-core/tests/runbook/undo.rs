@@ -82,3 +82,35 @@ async fn a_step_without_a_way_back_holds_the_rest_until_people_have_seen_to_it()
     assert_eq!(site.resume(&standing.run).await.ending, Ending::Undone);
     assert_eq!(site.read("log"), "stop\ndo\nundo\nstart\n");
 }
+
+#[tokio::test]
+async fn a_way_back_that_fails_is_for_people_and_holds_nothing_up_for_ever() {
+    let site = Site::new().await;
+    let folder = site.folder.path().display().to_string();
+    let steps = runbook(
+        r#"
+        [variables]
+        folder = { type = "path" }
+        [[steps]]
+        id = "first"
+        title = "F"
+        write-file = { path = "{{ folder }}/first", text = "x" }
+        [[steps]]
+        id = "nowhere"
+        title = "N"
+        write-file = { path = "{{ folder }}/no/where", text = "x" }
+        on-failure = "continue"
+        [[steps]]
+        id = "stuck"
+        title = "S"
+        command = { run = ["true"] }
+        undo = { command = { run = ["false"] } }
+        "#,
+    );
+    let standing = site.run(&steps, &[("folder", &folder)]).await;
+    assert_eq!(standing.failed.iter().map(|step| step.as_str()).collect::<Vec<_>>(), ["nowhere"]);
+    assert_eq!(site.undo(&standing.run).await.ending, Ending::Undone);
+    let asked = site.asked();
+    assert!(asked.len() == 1 && asked[0].text.contains("could not be taken back: run true"), "{asked:?}");
+    assert!(!site.path("first").exists());
+}

@@ -9,7 +9,7 @@ use erpgo_dr_core::crypto::keys::{Wrapper, generate_identity};
 use erpgo_dr_core::repository::{Environment, InitOptions};
 use erpgo_dr_core::runbook::{
     Entry, Event, NoObserver, Outcome, RunOptions, Runbook, Standing, Surroundings, Unattended, read_journal,
-    run_runbook, undo_run,
+    run_runbook, runbook_of_run, undo_run,
 };
 use erpgo_dr_core::storage::LocalStorage;
 
@@ -47,7 +47,8 @@ impl Site {
     }
 
     pub(crate) async fn undo(&self, run: &Run, key: &str) -> Run {
-        let given = [("key".to_owned(), key.to_owned())];
+        let (runbook, _) = runbook_of_run(&self.repository, &run.standing.run).await.unwrap();
+        let given = runbook.some_values([("key", key)]).unwrap();
         let standing = undo_run(&run.standing.run, &given, &self.surroundings, &NoObserver).await.unwrap();
         self.ended(standing, key).await
     }

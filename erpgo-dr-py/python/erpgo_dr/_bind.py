@@ -35,6 +35,7 @@ METHODS = (
     "resume_run",
     "rotate_slot",
     "run_journal",
+    "run_report",
     "run_runbook",
     "runs",
     "show",

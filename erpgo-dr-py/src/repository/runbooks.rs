@@ -7,15 +7,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use erpgo_dr_core::runbook::{
     Answer, Beginning, Choice, NoObserver, Operator, Question, RunOptions, Runbook, RunbookError, Standing,
-    Surroundings, Unattended, Value, Values, list_runs, plan, read_journal, resume_run, run_runbook, runbook_of_run,
-    shipped, undo_run,
+    Surroundings, Unattended, Value, Values, list_runs, plan, read_journal, report, resume_run, run_runbook,
+    runbook_of_run, shipped, undo_run,
 };
 use erpgo_dr_core::types::RunId;
 use pyo3::prelude::*;
 use pyo3::types::PyBool;
 
 use super::{Repository, Shared, optional_moment};
-use crate::arguments::parsed;
+use crate::arguments::{choice, parsed};
 use crate::errors::{Failure, invalid, runbook_exception};
 use crate::host::Context;
 use crate::operation::Operation;
@@ -151,6 +151,23 @@ impl Repository {
         Ok(self.operation(None, move |shared, _| async move {
             let entries = read_journal(&*shared.read().await, &run).await?;
             Ok(Outcome::Plain(serde_json::to_value(entries).expect("entries are plain JSON")))
+        }))
+    }
+
+    /// Reports an incident from the journal of its run: as a dict, or as a text, with `form` "markdown" or "html".
+    ///
+    /// Raises as `run_journal`.
+    #[pyo3(signature = (run, *, form = "dict"))]
+    fn run_report(&self, py: Python<'_>, run: &str, form: &str) -> PyResult<Operation> {
+        let run: RunId = parsed(py, run)?;
+        let form = choice(py, "form", form, &[("dict", 0), ("markdown", 1), ("html", 2)])?;
+        Ok(self.operation(None, move |shared, _| async move {
+            let incident = report(&*shared.read().await, &run).await?;
+            Ok(match form {
+                1 => Outcome::Text(incident.to_markdown()),
+                2 => Outcome::Text(incident.to_html()),
+                _ => Outcome::Plain(serde_json::to_value(incident).expect("a report is plain JSON")),
+            })
         }))
     }
 }
