@@ -86,8 +86,14 @@ async fn wherever_it_is_cut_off_the_end_is_the_same() {
         };
         let run = cut.run.lock().unwrap().clone().unwrap();
         if ended {
-            assert!(number >= 12, "it was cut off at every entry before, not only at {number}");
-            return;
+            // Steps that end before anybody looks are passed in one go.
+            let entries = site.journal(&run).await.len() as u32;
+            assert!(entries > 12, "it has {entries} entries");
+            if number >= entries {
+                return;
+            }
+            number += 1;
+            continue;
         }
         // Killed programs are gone when the run goes on.
         tokio::time::sleep(Duration::from_millis(30)).await;
