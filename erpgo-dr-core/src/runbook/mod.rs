@@ -24,8 +24,8 @@ mod values;
 
 pub use actions::{
     Action, Backup, Command, Confirm, Dns, Email, Expectation, Fence, FindBackup, HttpCheck, KeyAlgorithm, Loss,
-    MailTls, Manual, Notify, PgReady, PrimaryDown, Promote, Readiness, RecordKind, Repoint, Restore, RestoreCluster,
-    RotateSecret, SecretForm, ServiceStep, Sql, SqlCheck, TcpReady, WaitFor, Wal, WalTask, WriteFile,
+    MailTls, Manual, Nested, Notify, PgReady, PrimaryDown, Promote, Readiness, RecordKind, Repoint, Restore,
+    RestoreCluster, RotateSecret, SecretForm, ServiceStep, Sql, SqlCheck, TcpReady, WaitFor, Wal, WalTask, WriteFile,
 };
 pub use engine::{RunOptions, Standing, resume_run, run_runbook, runbook_of_run, undo_run};
 pub use error::{ActionError, RunbookError};

@@ -57,7 +57,7 @@ impl Soak {
             self.known.insert(runbook, (state, 0));
             return Ok(());
         };
-        let kill = (entry, if self.rounds % 2 == 0 { 0 } else { self.random.below(LONGEST_WAIT) });
+        let kill = (entry, if self.rounds.is_multiple_of(2) { 0 } else { self.random.below(LONGEST_WAIT) });
         let killed = run(&Job { kill: Some(kill), ..scenario.job.clone() })?;
         let next = if killed.ending.is_some() { 0 } else { entry + 1 };
         self.known.insert(runbook, (expected.clone(), next));

@@ -40,8 +40,11 @@ fn read(path: &Path) -> Result<Found, CliError> {
     Ok(Found { runbook: Runbook::from_toml(&text)?, path: Some(path.to_owned()) })
 }
 
+/// A runbook, or a file that is none and why.
+pub(super) type Listed = Result<Found, (PathBuf, CliError)>;
+
 /// Lists the runbooks of the configured folder, and then those that come with the tool and are not replaced by one of these.
-pub(super) fn all(context: &Context) -> Result<Vec<Result<Found, (PathBuf, CliError)>>, CliError> {
+pub(super) fn all(context: &Context) -> Result<Vec<Listed>, CliError> {
     let mut found = Vec::new();
     if let Some(folder) = &context.config.runbook.folder {
         let entries = std::fs::read_dir(folder).map_err(error::reading(folder))?;

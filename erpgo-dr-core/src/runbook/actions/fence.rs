@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::super::error::ActionError;
 use super::super::operator::{Choice, QuestionKind};
 use super::super::span::Span;
-use super::{Act, Action, Done, Nature, Scope, Uses, View};
+use super::{Act, Action, Done, Nature, Nested, Scope, Uses, View};
 use crate::topology::{Liveness, liveness};
 
 /// Stops an old primary by whatever can reach it, and then makes sure that it is off.
@@ -23,12 +23,12 @@ pub struct Fence {
     /// The variable of the old primary.
     pub on: String,
     /// What stops it: a command or a service.
-    pub by: Option<Action>,
+    pub by: Option<Nested>,
     /// Whether `by` succeeds only where the server is off and stays off: a power switch, or the like.
     #[serde(default)]
     pub trusted: bool,
     /// A check that passes only where it is off.
-    pub proof: Option<Action>,
+    pub proof: Option<Nested>,
     /// How often nothing must be heard from it, one probe after the other.
     #[serde(default = "probes")]
     pub probes: u32,
@@ -69,7 +69,7 @@ impl Act for Fence {
         if let Some(by) = &self.by {
             by.act().uses(uses);
         }
-        uses.checks.extend(&self.proof);
+        uses.checks.extend(self.proof.as_deref());
     }
 
     async fn act(&self, scope: &Scope<'_>) -> Result<Done, ActionError> {

@@ -145,7 +145,10 @@ impl Promote {
     /// Waits until the standby hears nothing from its primary any more: while it does, somebody can still write there.
     async fn wait_until_deaf(&self, scope: &Scope<'_>, standby: &ConnectionSettings) -> Result<(), ActionError> {
         let deadline = tokio::time::Instant::now() + scope.timeout.duration().saturating_sub(ANSWER);
-        while !self.beside_running_primary {
+        if self.beside_running_primary {
+            return Ok(());
+        }
+        loop {
             let state = ask_server(standby, ANSWER).await?;
             let hears = state.follows.as_ref().is_some_and(|followed| followed.hears(REPLY));
             if !hears {
@@ -159,7 +162,6 @@ impl Promote {
             }
             tokio::time::sleep(PAUSE).await;
         }
-        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::super::error::ActionError;
 use super::super::span::Span;
-use super::{Act, Action, Done, Nature, Scope, Uses, View};
+use super::{Act, Done, Nature, Nested, Scope, Uses, View};
 
 /// Waits until a check passes, or until the step's time is over.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -13,7 +13,7 @@ use super::{Act, Action, Done, Nature, Scope, Uses, View};
 #[non_exhaustive]
 pub struct WaitFor {
     /// The check.
-    pub check: Action,
+    pub check: Nested,
     /// How long it is waited between two tries.
     #[serde(default = "every")]
     pub every: Span,
