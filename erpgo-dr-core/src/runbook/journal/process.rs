@@ -88,10 +88,7 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(mark.is_alive(), Some(false));
-        assert_eq!(
-            ProcessMark { boot: "other".to_owned(), host: "elsewhere".to_owned(), ..mark.clone() }.is_alive(),
-            None
-        );
+        assert_eq!(ProcessMark { boot: "other".to_owned(), host: "elsewhere".to_owned(), ..mark }.is_alive(), None);
         assert_eq!(ProcessMark { boot: "earlier".to_owned(), ..mark }.is_alive(), Some(false));
         assert_eq!(ProcessMark::own().is_alive(), Some(false), "one goes on by itself");
     }
