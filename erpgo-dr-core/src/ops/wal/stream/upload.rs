@@ -166,7 +166,12 @@ impl<'a> Uploader<'a> {
             self.push_tail(&folder, tail, spooled.generation).await?;
         }
         match spooled.left {
-            Some(left) if with_tail && self.left != Some(left) => self.push_over(&folder, left).await,
+            Some(left) if with_tail && self.left == Some(left) => {
+                // The tail before it was just told as the end of the archive.
+                self.shared.note(|status| status.archived = Some(left.end()));
+                Ok(())
+            }
+            Some(left) if with_tail => self.push_over(&folder, left).await,
             _ => Ok(()),
         }
     }
