@@ -210,7 +210,7 @@ impl RestoreCluster {
 }
 
 /// Finds the backup of databases that is meant. Of `latest` and `latest-proven` those are left out that the run itself has made: they
-/// hold what is to be replaced.
+/// hold what is to be replaced. Its identifier tells when it began to the second.
 fn chosen<'c>(scope: &Scope<'_>, catalogue: &'c mut Catalogue, text: &str) -> Result<&'c CatalogueEntry, ActionError> {
     let selector = selector(text)?;
     if matches!(selector, BackupSelector::Latest | BackupSelector::LatestProven) {
