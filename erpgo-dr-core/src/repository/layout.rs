@@ -22,6 +22,7 @@ pub(crate) const EXPIRED: &str = "state/expired";
 /// The folder of verdicts about backups.
 pub(crate) const VERDICTS: &str = "state/verdicts";
 /// The folder of the journals of runs of runbooks.
+#[cfg_attr(not(feature = "runbooks"), allow(dead_code, reason = "only runbooks have runs"))]
 pub(crate) const RUNS: &str = "state/runs";
 /// The folder of holds.
 pub(crate) const HOLDS: &str = "state/holds";
@@ -163,16 +164,19 @@ pub(crate) fn hold(id: &BackupId) -> ObjectKey {
 }
 
 /// `state/runs/<id>`: the folder of a run's journal.
+#[cfg_attr(not(feature = "runbooks"), allow(dead_code, reason = "only runbooks have runs"))]
 pub(crate) fn run(id: &RunId) -> String {
     format!("{RUNS}/{id}")
 }
 
 /// `state/runs/<id>/<number>`
+#[cfg_attr(not(feature = "runbooks"), allow(dead_code, reason = "only runbooks have runs"))]
 pub(crate) fn run_entry(id: &RunId, number: u32) -> ObjectKey {
     key(format!("{}/{number:06}", run(id)))
 }
 
 /// Returns the run and the number of an entry of a journal; `None` for any other key.
+#[cfg_attr(not(feature = "runbooks"), allow(dead_code, reason = "only runbooks have runs"))]
 pub(crate) fn parse_run_entry(object: &ObjectKey) -> Option<(RunId, u32)> {
     let (id, number) = object.as_str().strip_prefix(RUNS)?.strip_prefix('/')?.split_once('/')?;
     let (id, number) = (id.parse().ok()?, number.parse().ok()?);

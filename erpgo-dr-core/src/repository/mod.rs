@@ -16,6 +16,7 @@ mod packs;
 mod physical;
 mod record;
 mod run;
+#[cfg_attr(not(feature = "runbooks"), allow(dead_code, reason = "only runbooks have runs"))]
 mod runs;
 mod settings;
 mod slots;

@@ -114,6 +114,7 @@ impl ConnectionSettings {
     }
 
     /// Returns the settings as a connection string without the password, from which they can be read again.
+    #[cfg_attr(not(feature = "runbooks"), allow(dead_code, reason = "only runbooks write settings down"))]
     pub(crate) fn to_text_without_password(&self) -> String {
         let path = |path: &PathBuf| path.display().to_string();
         let words = [
@@ -134,6 +135,7 @@ impl ConnectionSettings {
     }
 
     /// Returns the password that was set, to be kept out of what is written down.
+    #[cfg_attr(not(feature = "runbooks"), allow(dead_code, reason = "only runbooks write settings down"))]
     pub(crate) fn exposed_password(&self) -> Option<&str> {
         self.password.as_ref().map(|password| password.expose_secret())
     }
