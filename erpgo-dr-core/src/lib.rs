@@ -10,7 +10,7 @@
 //! repository   catalogue, manifests, leases, key epochs
 //! container    framed stream: codec + crypto, seekable, bounded memory
 //! codec  crypto  storage  postgres  retention      siblings, blind to each other
-//! types  clock  progress  compute  cleanup
+//! types  clock  progress  compute  cleanup  causes
 //! ```
 //!
 //! The library never prints, never reads the environment, never installs a logger and never exits.
@@ -18,6 +18,7 @@
 
 #![forbid(unsafe_code)]
 
+mod causes;
 pub mod cleanup;
 pub mod clock;
 pub mod codec;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// From the bottom up. What stands in one line is blind to each other.
 const LAYERS: [&[&str]; 7] = [
     &["types"],
-    &["clock", "progress", "compute", "cleanup"],
+    &["clock", "progress", "compute", "cleanup", "causes"],
     &["codec", "crypto", "storage", "postgres", "retention"],
     &["container"],
     &["repository"],

@@ -53,6 +53,8 @@ fn a_run_that_is_killed_goes_on_and_is_taken_back() {
     let mut command = desk.command(&["runbook", "run", "mine.toml", "--set", &folder, "--operator", "ann"]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_for("the second step", || desk.run(&["runbook", "log"]).stdout.contains("two: do 1: run sh"));
+    desk.fails(&["runbook", "resume"], 14, "busy", "let that process end");
+    desk.fails(&["runbook", "undo", "latest"], 14, "busy", "let that process end");
     child.kill().unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(9));
     let runs = desk.ok(&["runbook", "runs"]);

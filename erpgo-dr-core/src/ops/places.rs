@@ -134,5 +134,5 @@ async fn name_lost(repository: &Repository, place: &Arc<dyn Storage>, lost: &[Ba
 }
 
 fn unreadable(place: &Arc<dyn Storage>, error: &(dyn std::error::Error + 'static)) -> CatalogueProblem {
-    CatalogueProblem { subject: place.location(), problem: format!("cannot be read: {}", super::verify::chain(error)) }
+    CatalogueProblem { subject: place.location(), problem: format!("cannot be read: {}", crate::causes::chain(error)) }
 }

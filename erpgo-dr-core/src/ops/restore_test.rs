@@ -313,7 +313,7 @@ fn refused(error: PostgresError) -> Result<Tested> {
     let error = super::Error::from(error);
     match error.kind() {
         super::ErrorKind::Integrity | super::ErrorKind::Database => {
-            Ok(Tested { restore_seconds: None, findings: vec![super::verify::chain(&error)] })
+            Ok(Tested { restore_seconds: None, findings: vec![crate::causes::chain(&error)] })
         }
         _ => Err(error),
     }
@@ -323,6 +323,6 @@ async fn run_check(driver: &LogicalDriver, check: &SqlCheck) -> Option<String> {
     match driver.inspector().run_check(&check.database, &check.query).await {
         Ok(CheckOutcome { passed: true, .. }) => None,
         Ok(outcome) => Some(format!("check {:?} failed: {}", check.name, outcome.detail)),
-        Err(error) => Some(format!("check {:?} failed: {}", check.name, super::verify::chain(&error))),
+        Err(error) => Some(format!("check {:?} failed: {}", check.name, crate::causes::chain(&error))),
     }
 }

@@ -55,7 +55,7 @@ async fn remove_everywhere(storage: &ReplicatedStorage, key: &ObjectKey, report:
     for place in storage.places() {
         if let Err(error) = place.delete(key).await {
             everywhere = false;
-            let error = super::verify::chain(&error);
+            let error = crate::causes::chain(&error);
             report.failures.push(RepairFailure { location: place.location(), key: Some(key.clone()), error });
         }
     }

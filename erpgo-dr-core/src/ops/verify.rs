@@ -9,6 +9,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 
 use super::{Error, ErrorKind, Result};
+use crate::causes::chain;
 use crate::container::ContainerReader;
 use crate::postgres::{CheckDepth, DatabaseDriver};
 use crate::progress::{Phase, PhaseGuard, Progress};
@@ -280,16 +281,4 @@ fn is_missing_object(error: &Error) -> bool {
             | Error::Container(crate::container::ContainerError::Storage(StorageError::NotFound { .. }))
             | Error::Repository(crate::repository::RepositoryError::Storage(StorageError::NotFound { .. }))
     )
-}
-
-/// Joins an error and its causes into one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        next = source.source();
-    }
-    text
 }

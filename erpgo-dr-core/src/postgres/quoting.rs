@@ -11,6 +11,12 @@ pub(crate) fn literal(value: &str) -> String {
     if quoted.contains('\\') { format!("E'{}'", quoted.replace('\\', r"\\")) } else { format!("'{quoted}'") }
 }
 
+/// Returns a keyword of a connection string and its value, as libpq reads them.
+#[cfg_attr(not(feature = "runbooks"), allow(dead_code, reason = "only runbooks write connection strings"))]
+pub(crate) fn conninfo(keyword: &str, value: &str) -> String {
+    format!("{keyword}='{}'", value.replace('\\', r"\\").replace('\'', r"\'"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::model::RunbookName;
 use super::template::TemplateError;
 use super::values::ValueError;
+use crate::causes::chain;
 use crate::ops::{self, ErrorKind};
 use crate::postgres::PostgresError;
 use crate::repository::RepositoryError;
@@ -180,19 +181,4 @@ pub enum ActionError {
 
 fn tail(stderr: &str) -> String {
     if stderr.is_empty() { String::new() } else { format!(": {stderr}") }
-}
-
-/// An error and its causes in one line: the journal keeps text, and no sources.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.ends_with(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -6,6 +6,7 @@ use futures::future::join_all;
 use serde::Serialize;
 
 use super::server::{Followed, Role, ServerState, ask_server};
+use crate::causes::chain;
 use crate::postgres::ConnectionSettings;
 
 /// A server that was asked.
@@ -113,9 +114,4 @@ impl Topology {
         }
         findings
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

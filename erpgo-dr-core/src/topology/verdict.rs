@@ -71,7 +71,7 @@ pub enum PrimaryVerdict {
     /// It answers, and takes writes.
     Up,
     /// It is a standby.
-    TakesNoWrites,
+    Standby,
     /// Something answers there, and it is not known what.
     Answers {
         /// What it said.
@@ -170,7 +170,7 @@ pub async fn probe_primary(
         }
         match liveness(primary, options.limit).await {
             Liveness::Primary => return PrimaryVerdict::Up,
-            Liveness::Standby => return PrimaryVerdict::TakesNoWrites,
+            Liveness::Standby => return PrimaryVerdict::Standby,
             Liveness::Answers { error } => return PrimaryVerdict::Answers { error },
             Liveness::Refused { error: failed } | Liveness::Silent { error: failed } => error = failed,
         }
@@ -214,7 +214,7 @@ impl fmt::Display for PrimaryVerdict {
             |witnesses: &[Witness]| witnesses.iter().map(|witness| witness.name.clone()).collect::<Vec<_>>().join(", ");
         match self {
             Self::Up => f.write_str("it takes writes"),
-            Self::TakesNoWrites => f.write_str("it is a standby"),
+            Self::Standby => f.write_str("it is a standby"),
             Self::Answers { error } => write!(f, "something answers there: {error}"),
             Self::HeardByOthers { witnesses } => {
                 write!(f, "it does not answer here, and {} still hears from it", names(witnesses))

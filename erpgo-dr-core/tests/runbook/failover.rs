@@ -64,8 +64,11 @@ async fn a_fenced_primary_is_replaced_without_loss() {
         let again = runbook(
             "[variables]\nprimary = { type = 'server' }\nstandby = { type = 'server' }\n[[steps]]\nid = 'p'\ntitle = 'P'\npromote = { standbys = ['standby'], old = 'primary' }",
         );
-        let found = site.fails(&again, &[("primary", &one), ("standby", &two)]).await;
+        let refused = site.run(&again, &[("primary", &one), ("standby", &two)]).await;
+        let found = output_of(&site.journal(&refused.run).await, "p");
         assert!(found.contains("which is a primary, and was not promoted by this run"), "{found}");
+        let resumed = site.resume(&refused.run).await;
+        assert_eq!(resumed.ending, Ending::Stopped, "that it was refused once is no reason to believe it");
     }
 }
 

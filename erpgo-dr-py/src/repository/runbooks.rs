@@ -43,7 +43,7 @@ impl Repository {
     /// Runs a runbook: the text of one, or the name of one that comes with the package.
     ///
     /// `values` are texts of its variables. `operator` answers its questions: a callable that takes a dict (`step`, `kind`, `text`)
-    /// and returns "yes", "no" or "again", or a pair of that and a note; True answers every confirmation with yes, and False,
+    /// and returns "yes", "no" or "again", or a pair of that and a note; True answers every confirmation that asks for no word with yes, and False,
     /// the default, everything with no. `operator_name` is who that is, for the journal. `since` is when the incident began, from
     /// which the recovery time counts. Programs get `environment` and nothing else; `restore_command` is how a restored cluster
     /// fetches its log. That a step failed is in the result's `ending`. A run that is stopped or whose process ends is resumed by

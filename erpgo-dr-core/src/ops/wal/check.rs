@@ -9,8 +9,8 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
 use serde::Serialize;
 
+use crate::causes::chain;
 use crate::ops::Result;
-use crate::ops::verify::chain;
 use crate::postgres::ConnectionSettings;
 use crate::postgres::wal::{ArchivingStatus, SegmentHeader, TimelineHistory, archiving_status};
 use crate::repository::{Repository, SegmentGap, SegmentRange, TailPiece, WalObject, covered, segment_ranges};

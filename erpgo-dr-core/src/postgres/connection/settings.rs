@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::super::PostgresError;
+use super::super::{PostgresError, quoting};
 
 const DEFAULT_PORT: u16 = 5432;
 const DEFAULT_DATABASE: &str = "postgres";
@@ -129,8 +129,7 @@ impl ConnectionSettings {
             ("application_name", Some(self.application_name.clone())),
             ("options", self.options.clone()),
         ];
-        let quoted = |text: String| text.replace('\\', r"\\").replace('\'', r"\'");
-        let words = words.into_iter().filter_map(|(name, value)| Some(format!("{name}='{}'", quoted(value?))));
+        let words = words.into_iter().filter_map(|(keyword, value)| Some(quoting::conninfo(keyword, &value?)));
         words.collect::<Vec<_>>().join(" ")
     }
 

@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::super::error::{ActionError, chain};
+use super::super::error::ActionError;
 use super::super::template::Template;
 use super::{Act, Done, Nature, Scope, Uses, View, server};
+use crate::causes::chain;
 
 /// Checks that a port takes connections.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -104,11 +104,11 @@ impl Fence {
         let started = tokio::time::Instant::now();
         let (mut quiet, mut silent) = (0, None);
         while quiet < self.probes.max(1) {
-            if quiet > 0 || started.elapsed() > Duration::ZERO {
-                tokio::time::sleep(self.every.duration()).await;
-            }
             let heard = match liveness(&settings, PROBE).await {
-                Liveness::Refused { .. } => None,
+                Liveness::Refused { .. } => {
+                    silent = None;
+                    None
+                }
                 Liveness::Silent { error } => {
                     silent = Some(error);
                     None
@@ -124,6 +124,7 @@ impl Fence {
                 }
                 Some(_) => quiet = 0,
             }
+            tokio::time::sleep(self.every.duration()).await;
         }
         Ok(silent)
     }

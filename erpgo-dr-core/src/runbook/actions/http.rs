@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use serde::Deserialize;
 
-use super::super::error::{ActionError, chain};
+use super::super::error::ActionError;
 use super::super::template::Template;
 use super::{Act, Done, Nature, Scope, Uses, View};
+use crate::causes::chain;
 
 /// What is kept of an answer, in bytes.
 const KEPT: usize = 4 << 10;

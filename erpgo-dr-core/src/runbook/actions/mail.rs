@@ -11,11 +11,12 @@ use lettre::transport::smtp::extension::ClientId;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 use serde::Deserialize;
 
-use super::super::error::{ActionError, chain};
+use super::super::error::ActionError;
 use super::super::template::Template;
 use super::super::values::{Value, VariableKind};
 use super::sql::one_line;
 use super::{Scope, Uses, View};
+use crate::causes::chain;
 
 /// A mail by SMTP. A server's certificate is verified always.
 ///

@@ -3,11 +3,12 @@
 use async_trait::async_trait;
 use serde::Deserialize;
 
-use super::super::error::{ActionError, chain};
+use super::super::error::ActionError;
 use super::super::template::Template;
 use super::command::{self, Program};
 use super::mail::Email;
 use super::{Act, Done, Nature, Scope, Uses, View, http};
+use crate::causes::chain;
 
 /// Sends a message. At least one way must be given, and all that are must work.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

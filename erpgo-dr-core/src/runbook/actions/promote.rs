@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::super::error::ActionError;
@@ -41,13 +40,6 @@ const REPLY: Duration = Duration::from_secs(2);
 /// How long it is waited before a standby is asked again.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Where a standby stands.
-struct Standing {
-    received: Option<Lsn>,
-    replayed: Option<Lsn>,
-    newest_commit: Option<DateTime<Utc>>,
-}
-
 #[async_trait]
 impl Act for Promote {
     fn nature(&self) -> Nature {
@@ -79,24 +71,21 @@ impl Act for Promote {
         }
         let written = self.old_primary_position(scope).await?;
         self.wait_until_deaf(scope, &settings).await?;
-        let client = server::connect(settings, scope.timeout.duration()).await?;
-        let before = standing(&client).await?;
-        promote(&client, scope.timeout.duration()).await?;
-        // What was received is replayed before it is promoted.
-        let standing = Standing { received: before.received, ..standing(&client).await? };
-        let sql = "SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()";
-        let timeline = server::run(&client, sql, "ask for the timeline").await;
+        let before = ask_server(&settings, ANSWER).await?;
+        let client = server::connect(settings.clone(), scope.timeout.duration()).await?;
+        let promoted = promote(&client, scope.timeout.duration()).await;
         client.close().await;
-        let timeline = timeline.ok().and_then(|answered| answered.first().map(str::to_owned));
-        let bytes = written.zip(standing.received.max(standing.replayed));
-        let bytes = bytes.map(|(written, received)| written.0.saturating_sub(received.0));
-        let position = standing.replayed.map_or_else(|| "an unknown position".to_owned(), |lsn| lsn.to_string());
+        promoted?;
+        // What was received is replayed before it is promoted.
+        let after = ask_server(&settings, ANSWER).await?;
+        let bytes = written.zip(before.reached()).map(|(written, reached)| written.0.saturating_sub(reached.0));
+        let position = |lsn: Option<Lsn>| lsn.map_or_else(|| "an unknown position".to_owned(), |lsn| lsn.to_string());
         let output = format!(
-            "{name} is the primary; before that it had received to {} and replayed to {position}{}",
-            standing.received.map_or_else(|| "an unknown position".to_owned(), |lsn| lsn.to_string()),
-            timeline.map(|timeline| format!("; its last checkpoint is on timeline {timeline}")).unwrap_or_default(),
+            "{name} is the primary; before that it had received to {} and replayed to {}",
+            position(before.written),
+            position(after.replayed),
         );
-        let loss = Some(Loss { recovered_to: standing.newest_commit, bytes });
+        let loss = Some(Loss { recovered_to: after.newest_commit, bytes });
         Ok(Done { output, loss, ..done })
     }
 }
@@ -163,19 +152,6 @@ impl Promote {
             tokio::time::sleep(PAUSE).await;
         }
     }
-}
-
-async fn standing(client: &Client) -> Result<Standing, ActionError> {
-    let sql = "SELECT pg_catalog.pg_last_wal_receive_lsn(), pg_catalog.pg_last_wal_replay_lsn(),
-                      extract(epoch FROM pg_catalog.pg_last_xact_replay_timestamp())";
-    let answered = server::run(client, sql, "ask how far it has replayed").await?;
-    let cell = |column: usize| answered.rows.first().and_then(|row| row.get(column)?.as_deref());
-    let seconds = cell(2).and_then(|text| text.parse::<f64>().ok());
-    Ok(Standing {
-        received: cell(0).and_then(|text| text.parse().ok()),
-        replayed: cell(1).and_then(|text| text.parse().ok()),
-        newest_commit: seconds.and_then(|seconds| DateTime::from_timestamp_micros((seconds * 1e6) as i64)),
-    })
 }
 
 async fn promote(client: &Client, limit: Duration) -> Result<(), ActionError> {

@@ -88,9 +88,8 @@ async fn point(client: &Client, host: &str, port: &str) -> Result<(), ActionErro
     }
     // It may hold a password, which would be in the server's log with the statement. Only a superuser may, and only it needs to.
     let _ = server::run(client, "SET log_statement = 'none'", "keep a statement out of the log").await;
-    let word = |text: &str| format!("'{}'", text.replace('\\', r"\\").replace('\'', r"\'"));
     // Of a keyword that comes twice, the last one counts (`conninfo_storeval` of libpq's fe-connect.c).
-    let own = format!("host={} port={}", word(host), word(port));
+    let own = format!("{} {}", quoting::conninfo("host", host), quoting::conninfo("port", port));
     let before = before.strip_suffix(own.as_str()).unwrap_or(before).trim_end();
     let sql = format!("ALTER SYSTEM SET primary_conninfo = {}", quoting::literal(&format!("{before} {own}")));
     client.batch_execute(&sql).await.map_err(client.query_error("set whom it follows"))?;

@@ -31,7 +31,7 @@ pub(crate) struct Scope<'r> {
     pub(crate) run: &'r RunId,
     pub(crate) step: &'r StepId,
     pub(crate) surroundings: &'r Surroundings,
-    /// Whether the step was begun before, and may have been done.
+    /// Whether an earlier attempt may have done the step without anybody knowing.
     pub(crate) again: bool,
 }
 

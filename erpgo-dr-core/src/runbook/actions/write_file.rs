@@ -122,13 +122,20 @@ fn bring_back(path: &Path, kept: &Path) -> Result<(), ActionError> {
         Err(error) => return Err(failed("find what was kept in", kept)(error)),
     };
     if found.permissions().mode() & 0o1000 == 0 {
-        return std::fs::rename(kept, path).map_err(failed("bring back", path));
+        std::fs::rename(kept, path).map_err(failed("bring back", path))?;
+    } else {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed("remove", path)(error)),
+            _ => {}
+        }
+        std::fs::remove_file(kept).map_err(failed("remove", kept))?;
     }
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed("remove", path)(error)),
-        _ => {}
-    }
-    std::fs::remove_file(kept).map_err(failed("remove", kept))
+    sync_folder(path).map_err(failed("bring back", path))
+}
+
+/// Makes the names in a file's folder durable.
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    std::fs::File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
 /// Writes a file under its name only when it is whole and durable. One that is replaced gives its owner to the new one.
@@ -149,7 +156,7 @@ fn write_as(path: &Path, bytes: &[u8], mode: u32, like: Option<&Metadata>) -> Re
     file.as_file().set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+    sync_folder(path).map_err(failed)
 }
 
 /// A secret that lies beside the file that it is for, until whatever must know it does.
@@ -175,8 +182,7 @@ impl PendingSecret {
         let Self { path, pending } = self;
         let failed = |source| ActionError::File { action: "write", path: path.clone(), source };
         std::fs::rename(&pending, &path).map_err(failed)?;
-        let folder = path.parent().unwrap_or(Path::new("/"));
-        std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+        sync_folder(&path).map_err(failed)?;
         Ok(path)
     }
 }

@@ -43,7 +43,7 @@ impl Engine<'_> {
         let limit = if own { step.limit() } else { action.act().nature().timeout };
         let limited = if own { step.has_limit() } else { !action.act().nature().waits_for_people };
         let doing = action.act().describe(&self.view(limit));
-        let again = self.state.was_begun(&step.id);
+        let again = self.state.may_be_done(&step.id);
         self.record(Event::Started { step: step.id.clone(), purpose, attempt, doing }).await?;
         let scope = Scope { again, ..self.scope(step, limit) };
         let acting = action.act().act(&scope);
@@ -54,7 +54,7 @@ impl Engine<'_> {
         match acted {
             Ok(done) => self.record_success(step, purpose, attempt, done).await,
             Err(error) => {
-                self.record_end(step, purpose, attempt, Outcome::Failed, &error.to_string(), None, None).await?;
+                self.record_failure(step, purpose, attempt, &error).await?;
                 Ok(Err(error))
             }
         }
@@ -86,16 +86,18 @@ impl Engine<'_> {
                 Err(error) => {
                     let error =
                         ActionError::Unusable(format!("it was done, but what it returned is of no use: {error}"));
-                    self.record_end(step, purpose, attempt, Outcome::Failed, &error.to_string(), None, loss).await?;
+                    self.record_failure(step, purpose, attempt, &error).await?;
                     return Ok(Err(error));
                 }
             }
         }
-        self.record_end(step, purpose, attempt, Outcome::Succeeded, &output, stored, loss).await?;
+        let (step, output) = (step.id.clone(), self.kept(&output));
+        let outcome = Outcome::Succeeded;
+        self.record(Event::Ended { step, purpose, attempt, outcome, unsure: false, output, stored, loss }).await?;
         Ok(Ok(()))
     }
 
-    /// Writes down that a step failed before anything was tried.
+    /// Writes down that an attempt failed.
     pub(super) async fn record_failure(
         &mut self,
         step: &Step,
@@ -103,23 +105,20 @@ impl Engine<'_> {
         attempt: u32,
         error: &ActionError,
     ) -> Result<(), RunbookError> {
-        self.record_end(step, purpose, attempt, Outcome::Failed, &error.to_string(), None, None).await
+        let (step, output) = (step.id.clone(), self.kept(&error.to_string()));
+        let (outcome, unsure) = (Outcome::Failed, may_be_done(error));
+        self.record(Event::Ended { step, purpose, attempt, outcome, unsure, output, stored: None, loss: None }).await
     }
 
-    #[allow(clippy::too_many_arguments)] // the fields of one entry
-    async fn record_end(
-        &mut self,
-        step: &Step,
-        purpose: Purpose,
-        attempt: u32,
-        outcome: Outcome,
-        output: &str,
-        stored: Option<Stored>,
-        loss: Option<super::super::actions::Loss>,
-    ) -> Result<(), RunbookError> {
-        let output = end_of(&self.values.redact(output)).to_owned();
-        self.record(Event::Ended { step: step.id.clone(), purpose, attempt, outcome, output, stored, loss }).await
+    /// Returns what is kept of what an action says. Secrets go first: a cut could leave a part of one.
+    fn kept(&self, text: &str) -> String {
+        end_of(&self.values.redact(text)).to_owned()
     }
+}
+
+/// Returns whether an action that failed may have been done all the same.
+fn may_be_done(error: &ActionError) -> bool {
+    matches!(error, ActionError::TimedOut(_) | ActionError::Postgres(_))
 }
 
 /// Returns whether another attempt may do better: not where the text of the step is wrong, or people said no.

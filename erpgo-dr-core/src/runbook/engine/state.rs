@@ -35,6 +35,8 @@ pub(super) struct State {
     undone: BTreeMap<StepId, Progress>,
     /// Steps of which an attempt was ever begun: they may have left something, however they ended.
     begun: BTreeSet<StepId>,
+    /// Steps of which an attempt was cut off, or failed in a way that does not tell.
+    unsure: BTreeSet<StepId>,
 }
 
 impl State {
@@ -62,11 +64,17 @@ impl State {
             }
             Event::Started { step, purpose, .. } => {
                 if *purpose == Purpose::Do {
+                    if self.may_be_done(step) {
+                        self.unsure.insert(step.clone());
+                    }
                     self.begun.insert(step.clone());
                 }
                 self.side(*purpose).insert(step.clone(), Progress::CutOff);
             }
-            Event::Ended { step, purpose, outcome, stored, .. } => {
+            Event::Ended { step, purpose, outcome, unsure, stored, .. } => {
+                if *unsure && *purpose == Purpose::Do {
+                    self.unsure.insert(step.clone());
+                }
                 self.side(*purpose).insert(step.clone(), Progress::Ended(*outcome));
                 self.stored.extend(stored.clone());
             }
@@ -84,6 +92,11 @@ impl State {
     /// Returns whether a step may have left something.
     pub(super) fn was_begun(&self, step: &StepId) -> bool {
         self.begun.contains(step)
+    }
+
+    /// Returns whether an attempt at a step may have done it without anybody knowing. One that was refused has not.
+    pub(super) fn may_be_done(&self, step: &StepId) -> bool {
+        self.unsure.contains(step) || self.progress(Purpose::Do, step) == Progress::CutOff
     }
 
     fn side(&mut self, purpose: Purpose) -> &mut BTreeMap<StepId, Progress> {

@@ -96,6 +96,9 @@ pub enum Event {
         attempt: u32,
         /// Whether it was done.
         outcome: Outcome,
+        /// Whether it may have been done although it failed: its time was over, or a connection was lost.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unsure: bool,
         /// What it said, or why it failed. Secrets are blacked out.
         output: String,
         /// A value that it put into a variable, unless that is a secret.

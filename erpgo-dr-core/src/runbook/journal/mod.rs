@@ -108,7 +108,7 @@ pub(super) async fn read(
         RepositoryError::Damaged { .. }
         | RepositoryError::Container(
             ContainerError::NotAuthentic { .. } | ContainerError::Truncated { .. } | ContainerError::Malformed { .. },
-        ) => RunbookError::Journal { run: run.clone(), number: 0, reason: super::error::chain(&error) },
+        ) => RunbookError::Journal { run: run.clone(), number: 0, reason: crate::causes::chain(&error) },
         error => error.into(),
     })?;
     if stored.is_empty() {

@@ -16,9 +16,6 @@ pub struct Service {
     /// Restarts it; without this it is stopped and started.
     #[serde(default)]
     pub restart: Vec<Template>,
-    /// Ends with 0 if it runs, and with anything else if it does not.
-    #[serde(default)]
-    pub status: Vec<Template>,
     /// The folder that its programs run in.
     pub folder: Option<Template>,
 }
@@ -48,8 +45,8 @@ impl Service {
     }
 
     /// Lists every command of the service.
-    pub(crate) fn all(&self) -> [&[Template]; 4] {
-        [&self.stop, &self.start, &self.restart, &self.status]
+    pub(crate) fn all(&self) -> [&[Template]; 3] {
+        [&self.stop, &self.start, &self.restart]
     }
 }
 

@@ -88,7 +88,10 @@ impl Story {
         loss: Option<Loss>,
     ) -> Self {
         let (step, output) = (step.parse().unwrap(), output.to_owned());
-        self.then(second, Event::Ended { step, purpose, attempt: 1, outcome, output, stored: None, loss })
+        self.then(
+            second,
+            Event::Ended { step, purpose, attempt: 1, outcome, unsure: false, output, stored: None, loss },
+        )
     }
 
     fn done(self, from: i64, to: i64, step: &str) -> Self {

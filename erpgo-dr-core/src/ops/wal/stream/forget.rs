@@ -3,8 +3,8 @@
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
 
+use crate::causes::chain;
 use crate::ops::Result;
-use crate::ops::verify::chain;
 use crate::repository::Repository;
 use crate::types::{WalFileName, WalSegmentName};
 

@@ -12,7 +12,7 @@ use super::folder::StreamFolder;
 use super::upload::Archived;
 use super::writer::{Spooled, Write};
 use super::{Durability, Shared, WalStreamError, WalStreamOptions};
-use crate::ops::verify::chain;
+use crate::causes::chain;
 use crate::ops::{Error, ErrorKind, Result};
 use crate::postgres::replication::{ReplicationClient, StreamedPositions, TimelineEnd, WalStream, WalStreamEvent};
 use crate::postgres::{ConnectionSettings, PostgresError};

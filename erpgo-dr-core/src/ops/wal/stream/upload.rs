@@ -12,7 +12,7 @@ use super::super::push::{WalPushOptions, wal_push};
 use super::folder::{StreamFolder, Tail, failed};
 use super::writer::Spooled;
 use super::{Durability, Shared, WalStreamOptions};
-use crate::ops::verify::chain;
+use crate::causes::chain;
 use crate::ops::{Error, ErrorKind, Result};
 use crate::postgres::wal::TimelineHistory;
 use crate::repository::{Repository, RepositoryError, TailPiece};
