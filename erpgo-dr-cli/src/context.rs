@@ -5,6 +5,7 @@ mod keys;
 mod places;
 mod prompt;
 mod scratch;
+mod spool;
 mod wal_command;
 
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ pub(crate) use connection::refuse_password;
 pub(crate) use keys::{NewKey, first_line};
 pub(crate) use places::Places;
 pub(crate) use prompt::Prompts;
+pub(crate) use spool::SpooledRepository;
 pub(crate) use wal_command::WalCommand;
 
 use crate::cli::GlobalOptions;
@@ -112,7 +114,11 @@ impl Context {
     /// Opens the repository, as far as a command needs it.
     pub(crate) async fn repository(&self, access: Access) -> Result<Repository, CliError> {
         let places = self.places()?;
-        self.open_at(&places, access).await
+        let repository = self.open_at(&places, access).await?;
+        if access == Access::Writing {
+            self.keep_at_hand(&places).await;
+        }
+        Ok(repository)
     }
 
     /// Opens the repository at places that the caller also needs by themselves.

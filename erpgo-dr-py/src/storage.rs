@@ -1,11 +1,13 @@
 //! From addresses and options to storage places.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use erpgo_dr_core::Repository;
 use erpgo_dr_core::storage::{
-    AzureCredentials, AzureOptions, GcsCredentials, GcsOptions, HttpOptions, ReplicatedStorage, RetryOptions,
-    S3Checksum, S3Credentials, S3Options, Storage, StorageAddress, StorageOptions, TransferOptions, WritePolicy,
+    AzureCredentials, AzureOptions, GcsCredentials, GcsOptions, HttpOptions, LocalStorage, ReplicatedStorage,
+    RetryOptions, S3Checksum, S3Credentials, S3Options, SpooledStorage, Storage, StorageAddress, StorageOptions,
+    TransferOptions, WritePolicy,
 };
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -18,6 +20,16 @@ use crate::errors::{checked, invalid};
 pub(crate) struct Places {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) replicated: Option<ReplicatedStorage>,
+}
+
+impl Places {
+    /// Puts a spool before the place.
+    pub(crate) fn spooled(&mut self, py: Python<'_>, folder: &Path) -> PyResult<SpooledStorage> {
+        let folder = Arc::new(checked(py, LocalStorage::open(folder))?);
+        let spool = Repository::spooled_place(Arc::clone(&self.storage), folder);
+        self.storage = Arc::new(spool.clone());
+        Ok(spool)
+    }
 }
 
 /// Opens the place at `address`, and those at `replicas` beside it: addresses, or pairs of address and options.

@@ -119,3 +119,20 @@ def test_those_that_come_along_and_those_that_cannot_work(repository: erpgo_dr.R
         repository.run_runbook("backup-restore")
     with pytest.raises(erpgo_dr.NotFoundError):
         repository.run_journal("20200101T000000Z-00000000")
+
+
+def test_runs_go_on_while_the_repository_is_away(postgres: Postgres, tmp_path: Path) -> None:
+    place, spool = tmp_path / "r", tmp_path / "spool"
+    values = {"folder": str(tmp_path), "server": postgres.url("erp"), "token": "s3cr3t-token"}
+    erpgo_dr.Repository.init(str(place), passphrase="x", work_factor=1)
+    erpgo_dr.Repository.open(str(place), passphrase="x", spool=spool)
+    place.rename(tmp_path / "away")
+    with pytest.raises(erpgo_dr.NotFoundError):
+        erpgo_dr.Repository.open(str(place), passphrase="x")
+    away = erpgo_dr.Repository.open(str(place), passphrase="x", spool=spool)
+    standing = away.run_runbook(STEPS, values=values, operator=lambda _: "no")
+    assert standing.step == "decide" and away.runs() == [standing.run] and not place.exists()
+    (tmp_path / "away").rename(place)
+    assert erpgo_dr.Repository.open(str(place), passphrase="x").runs() == []
+    erpgo_dr.Repository.open(str(place), passphrase="x", spool=spool)
+    assert erpgo_dr.Repository.open(str(place), passphrase="x").runs() == [standing.run]

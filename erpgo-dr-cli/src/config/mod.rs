@@ -180,6 +180,8 @@ pub struct WalConfig {
 pub struct RunbookConfig {
     /// A folder of `NAME.toml`, which win over those that come with the tool.
     pub folder: Option<PathBuf>,
+    /// The folder of this host for journals, and what opens the repository, while its place is away.
+    pub spool: Option<PathBuf>,
     /// Values of variables, as text, for every runbook that has one of the name.
     pub variables: BTreeMap<String, String>,
     /// Files whose first line is the value of a variable, for secrets.

@@ -47,6 +47,13 @@ fn wait_for(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
+/// Finds what the second step has started.
+fn programs_of(desk: &Desk) -> String {
+    let line = format!("until test -e .* {}$", desk.folder.path().display());
+    let found = std::process::Command::new("pgrep").args(["-f", &line]).output().unwrap();
+    String::from_utf8(found.stdout).unwrap()
+}
+
 #[test]
 fn a_run_that_is_killed_goes_on_and_is_taken_back() {
     let (desk, folder) = desk();
@@ -60,7 +67,11 @@ fn a_run_that_is_killed_goes_on_and_is_taken_back() {
     let runs = desk.ok(&["runbook", "runs"]);
     assert!(runs.contains("mine") && runs.contains("open") && runs.contains("two") && runs.contains("ann"), "{runs}");
 
+    let beside = desk.run(&["runbook", "resume"]);
+    assert_eq!(beside.code, 1, "{}", beside.stderr);
+    assert!(beside.stdout.contains("stopped at two"), "its program has outlived it: {}", beside.stdout);
     std::fs::write(desk.path("go"), "").unwrap();
+    wait_for("the program of the second step to end", || programs_of(&desk).is_empty());
     let resumed = desk.run(&["runbook", "resume"]);
     assert_eq!(resumed.code, 1, "nobody is there to confirm: {}", resumed.stderr);
     assert!(
@@ -91,10 +102,7 @@ fn a_run_that_is_interrupted_says_how_it_goes_on() {
     let run = Run::of(&child.wait_with_output().unwrap());
     assert_eq!(run.code, 130, "{}", run.stderr);
     assert!(run.stderr.contains("the run is cut off; `erpgo-dr runbook resume 2"), "{}", run.stderr);
-    let folder = desk.folder.path().display();
-    let left =
-        std::process::Command::new("pgrep").args(["-f", &format!("until test -e .* {folder}$")]).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&left.stdout), "", "what the step started is gone");
+    assert_eq!(programs_of(&desk), "", "what the step started is gone");
 }
 
 #[test]
@@ -197,4 +205,42 @@ fn a_failed_primary_is_replaced_from_the_command_line() {
     {
         assert!(log.contains(expected), "{expected}: {log}");
     }
+}
+
+#[test]
+fn runs_begin_and_go_on_while_the_repository_is_away() {
+    let (mut desk, folder) = desk();
+    let (there, away) = (desk.path("repository"), desk.path("unplugged"));
+    std::fs::write(desk.path("go"), "").unwrap();
+    let stopped = desk.run(&["runbook", "run", "mine.toml", "--set", &folder]);
+    assert!(stopped.stdout.contains("stopped at three"), "nobody is there to confirm: {}", stopped.stdout);
+    std::fs::rename(&there, &away).unwrap();
+
+    let resumed = desk.run(&["runbook", "resume", "--confirm", "BE"]);
+    assert_eq!(resumed.code, 0, "{}{}", resumed.stdout, resumed.stderr);
+    assert!(resumed.stderr.contains("is away") && resumed.stderr.contains("journals wait"), "{}", resumed.stderr);
+    let begun = desk.run(&["runbook", "run", "mine.toml", "--set", &folder, "--confirm", "BE", "--operator", "bob"]);
+    assert_eq!(begun.code, 0, "{}{}", begun.stdout, begun.stderr);
+    let log = desk.ok(&["runbook", "log"]);
+    assert!(log.contains("begun: mine by bob") && log.trim_end().ends_with("completed"), "{log}");
+    assert_eq!(desk.json(&["runbook", "runs"])["result"]["runs"].as_array().unwrap().len(), 2);
+    assert!(!there.exists(), "nothing is written where the repository was");
+    desk.fails(&["backup"], 4, "not-found", "init");
+
+    // Another host sees all of it once this one has had a word with the repository.
+    std::fs::rename(&away, &there).unwrap();
+    assert_eq!(desk.json(&["runbook", "runs"])["result"]["runs"].as_array().unwrap().len(), 2);
+    let elsewhere = desk.path("elsewhere").display().to_string();
+    desk.set("XDG_STATE_HOME", &elsewhere);
+    let runs = desk.json(&["runbook", "runs"])["result"]["runs"].clone();
+    assert!(runs.as_array().unwrap().iter().all(|run| run["standing"] == "completed"), "{runs}");
+    let log = desk.ok(&["runbook", "log"]);
+    assert!(log.contains("begun: mine by bob") && log.trim_end().ends_with("completed"), "{log}");
+}
+
+#[test]
+fn a_host_that_never_saw_the_repository_says_so_while_it_is_away() {
+    let (desk, folder) = desk();
+    std::fs::rename(desk.path("repository"), desk.path("unplugged")).unwrap();
+    desk.fails(&["runbook", "run", "mine.toml", "--set", &folder], 4, "not-found", "init");
 }

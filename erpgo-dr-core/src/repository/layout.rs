@@ -13,6 +13,8 @@ pub(crate) const PACKS: &str = "packs";
 pub(crate) const WAL: &str = "wal";
 /// The folder of the pieces of segments that are not whole yet.
 pub(crate) const WAL_TAILS: &str = "wal-tails";
+/// The repository's settings, without which there is none.
+pub(crate) const SETTINGS: &str = "repo.json";
 /// The folder of epochs and their slots.
 pub(crate) const KEYS: &str = "keys";
 /// The folder of leases.
@@ -22,14 +24,13 @@ pub(crate) const EXPIRED: &str = "state/expired";
 /// The folder of verdicts about backups.
 pub(crate) const VERDICTS: &str = "state/verdicts";
 /// The folder of the journals of runs of runbooks.
-#[cfg_attr(not(feature = "runbooks"), allow(dead_code, reason = "only runbooks have runs"))]
 pub(crate) const RUNS: &str = "state/runs";
 /// The folder of holds.
 pub(crate) const HOLDS: &str = "state/holds";
 
 /// Returns whether an object may be one of a repository, by its folder.
 pub(crate) fn is_own(object: &ObjectKey) -> bool {
-    let folders = [BACKUPS, DUMPS, PACKS, WAL, KEYS, "state"];
+    let folders = [BACKUPS, DUMPS, PACKS, WAL, WAL_TAILS, KEYS, "state"];
     *object == settings() || folders.iter().any(|folder| object.is_under(folder))
 }
 
@@ -41,7 +42,7 @@ fn key(text: String) -> ObjectKey {
 
 /// `repo.json`
 pub(crate) fn settings() -> ObjectKey {
-    key("repo.json".to_owned())
+    key(SETTINGS.to_owned())
 }
 
 /// `backups/<id>/summary`: the commit point.

@@ -20,6 +20,7 @@ mod run;
 mod runs;
 mod settings;
 mod slots;
+mod spool;
 mod summary;
 mod sweep;
 mod verdict;

@@ -1,7 +1,8 @@
 //! Where objects lie. Sees opaque bytes only.
 //!
 //! [`Storage`] is the contract; [`LocalStorage`] serves a folder, [`ObjectStorage`] S3, GCS, Azure and memory. [`open`]
-//! makes either from a [`StorageAddress`]. [`ReplicatedStorage`] writes to several of them at once.
+//! makes either from a [`StorageAddress`]. [`ReplicatedStorage`] writes to several of them at once, [`SpooledStorage`] has some
+//! objects at hand while the place is away.
 
 mod address;
 mod error;
@@ -11,6 +12,7 @@ mod object;
 mod open;
 mod options;
 mod replicated;
+mod spooled;
 
 pub use address::{Bucket, StorageAddress};
 pub use error::StorageError;
@@ -26,6 +28,7 @@ pub use replicated::{
     RepairAction, RepairCopy, RepairFailure, RepairJudge, RepairOptions, RepairPlan, RepairReport, ReplicatedStorage,
     WritePolicy,
 };
+pub use spooled::{Delivery, SpooledStorage};
 
 use std::fmt;
 use std::ops::Range;

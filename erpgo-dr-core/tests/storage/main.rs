@@ -6,3 +6,4 @@ mod backends;
 mod faults;
 mod places;
 mod replicated;
+mod spooled;

@@ -274,6 +274,7 @@ class Repository:
         programs: Sequence[_StrPath] | None = None,
         library_path: _StrPath | None = None,
         threads: int = 0,
+        spool: _StrPath | None = None,
     ) -> Self: ...
     def unlock(
         self,

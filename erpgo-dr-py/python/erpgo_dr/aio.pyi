@@ -86,6 +86,7 @@ class Repository:
         programs: Sequence[_StrPath] | None = None,
         library_path: _StrPath | None = None,
         threads: int = 0,
+        spool: _StrPath | None = None,
     ) -> Self: ...
     async def unlock(
         self,

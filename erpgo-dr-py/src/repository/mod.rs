@@ -135,12 +135,14 @@ impl Repository {
     ///
     /// `identity` is the text of an identity file: age's, or a private key of SSH; `identity_passphrase` is for one
     /// that has a passphrase of its own. `programs` are folders with PostgreSQL's programs, which are looked for
-    /// before those that packages install; `library_path` is LD_LIBRARY_PATH for them.
+    /// before those that packages install; `library_path` is LD_LIBRARY_PATH for them. `spool` is a folder of this host:
+    /// with it the repository also opens while its place is away, runs of runbooks begin and go on, and their journals
+    /// wait there.
     #[staticmethod]
     #[pyo3(signature = (
         address, *, passphrase = None, identity = None, identity_passphrase = None, command = None,
         storage_options = None, replicas = None, write_policy = "primary", programs = None, library_path = None,
-        threads = 0,
+        threads = 0, spool = None,
     ))]
     fn open(
         py: Python<'_>,
@@ -155,9 +157,11 @@ impl Repository {
         programs: Option<Vec<PathArgument>>,
         library_path: Option<PathArgument>,
         threads: usize,
+        spool: Option<PathArgument>,
     ) -> PyResult<Operation> {
         let openers = keys::openers(py, passphrase, identity, identity_passphrase, command)?;
-        let places = storage::open(py, address, storage_options, replicas, write_policy)?;
+        let mut places = storage::open(py, address, storage_options, replicas, write_policy)?;
+        let spool = spool.map(|folder| places.spooled(py, &folder)).transpose()?;
         let programs = client_programs(programs, library_path);
         let environment = environment(threads)?;
         let cleanups = environment.cleanups.clone();
@@ -165,6 +169,10 @@ impl Repository {
             let mut opened = core::Repository::open(places.storage.clone(), environment).await?;
             for opener in openers {
                 opened.unlock(&opener.read().await?).await?;
+            }
+            if let Some(spool) = spool {
+                // What is left undone is done the next time, and logged.
+                let _ = spool.synchronise().await;
             }
             Ok(Outcome::Repository(Self::new(opened, places, programs)))
         }))

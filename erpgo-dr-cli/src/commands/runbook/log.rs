@@ -5,7 +5,7 @@ use erpgo_dr_core::runbook::{Entry, Event, read_journal};
 use serde::Serialize;
 
 use super::find::find_run;
-use crate::context::{Access, Context};
+use crate::context::{Access, Context, SpooledRepository};
 use crate::error::CliError;
 use crate::output::Report;
 
@@ -25,7 +25,7 @@ struct Log {
 
 impl RunbookLogArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Report, CliError> {
-        let repository = context.repository(Access::Unlocked).await?;
+        let SpooledRepository { repository, .. } = context.spooled_repository(Access::Unlocked).await?;
         let run = find_run(&repository, &self.run).await?;
         let entries = read_journal(&repository, &run).await?;
         let text = entries.iter().map(line).collect::<String>();

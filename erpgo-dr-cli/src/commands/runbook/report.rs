@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::super::{refuse_existing, write_new_file};
 use super::find::find_run;
-use crate::context::{Access, Context};
+use crate::context::{Access, Context, SpooledRepository};
 use crate::error::{self, CliError};
 use crate::output::Report;
 
@@ -42,7 +42,7 @@ impl RunbookReportArgs {
         if let Some(path) = &self.output {
             refuse_existing(path, self.force)?;
         }
-        let repository = context.repository(Access::Unlocked).await?;
+        let SpooledRepository { repository, .. } = context.spooled_repository(Access::Unlocked).await?;
         let run = find_run(&repository, &self.run).await?;
         let incident = report(&repository, &run).await?;
         let text = match self.format {

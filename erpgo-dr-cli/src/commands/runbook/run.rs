@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
-use erpgo_dr_core::Repository;
 use erpgo_dr_core::runbook::{
     Ending, Operator, RunOptions, Runbook, Standing, Surroundings, Unattended, Values, resume_run, run_runbook,
     runbook_of_run, undo_run,
@@ -17,7 +16,7 @@ use super::narrator::Narrator;
 use super::plan::planned;
 use super::terminal::Terminal;
 use super::values::ValueOptions;
-use crate::context::{Access, Context, Prompts};
+use crate::context::{Access, Context, Prompts, SpooledRepository};
 use crate::error::CliError;
 use crate::output::Report;
 
@@ -101,25 +100,31 @@ impl RunbookRunArgs {
         let runbook = find(context, &self.runbook)?.runbook;
         runbook.check()?;
         let values = self.values.values(context, &runbook)?;
-        let surroundings = self.who.surroundings(context, context.repository(Access::Writing).await?)?;
+        let spooled = context.spooled_repository(Access::Writing).await?;
+        let surroundings = self.who.surroundings(context, &spooled)?;
         let narrator = Narrator::new(context.output.clone(), &runbook);
         let options = RunOptions::default().with_incident(self.since);
-        let standing = run_runbook(&runbook, values, &surroundings, &options, &narrator).await?;
-        stands(&standing)
+        let standing = run_runbook(&runbook, values, &surroundings, &options, &narrator).await;
+        spooled.deliver(context).await;
+        stands(&standing?)
     }
 }
 
 impl RunbookResumeArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Report, CliError> {
         let run = Going::on(context, &self.run, &self.values, &self.who).await?;
-        stands(&resume_run(&run.id, &run.values, &run.surroundings, &run.narrator).await?)
+        let standing = resume_run(&run.id, &run.values, &run.surroundings, &run.narrator).await;
+        run.spooled.deliver(context).await;
+        stands(&standing?)
     }
 }
 
 impl RunbookUndoArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Report, CliError> {
         let run = Going::on(context, &self.run, &self.values, &self.who).await?;
-        stands(&undo_run(&run.id, &run.values, &run.surroundings, &run.narrator).await?)
+        let standing = undo_run(&run.id, &run.values, &run.surroundings, &run.narrator).await;
+        run.spooled.deliver(context).await;
+        stands(&standing?)
     }
 }
 
@@ -127,29 +132,31 @@ impl RunbookUndoArgs {
 struct Going {
     id: RunId,
     values: Values,
+    spooled: SpooledRepository,
     surroundings: Surroundings,
     narrator: Narrator,
 }
 
 impl Going {
     async fn on(context: &Context, run: &str, values: &ValueOptions, who: &OperatorOptions) -> Result<Self, CliError> {
-        let repository = context.repository(Access::Unlocked).await?;
-        let id = find_run(&repository, run).await?;
-        let (runbook, beginning): (Runbook, _) = runbook_of_run(&repository, &id).await?;
+        let spooled = context.spooled_repository(Access::Unlocked).await?;
+        let id = find_run(&spooled.repository, run).await?;
+        let (runbook, beginning): (Runbook, _) = runbook_of_run(&spooled.repository, &id).await?;
         let values = values.values_of_run(context, &runbook, &beginning)?;
         let narrator = Narrator::new(context.output.clone(), &runbook);
-        Ok(Self { id, values, surroundings: who.surroundings(context, repository)?, narrator })
+        let surroundings = who.surroundings(context, &spooled)?;
+        Ok(Self { id, values, spooled, surroundings, narrator })
     }
 }
 
 impl OperatorOptions {
-    fn surroundings(&self, context: &Context, repository: Repository) -> Result<Surroundings, CliError> {
+    fn surroundings(&self, context: &Context, spooled: &SpooledRepository) -> Result<Surroundings, CliError> {
         let more = &context.config.runbook.pass_environment;
         let is_passed = |name: &OsString| {
             PASSED_ON.iter().any(|passed| name == passed) || more.iter().any(|more| name == more.as_str())
         };
         let environment: Vec<(OsString, OsString)> = std::env::vars_os().filter(|(name, _)| is_passed(name)).collect();
-        Ok(Surroundings::new(Arc::new(repository), self.operator(context))
+        Ok(Surroundings::new(Arc::new(spooled.repository.clone()), self.operator(context))
             .with_programs(context.programs())
             .with_environment([environment, context.wal_environment()].concat())
             .with_restore_command(Some(context.wal_fetch_command()?.line))

@@ -5,7 +5,7 @@ use clap::Args;
 use erpgo_dr_core::runbook::{Entry, Event, list_runs, read_journal};
 use serde::Serialize;
 
-use crate::context::{Access, Context};
+use crate::context::{Access, Context, SpooledRepository};
 use crate::error::CliError;
 use crate::output::{Align, Report, Table, moment};
 
@@ -33,7 +33,7 @@ struct Run {
 
 impl RunbookRunsArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Report, CliError> {
-        let repository = context.repository(Access::Unlocked).await?;
+        let SpooledRepository { repository, .. } = context.spooled_repository(Access::Unlocked).await?;
         let mut found = Runs { runs: Vec::new(), unreadable: Vec::new() };
         for run in list_runs(&repository).await? {
             match read_journal(&repository, &run).await {
