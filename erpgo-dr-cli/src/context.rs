@@ -6,6 +6,7 @@ mod places;
 mod prompt;
 mod scratch;
 mod spool;
+mod surroundings;
 mod wal_command;
 
 use std::path::PathBuf;

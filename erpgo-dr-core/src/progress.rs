@@ -27,6 +27,8 @@ pub enum Phase {
     Import,
     /// Waiting for archived objects to become readable.
     Thaw,
+    /// Reading or writing evidence.
+    Evidence,
 }
 
 impl Phase {
@@ -43,6 +45,7 @@ impl Phase {
             Self::Repair => "repair",
             Self::Import => "import",
             Self::Thaw => "thaw",
+            Self::Evidence => "evidence",
         }
     }
 }

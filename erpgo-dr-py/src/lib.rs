@@ -39,6 +39,7 @@ fn _erpgo_dr(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(keys::unwrap_key, module)?)?;
     module.add_function(wrap_pyfunction!(encrypt::encrypt, module)?)?;
     module.add_function(wrap_pyfunction!(encrypt::decrypt, module)?)?;
+    module.add_function(wrap_pyfunction!(repository::evidence::verify_exported_evidence, module)?)?;
     module.add_function(wrap_pyfunction!(repository::runbooks::runbooks, module)?)?;
     module.add_function(wrap_pyfunction!(repository::runbooks::check_runbook, module)?)?;
     module.add_function(wrap_pyfunction!(repository::runbooks::plan_runbook, module)?)?;

@@ -8,6 +8,7 @@ mod decrypt;
 mod demo;
 mod doctor;
 mod encrypt;
+mod evidence;
 mod hold;
 mod import;
 mod init;
@@ -56,6 +57,7 @@ pub(crate) enum Command {
     Topology(topology::TopologyArgs),
     Wal(wal::WalArgs),
     Runbook(runbook::RunbookArgs),
+    Evidence(evidence::EvidenceArgs),
     Import(import::ImportArgs),
     Decrypt(decrypt::DecryptArgs),
     Encrypt(encrypt::EncryptArgs),
@@ -86,6 +88,7 @@ impl Command {
             Self::Topology(_) => "topology",
             Self::Wal(arguments) => arguments.name(),
             Self::Runbook(arguments) => arguments.name(),
+            Self::Evidence(arguments) => arguments.name(),
             Self::Import(_) => "import",
             Self::Decrypt(_) => "decrypt",
             Self::Encrypt(_) => "encrypt",
@@ -121,6 +124,7 @@ impl Command {
             Self::Topology(arguments) => arguments.run(context).await,
             Self::Wal(arguments) => arguments.run(context).await,
             Self::Runbook(arguments) => arguments.run(context).await,
+            Self::Evidence(arguments) => arguments.run(context).await,
             Self::Import(arguments) => arguments.run(context).await,
             Self::Decrypt(arguments) => arguments.run(context).await,
             Self::Encrypt(arguments) => arguments.run(context).await,

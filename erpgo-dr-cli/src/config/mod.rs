@@ -115,6 +115,8 @@ pub struct Config {
     pub wal: WalConfig,
     /// Where runbooks lie, and what they work with.
     pub runbook: RunbookConfig,
+    /// What is collected after a breach.
+    pub evidence: EvidenceConfig,
 }
 
 /// The table `[keys]`.
@@ -188,6 +190,21 @@ pub struct RunbookConfig {
     pub secrets: BTreeMap<String, PathBuf>,
     /// Variables of the environment that programs of runbooks get, beside `PATH`, `HOME` and the like.
     pub pass_environment: Vec<String>,
+}
+
+/// The table `[evidence]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct EvidenceConfig {
+    /// Tables that are kept whole.
+    pub tables: Vec<String>,
+    /// Queries whose rows are kept, by names.
+    pub queries: BTreeMap<String, String>,
+    /// Programs whose output is kept, by names: each a program and its arguments, without a shell.
+    pub programs: BTreeMap<String, Vec<String>>,
+    /// Files of this host.
+    pub files: Vec<PathBuf>,
 }
 
 /// The table `[backup]`.

@@ -107,6 +107,7 @@ fn repository(error: &RepositoryError) -> Option<&'static str> {
             Some("name an empty folder, or a prefix of its own in the bucket: s3://BUCKET/PREFIX")
         }
         E::NoSuchBackup(_) => Some("`erpgo-dr list` shows the backups"),
+        E::NoSuchEvidence(_) => Some("`erpgo-dr evidence list` shows what was collected"),
         E::NoBackup(what) if what.contains("verified") => {
             Some("take `latest` instead of `latest-proven`, or prove one first: `erpgo-dr verify --restore --latest`")
         }

@@ -182,6 +182,21 @@ fn the_documents_of_runbooks_are_as_the_reference_says() {
 }
 
 #[test]
+fn the_documents_of_evidence_are_as_the_reference_says() {
+    let (desk, _server) = Desk::with_server(17);
+    desk.ok(&["backup", "--no-verify"]);
+    let collected = desk.run(&["evidence", "collect", "--label", "x", "--backup", "latest", "--json"]);
+    let document: Value = serde_json::from_str(&collected.stdout).unwrap();
+    check("evidence collect", &document);
+    check("evidence list", &desk.json(&["evidence", "list"]));
+    check("evidence show", &desk.json(&["evidence", "show"]));
+    check("evidence verify", &desk.json(&["evidence", "verify"]));
+    check("evidence export", &desk.json(&["evidence", "export", "latest", "out"]));
+    check("evidence verify", &desk.json(&["evidence", "verify", "--folder", "out"]));
+    check("evidence note", &desk.json(&["evidence", "note", "latest", "a copy was made"]));
+}
+
+#[test]
 fn the_document_of_a_topology_is_as_the_reference_says() {
     let desk = Desk::new();
     let primary = erpgo_dr_testkit::postgres::PgServer::start(18);

@@ -7,6 +7,7 @@ mod configuration;
 mod demo;
 mod doctor;
 mod documents;
+mod evidence;
 mod failures;
 mod files;
 mod keys;

@@ -58,6 +58,8 @@ pub enum ObjectKind {
     File,
     /// An entry of the journal of a runbook's run.
     Journal,
+    /// A part of a bundle of evidence.
+    Evidence,
 }
 
 impl ObjectKind {
@@ -71,6 +73,7 @@ impl ObjectKind {
             Self::Summary => 5,
             Self::File => 6,
             Self::Journal => 7,
+            Self::Evidence => 8,
         }
     }
 
@@ -84,6 +87,7 @@ impl ObjectKind {
             5 => Self::Summary,
             6 => Self::File,
             7 => Self::Journal,
+            8 => Self::Evidence,
             _ => return None,
         })
     }

@@ -12,12 +12,16 @@ pub mod keys;
 pub mod openssl_enc;
 mod record;
 mod segment;
+#[cfg(feature = "evidence")]
+mod signature;
 
 pub use aes_cbc_hmac::Aes256CbcHmac;
 pub use error::CryptoError;
 pub use key::EpochKey;
 pub use record::{record_mac, record_mac_matches};
 pub use segment::{SEGMENT_PREFIX, SegmentPrefix, SegmentRun};
+#[cfg(feature = "evidence")]
+pub use signature::{PublicKey, PublicKeyError, SigningKey};
 
 use std::fmt;
 

@@ -139,7 +139,7 @@ pub(crate) fn repository_kind(error: &RepositoryError) -> ErrorKind {
         E::WalDamaged { .. } | E::WalGap { .. } => ErrorKind::Integrity,
         E::WalUnreadable { source, .. } => io_kind(source),
         E::WalSystemUnknown { .. } => ErrorKind::Invalid,
-        E::NoWalOfSystem { .. } => ErrorKind::NotFound,
+        E::NoWalOfSystem { .. } | E::NoSuchEvidence(_) => ErrorKind::NotFound,
         E::Busy { .. } | E::Revoked { .. } | E::EntryExists { .. } => ErrorKind::Busy,
         E::Container(error) => container_kind(error),
         E::Crypto(error) => crypto_kind(error),

@@ -5,6 +5,8 @@
 
 mod backup;
 mod error;
+#[cfg(feature = "evidence")]
+pub mod evidence;
 mod import;
 pub mod legacy;
 pub mod physical;

@@ -22,6 +22,8 @@ pub use error::PostgresError;
 pub use inspect::{CheckOutcome, ServerInspector};
 pub(crate) use integrity::check_relations;
 pub use logical::{DatabaseSelection, DumpOptions, LogicalDriver, RestoreOptions, TableName};
+#[cfg(feature = "evidence")]
+pub(crate) use programs::Invocation;
 pub use programs::{ClientProgram, ClientPrograms};
 pub use refusal::Refusal;
 

@@ -3,7 +3,7 @@
 use crate::container::ContainerError;
 use crate::crypto::CryptoError;
 use crate::storage::StorageError;
-use crate::types::{BackupId, EpochId, ObjectKey, RunId, WalFileName, WalSegmentName};
+use crate::types::{BackupId, EpochId, EvidenceId, ObjectKey, RunId, WalFileName, WalSegmentName};
 
 /// A failure of the catalogue, the keys or the leases.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,9 @@ pub enum RepositoryError {
         /// The entry.
         number: u32,
     },
+    /// There is no such bundle of evidence, or it was never collected to its end.
+    #[error("no evidence {0}")]
+    NoSuchEvidence(EvidenceId),
     /// A record's MAC does not match.
     #[error("{record} is not authentic: it was altered, or comes from another place")]
     NotAuthentic {

@@ -1,6 +1,8 @@
 //! Where everything lies: the one place that spells object keys.
 
 use crate::container::{ObjectIdentity, ObjectKind};
+#[cfg(feature = "evidence")]
+use crate::types::EvidenceId;
 use crate::types::{BackupId, EpochId, ObjectKey, RunId, TimelineId, WalFileName, WalSegmentName};
 
 /// The folder of catalogue entries and manifests.
@@ -25,12 +27,14 @@ pub(crate) const EXPIRED: &str = "state/expired";
 pub(crate) const VERDICTS: &str = "state/verdicts";
 /// The folder of the journals of runs of runbooks.
 pub(crate) const RUNS: &str = "state/runs";
+/// The folder of bundles of evidence.
+pub(crate) const EVIDENCE: &str = "evidence";
 /// The folder of holds.
 pub(crate) const HOLDS: &str = "state/holds";
 
 /// Returns whether an object may be one of a repository, by its folder.
 pub(crate) fn is_own(object: &ObjectKey) -> bool {
-    let folders = [BACKUPS, DUMPS, PACKS, WAL, WAL_TAILS, KEYS, "state"];
+    let folders = [BACKUPS, DUMPS, PACKS, WAL, WAL_TAILS, KEYS, EVIDENCE, "state"];
     *object == settings() || folders.iter().any(|folder| object.is_under(folder))
 }
 
@@ -174,6 +178,30 @@ pub(crate) fn run(id: &RunId) -> String {
 #[cfg_attr(not(feature = "runbooks"), allow(dead_code, reason = "only runbooks have runs"))]
 pub(crate) fn run_entry(id: &RunId, number: u32) -> ObjectKey {
     key(format!("{}/{number:06}", run(id)))
+}
+
+/// `evidence/<id>/items/<number>`
+#[cfg(feature = "evidence")]
+pub(crate) fn evidence_item(id: &EvidenceId, number: u32) -> ObjectKey {
+    key(format!("{EVIDENCE}/{id}/items/{number:06}"))
+}
+
+/// `evidence/<id>/manifest`: the bundle exists when this does.
+#[cfg(feature = "evidence")]
+pub(crate) fn evidence_manifest(id: &EvidenceId) -> ObjectKey {
+    key(format!("{EVIDENCE}/{id}/manifest"))
+}
+
+/// `evidence/<id>/custody`: the folder of what was done with a bundle.
+#[cfg(feature = "evidence")]
+pub(crate) fn evidence_custody(id: &EvidenceId) -> String {
+    format!("{EVIDENCE}/{id}/custody")
+}
+
+/// `evidence/<id>/custody/<number>`
+#[cfg(feature = "evidence")]
+pub(crate) fn evidence_custody_entry(id: &EvidenceId, number: u32) -> ObjectKey {
+    key(format!("{}/{number:06}", evidence_custody(id)))
 }
 
 /// Returns the run and the number of an entry of a journal; `None` for any other key.

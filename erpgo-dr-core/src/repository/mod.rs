@@ -8,6 +8,8 @@ mod catalogue;
 mod dump;
 mod epoch;
 mod error;
+#[cfg(feature = "evidence")]
+mod evidence;
 mod keyring;
 mod layout;
 mod lease;
@@ -42,6 +44,8 @@ pub use verdict::{Hold, Verdict, VerifyLevel};
 pub use wal::{SegmentGap, SegmentRange, WalObject, segment_ranges};
 
 pub(crate) use dump::{DumpSink, DumpSource};
+#[cfg(feature = "evidence")]
+pub(crate) use evidence::EvidenceWriter;
 pub(crate) use layout::{BACKUPS, DUMPS, HOLDS, VERDICTS, summary as summary_key};
 pub(crate) use layout::{LEASES, PACKS, WAL, WAL_TAILS, identity_of, owner_of};
 pub(crate) use physical::{

@@ -23,8 +23,8 @@ mod template;
 mod values;
 
 pub use actions::{
-    Action, Backup, Command, Confirm, Dns, Email, Expectation, Fence, FindBackup, HttpCheck, KeyAlgorithm, Loss,
-    MailTls, Manual, Nested, Notify, PgReady, PrimaryDown, Promote, Readiness, RecordKind, Repoint, Restore,
+    Action, Backup, Collect, Command, Confirm, Dns, Email, Expectation, Fence, FindBackup, HttpCheck, KeyAlgorithm,
+    Loss, MailTls, Manual, Nested, Notify, PgReady, PrimaryDown, Promote, Readiness, RecordKind, Repoint, Restore,
     RestoreCluster, RotateSecret, SecretForm, ServiceStep, Sql, SqlCheck, TcpReady, WaitFor, Wal, WalTask, WriteFile,
 };
 pub use engine::{RunOptions, Standing, resume_run, run_runbook, runbook_of_run, undo_run};

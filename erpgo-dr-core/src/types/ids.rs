@@ -101,6 +101,11 @@ timed_id! {
     RunId, "id of a run"
 }
 
+timed_id! {
+    /// Names a bundle of evidence, in the same form as a [`BackupId`].
+    EvidenceId, "id of a bundle of evidence"
+}
+
 fn parse_time(text: &str) -> Option<DateTime<Utc>> {
     let time = text.get(..TIME_LENGTH)?;
     let parsed = NaiveDateTime::parse_from_str(time, TIME_FORMAT).ok()?.and_utc();

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod evidence;
 mod legacy;
 mod story;
 mod support;

@@ -238,6 +238,7 @@ __all__ = (
     "plan_runbook",
     "runbooks",
     "unwrap_key",
+    "verify_exported_evidence",
     "wrap_key",
 )
 

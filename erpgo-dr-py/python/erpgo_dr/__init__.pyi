@@ -546,6 +546,29 @@ class Repository:
     def runs(self) -> builtins.list[str]: ...
     def run_journal(self, run: str) -> builtins.list[dict[str, Any]]: ...
     def run_report(self, run: str, *, form: Literal["dict", "markdown", "html"] = "dict") -> dict[str, Any] | str: ...
+    def collect_evidence(
+        self,
+        connection: str | Connection | None = None,
+        *,
+        password: str | None = None,
+        label: str | None = None,
+        tables: Sequence[str] | None = None,
+        queries: Mapping[str, str] | None = None,
+        programs: Mapping[str, Sequence[str]] | None = None,
+        environment: Mapping[str, str] | None = None,
+        files: Sequence[_StrPath] | None = None,
+        backups: Sequence[str] | None = None,
+        operator_name: str = "python",
+        progress: _Progress | None = None,
+    ) -> dict[str, Any]: ...
+    def evidence(self) -> builtins.list[dict[str, Any]]: ...
+    def verify_evidence(
+        self, evidence: str, *, operator_name: str = "python", progress: _Progress | None = None
+    ) -> dict[str, Any]: ...
+    def export_evidence(
+        self, evidence: str, folder: _StrPath, *, operator_name: str = "python", progress: _Progress | None = None
+    ) -> dict[str, Any]: ...
+    def note_evidence(self, evidence: str, note: str, *, operator_name: str = "python") -> dict[str, Any]: ...
     def status(self) -> Status: ...
     def hold(self, backup: str | datetime, reason: str) -> None: ...
     def release(self, backup: str | datetime) -> None: ...
@@ -644,6 +667,9 @@ def unwrap_key(
     identity_passphrase: str | None = None,
     command: Sequence[str] | None = None,
 ) -> FileKey: ...
+def verify_exported_evidence(
+    folder: _StrPath, *, public_key: str | None = None, progress: _Progress | None = None
+) -> dict[str, Any]: ...
 
 __all__ = (
     "AlreadyExistsError",
@@ -741,5 +767,6 @@ __all__ = (
     "plan_runbook",
     "runbooks",
     "unwrap_key",
+    "verify_exported_evidence",
     "wrap_key",
 )

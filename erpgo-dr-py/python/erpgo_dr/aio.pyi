@@ -360,6 +360,29 @@ class Repository:
     async def run_report(
         self, run: str, *, form: Literal["dict", "markdown", "html"] = "dict"
     ) -> dict[str, Any] | str: ...
+    async def collect_evidence(
+        self,
+        connection: str | Connection | None = None,
+        *,
+        password: str | None = None,
+        label: str | None = None,
+        tables: Sequence[str] | None = None,
+        queries: Mapping[str, str] | None = None,
+        programs: Mapping[str, Sequence[str]] | None = None,
+        environment: Mapping[str, str] | None = None,
+        files: Sequence[_StrPath] | None = None,
+        backups: Sequence[str] | None = None,
+        operator_name: str = "python",
+        progress: _Progress | None = None,
+    ) -> dict[str, Any]: ...
+    async def evidence(self) -> builtins.list[dict[str, Any]]: ...
+    async def verify_evidence(
+        self, evidence: str, *, operator_name: str = "python", progress: _Progress | None = None
+    ) -> dict[str, Any]: ...
+    async def export_evidence(
+        self, evidence: str, folder: _StrPath, *, operator_name: str = "python", progress: _Progress | None = None
+    ) -> dict[str, Any]: ...
+    async def note_evidence(self, evidence: str, note: str, *, operator_name: str = "python") -> dict[str, Any]: ...
     async def status(self) -> Status: ...
     async def hold(self, backup: str | datetime, reason: str) -> None: ...
     async def release(self, backup: str | datetime) -> None: ...
@@ -458,6 +481,9 @@ async def unwrap_key(
     identity_passphrase: str | None = None,
     command: Sequence[str] | None = None,
 ) -> FileKey: ...
+async def verify_exported_evidence(
+    folder: _StrPath, *, public_key: str | None = None, progress: _Progress | None = None
+) -> dict[str, Any]: ...
 
 __all__ = (
     "Repository",
@@ -466,5 +492,6 @@ __all__ = (
     "openssl_decrypt_unauthenticated",
     "openssl_encrypt_unauthenticated",
     "unwrap_key",
+    "verify_exported_evidence",
     "wrap_key",
 )

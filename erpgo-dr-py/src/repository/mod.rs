@@ -2,6 +2,7 @@
 
 mod backups;
 mod clusters;
+pub(crate) mod evidence;
 mod restores;
 pub(crate) mod runbooks;
 mod slots;

@@ -1,6 +1,5 @@
 //! `runbook run`, `resume` and `undo`.
 
-use std::ffi::OsString;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -19,22 +18,6 @@ use super::values::ValueOptions;
 use crate::context::{Access, Context, Prompts, SpooledRepository};
 use crate::error::CliError;
 use crate::output::Report;
-
-/// Variables of the environment that programs of a runbook get.
-const PASSED_ON: [&str; 12] = [
-    "PATH",
-    "HOME",
-    "USER",
-    "LOGNAME",
-    "LANG",
-    "LC_ALL",
-    "TZ",
-    "LD_LIBRARY_PATH",
-    "SSH_AUTH_SOCK",
-    "DOCKER_HOST",
-    "DOCKER_CONTEXT",
-    "KUBECONFIG",
-];
 
 /// Run a runbook from its first step on
 #[derive(Debug, Args)]
@@ -151,11 +134,7 @@ impl Going {
 
 impl OperatorOptions {
     fn surroundings(&self, context: &Context, spooled: &SpooledRepository) -> Result<Surroundings, CliError> {
-        let more = &context.config.runbook.pass_environment;
-        let is_passed = |name: &OsString| {
-            PASSED_ON.iter().any(|passed| name == passed) || more.iter().any(|more| name == more.as_str())
-        };
-        let environment: Vec<(OsString, OsString)> = std::env::vars_os().filter(|(name, _)| is_passed(name)).collect();
+        let environment = context.passed_environment();
         Ok(Surroundings::new(Arc::new(spooled.repository.clone()), self.operator(context))
             .with_programs(context.programs())
             .with_environment([environment, context.wal_environment()].concat())
@@ -164,7 +143,7 @@ impl OperatorOptions {
     }
 
     fn operator(&self, context: &Context) -> Arc<dyn Operator> {
-        let name = self.operator.clone().unwrap_or_else(user);
+        let name = self.operator.clone().unwrap_or_else(Context::user);
         let given = if self.yes { Unattended::allowing(&name) } else { Unattended::refusing(&name) };
         let given = given.with_words(self.confirm.clone());
         match context.prompts.can_ask() {
@@ -172,11 +151,6 @@ impl OperatorOptions {
             false => Arc::new(given),
         }
     }
-}
-
-fn user() -> String {
-    let name = ["LOGNAME", "USER"].iter().find_map(|name| std::env::var(name).ok()).filter(|name| !name.is_empty());
-    name.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
 }
 
 fn stands(standing: &Standing) -> Result<Report, CliError> {

@@ -38,7 +38,7 @@ impl std::fmt::Debug for Environment {
 }
 
 impl Invocation {
-    pub(super) fn new(program: &Path) -> Self {
+    pub(crate) fn new(program: &Path) -> Self {
         Self { program: program.to_owned(), arguments: Vec::new(), environment: Environment(Vec::new()), account: None }
     }
 

@@ -2,6 +2,7 @@
 
 mod backup;
 mod checks;
+mod collect;
 mod command;
 mod dns;
 mod fence;
@@ -25,6 +26,7 @@ mod write_file;
 
 pub use backup::Backup;
 pub use checks::{PgReady, Readiness, TcpReady};
+pub use collect::Collect;
 pub use command::Command;
 pub(crate) use command::{STEP_VARIABLE, step_value};
 pub use dns::{Dns, KeyAlgorithm, RecordKind};
@@ -99,6 +101,8 @@ pub enum Action {
     WriteFile(WriteFile),
     /// Makes a new secret, and hands it on.
     RotateSecret(RotateSecret),
+    /// Collects evidence.
+    Collect(Collect),
     /// Tells people.
     Notify(Notify),
     /// Asks the operator.
@@ -125,7 +129,7 @@ pub(crate) trait Act: Send + Sync {
 
 impl Action {
     /// The names of all actions, as TOML has them.
-    pub const KINDS: [&'static str; 23] = [
+    pub const KINDS: [&'static str; 24] = [
         "sql",
         "sql-check",
         "command",
@@ -146,6 +150,7 @@ impl Action {
         "dns",
         "write-file",
         "rotate-secret",
+        "collect",
         "notify",
         "confirm",
         "manual",
@@ -174,6 +179,7 @@ impl Action {
             Self::Dns(_) => "dns",
             Self::WriteFile(_) => "write-file",
             Self::RotateSecret(_) => "rotate-secret",
+            Self::Collect(_) => "collect",
             Self::Notify(_) => "notify",
             Self::Confirm(_) => "confirm",
             Self::Manual(_) => "manual",
@@ -187,8 +193,10 @@ impl Action {
 
     /// Returns whether something is changed by it that would have to be taken back.
     pub(crate) fn leaves_traces(&self) -> bool {
-        let harmless =
-            matches!(self, Self::Backup(_) | Self::Wal(_) | Self::Notify(_) | Self::Confirm(_) | Self::Manual(_));
+        let harmless = matches!(
+            self,
+            Self::Backup(_) | Self::Wal(_) | Self::Collect(_) | Self::Notify(_) | Self::Confirm(_) | Self::Manual(_)
+        );
         !harmless && !self.is_check()
     }
 
@@ -232,6 +240,7 @@ impl Action {
             Self::Dns(action) => &**action,
             Self::WriteFile(action) => action,
             Self::RotateSecret(action) => action,
+            Self::Collect(action) => action,
             Self::Notify(action) => action,
             Self::Confirm(action) => action,
             Self::Manual(action) => action,
