@@ -7,6 +7,7 @@ mod completions;
 mod decrypt;
 mod demo;
 mod doctor;
+mod drill;
 mod encrypt;
 mod evidence;
 mod hold;
@@ -19,6 +20,7 @@ mod man;
 mod prune;
 mod repair;
 mod restore;
+mod restore_tests;
 mod runbook;
 mod show;
 mod status;
@@ -58,6 +60,7 @@ pub(crate) enum Command {
     Wal(wal::WalArgs),
     Runbook(runbook::RunbookArgs),
     Evidence(evidence::EvidenceArgs),
+    Drill(Box<drill::DrillArgs>),
     Import(import::ImportArgs),
     Decrypt(decrypt::DecryptArgs),
     Encrypt(encrypt::EncryptArgs),
@@ -89,6 +92,7 @@ impl Command {
             Self::Wal(arguments) => arguments.name(),
             Self::Runbook(arguments) => arguments.name(),
             Self::Evidence(arguments) => arguments.name(),
+            Self::Drill(arguments) => arguments.name(),
             Self::Import(_) => "import",
             Self::Decrypt(_) => "decrypt",
             Self::Encrypt(_) => "encrypt",
@@ -125,6 +129,7 @@ impl Command {
             Self::Wal(arguments) => arguments.run(context).await,
             Self::Runbook(arguments) => arguments.run(context).await,
             Self::Evidence(arguments) => arguments.run(context).await,
+            Self::Drill(arguments) => arguments.run(context).await,
             Self::Import(arguments) => arguments.run(context).await,
             Self::Decrypt(arguments) => arguments.run(context).await,
             Self::Encrypt(arguments) => arguments.run(context).await,

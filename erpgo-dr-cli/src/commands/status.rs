@@ -2,10 +2,12 @@
 
 use chrono::TimeDelta;
 use clap::Args;
+use erpgo_dr_core::ops::drill::{DrillState, Scenario, forecast};
 use erpgo_dr_core::ops::{self, Status};
 use erpgo_dr_core::retention::RetentionSettings;
 use serde::Serialize;
 
+use super::drill::due;
 use super::list::problems;
 use crate::config::ConfigError;
 use crate::context::{Access, Context};
@@ -27,6 +29,10 @@ struct Health {
     healthy: bool,
     max_age_seconds: Option<i64>,
     too_old: bool,
+    /// Drills that were due and were not done.
+    drills_overdue: Vec<Scenario>,
+    /// How long recovery would take today, by what was measured.
+    predicted_rto_seconds: Option<f64>,
     #[serde(flatten)]
     status: Status,
 }
@@ -36,13 +42,28 @@ impl StatusArgs {
         let max_age = self.max_age(context)?;
         let places = context.places()?;
         let repository = context.open_at(&places, Access::Unlocked).await?;
-        let status = ops::status_of(&repository, &context.catalogue_at(&places, &repository).await?);
+        let catalogue = context.catalogue_at(&places, &repository).await?;
+        let status = ops::status_of(&repository, &catalogue);
+        let (drills, altered) = match repository.drills().await {
+            Ok(drills) => (drills, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        let overdue = due(&context.config, &repository, &drills).into_iter();
+        let drills_overdue =
+            overdue.filter(|drill| drill.state == DrillState::Overdue).map(|drill| drill.scenario).collect();
+        // What cannot be predicted is no reason to leave the rest unsaid.
+        let predicted = forecast(&repository, &catalogue, &drills).await.ok().flatten();
+        let predicted_rto_seconds = predicted.map(|found| found.rto_seconds);
+        if let Some(error) = &altered {
+            context.output.warn(&format!("what drills showed cannot be read: {error}"));
+        }
         let limit = max_age.map(|age| age.num_seconds());
         let too_old = match (limit, status.rpo_seconds) {
             (Some(limit), Some(age)) => age > limit as f64,
             _ => false,
         };
-        let health = Health { healthy: status.is_healthy() && !too_old, max_age_seconds: limit, too_old, status };
+        let healthy = status.is_healthy() && !too_old && altered.is_none();
+        let health = Health { healthy, max_age_seconds: limit, too_old, drills_overdue, predicted_rto_seconds, status };
         Report::new(&health, render(&health), health.healthy)
     }
 
@@ -75,6 +96,12 @@ fn render(health: &Health) -> String {
             text.push_str(&format!("RTO {}: what the restore test of {} took\n", seconds(rto), moment(tested)));
         }
         _ => text.push_str("RTO unknown: `erpgo-dr verify --restore` measures it\n"),
+    }
+    if let Some(predicted) = health.predicted_rto_seconds {
+        text.push_str(&format!("RTO {} predicted for a recovery now\n", seconds(predicted)));
+    }
+    for scenario in &health.drills_overdue {
+        text.push_str(&format!("DRILL OVERDUE: {scenario} (`erpgo-dr drill calendar`)\n"));
     }
     if let (true, Some(limit)) = (health.too_old, health.max_age_seconds) {
         text.push_str(&format!("TOO OLD: the newest proven backup may be {} old\n", seconds(limit as f64)));

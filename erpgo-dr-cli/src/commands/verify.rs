@@ -1,17 +1,15 @@
 //! `verify`: proves backups, as deep as asked.
 
-use std::path::PathBuf;
-
 use clap::{Args, ValueEnum};
 use erpgo_dr_core::ops::physical::random_moment;
-use erpgo_dr_core::ops::{self, ReplayTest, RestoreTestOptions, SqlCheck, VerifyOptions};
-use erpgo_dr_core::postgres::throwaway::RunAs;
+use erpgo_dr_core::ops::{self, ReplayTest, VerifyOptions};
 use erpgo_dr_core::repository::{Catalogue, CatalogueProblem, Verdict, VerifyLevel};
 use erpgo_dr_core::types::{BackupId, Lsn};
 use erpgo_dr_core::{DatabaseDriver, Repository};
 use serde::Serialize;
 
 use super::list::problems;
+use super::restore_tests::TestArgs;
 use super::show::restored_in;
 use crate::context::{Access, Context, find};
 use crate::error::CliError;
@@ -45,26 +43,6 @@ pub(crate) struct VerifyArgs {
     replay_to: Option<Lsn>,
     #[command(flatten)]
     test: TestArgs,
-}
-
-/// How a restore test is made.
-#[derive(Debug, Args)]
-struct TestArgs {
-    /// With --restore: where the throwaway server keeps its data, in the clear [default: the temporary folder]
-    #[arg(long, value_name = "FOLDER", env = "ERPGO_DR_SCRATCH", hide_env_values = true)]
-    scratch: Option<PathBuf>,
-    /// With --restore: the account it runs as [default: postgres, for root]
-    #[arg(long, value_name = "USER")]
-    run_as: Option<String>,
-    /// With --random or --replay-to: PostgreSQL's restore_command, which fetches WAL [default: this program's `wal fetch`]
-    #[arg(long, value_name = "COMMAND")]
-    restore_command: Option<String>,
-    /// With --restore: restore jobs at once
-    #[arg(short, long, value_name = "N")]
-    jobs: Option<usize>,
-    /// With --restore: what must hold too: a query whose first column is true
-    #[arg(long, value_name = "NAME:DATABASE:SQL", value_parser = parse_check)]
-    check: Vec<SqlCheck>,
 }
 
 /// How deep a verification goes.
@@ -140,6 +118,11 @@ impl VerifyArgs {
         Ok(ops::verify(repository, wanted, checker, &options, context.progress()).await?.verdicts)
     }
 
+    fn replay(&self, context: &Context, until: Lsn) -> Result<ReplayTest, CliError> {
+        let (restore_command, environment) = self.test.archive(context)?;
+        Ok(ReplayTest { until, restore_command, environment })
+    }
+
     async fn restore_tests(
         &self,
         context: &Context,
@@ -147,7 +130,7 @@ impl VerifyArgs {
         wanted: &[BackupId],
         until: Option<Lsn>,
     ) -> Result<Vec<Verdict>, CliError> {
-        let replay = until.map(|until| self.test.replay(context, until)).transpose()?;
+        let replay = until.map(|until| self.replay(context, until)).transpose()?;
         let options = self.test.options(context)?.with_replay(replay);
         context.sweep_scratch(&options.scratch).await;
         let mut verdicts = Vec::new();
@@ -155,40 +138,6 @@ impl VerifyArgs {
             verdicts.push(ops::restore_test(repository, id, &options, context.progress()).await?);
         }
         Ok(verdicts)
-    }
-}
-
-impl TestArgs {
-    /// Replays to a position with this program's `wal fetch`, unless another command is named.
-    fn replay(&self, context: &Context, until: Lsn) -> Result<ReplayTest, CliError> {
-        let restore_command = match &self.restore_command {
-            Some(command) => command.clone(),
-            None => {
-                let command = context.wal_fetch_command()?;
-                if let Some(account) = self.account(context)? {
-                    command.warnings(account).iter().for_each(|warning| context.output.warn(warning));
-                }
-                command.line
-            }
-        };
-        Ok(ReplayTest { until, restore_command, environment: context.wal_environment() })
-    }
-
-    fn account(&self, context: &Context) -> Result<Option<RunAs>, CliError> {
-        let account = self.run_as.as_deref().or(context.config.verify.run_as.as_deref());
-        Ok(account.map(RunAs::from_user_name).transpose()?)
-    }
-
-    fn options(&self, context: &Context) -> Result<RestoreTestOptions, CliError> {
-        let config = &context.config.verify;
-        let scratch = context.scratch(self.scratch.as_deref());
-        let account = self.account(context)?;
-        let checks = context.config.checks.iter().chain(&self.check).cloned().collect();
-        Ok(RestoreTestOptions::new(context.programs(), scratch)
-            .with_run_as(account)
-            .with_jobs(self.jobs.or(config.jobs).unwrap_or(1))
-            .with_roles(config.roles.clone())
-            .with_checks(checks))
     }
 }
 
@@ -206,14 +155,4 @@ pub(super) fn describe_verdict(verdict: &Verdict) -> String {
         text.push_str(&format!("  NOT RECORDED: {reason}\n"));
     }
     text
-}
-
-fn parse_check(text: &str) -> Result<SqlCheck, String> {
-    let mut parts = text.splitn(3, ':');
-    match (parts.next(), parts.next(), parts.next()) {
-        (Some(name), Some(database), Some(query)) if !query.trim().is_empty() => {
-            Ok(SqlCheck { name: name.to_owned(), database: database.to_owned(), query: query.to_owned() })
-        }
-        _ => Err("expected NAME:DATABASE:SQL".to_owned()),
-    }
 }

@@ -19,9 +19,11 @@ use std::path::PathBuf;
 
 use erpgo_dr_core::Codec;
 use erpgo_dr_core::ops::SqlCheck;
+use erpgo_dr_core::ops::drill::{DrillRhythm, Scenario};
 use erpgo_dr_core::postgres::Scope;
 use erpgo_dr_core::repository::VerifyLevel;
 use erpgo_dr_core::retention::RetentionSettings;
+use erpgo_dr_core::runbook::Span;
 use erpgo_dr_core::storage::StorageClass;
 use serde::{Deserialize, Deserializer};
 
@@ -117,6 +119,9 @@ pub struct Config {
     pub runbook: RunbookConfig,
     /// What is collected after a breach.
     pub evidence: EvidenceConfig,
+    /// Which drills are done how often; a restore every month and a great one each quarter where nothing is said.
+    #[serde(rename = "drill")]
+    pub drills: Vec<DrillConfig>,
 }
 
 /// The table `[keys]`.
@@ -205,6 +210,21 @@ pub struct EvidenceConfig {
     pub programs: BTreeMap<String, Vec<String>>,
     /// Files of this host.
     pub files: Vec<PathBuf>,
+}
+
+/// A table `[[drill]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct DrillConfig {
+    /// What is rehearsed.
+    pub scenario: Scenario,
+    /// How often.
+    pub every: DrillRhythm,
+    /// How long recovery may take: `4h`.
+    pub rto: Option<Span>,
+    /// How much work may be lost: `15m`.
+    pub rpo: Option<Span>,
 }
 
 /// The table `[backup]`.

@@ -6,6 +6,7 @@ mod ahead;
 mod codes;
 mod crash;
 mod delta;
+mod drills;
 mod histories;
 mod incremental;
 mod log;

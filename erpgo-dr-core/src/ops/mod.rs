@@ -4,6 +4,7 @@
 //! are plain data that serialize: what they say is what the CLI prints and Python returns.
 
 mod backup;
+pub mod drill;
 mod error;
 #[cfg(feature = "evidence")]
 pub mod evidence;

@@ -332,7 +332,7 @@ where
 }
 
 /// Reads records and checks their MACs; `None` stands for one whose epoch is locked.
-async fn read_trusted<T>(
+pub(super) async fn read_trusted<T>(
     storage: &dyn Storage,
     folder: &str,
     domain: &str,

@@ -3,7 +3,7 @@
 use crate::container::{ObjectIdentity, ObjectKind};
 #[cfg(feature = "evidence")]
 use crate::types::EvidenceId;
-use crate::types::{BackupId, EpochId, ObjectKey, RunId, TimelineId, WalFileName, WalSegmentName};
+use crate::types::{BackupId, DrillId, EpochId, ObjectKey, RunId, TimelineId, WalFileName, WalSegmentName};
 
 /// The folder of catalogue entries and manifests.
 pub(crate) const BACKUPS: &str = "backups";
@@ -27,6 +27,8 @@ pub(crate) const EXPIRED: &str = "state/expired";
 pub(crate) const VERDICTS: &str = "state/verdicts";
 /// The folder of the journals of runs of runbooks.
 pub(crate) const RUNS: &str = "state/runs";
+/// The folder of what drills showed.
+pub(crate) const DRILLS: &str = "state/drills";
 /// The folder of bundles of evidence.
 pub(crate) const EVIDENCE: &str = "evidence";
 /// The folder of holds.
@@ -168,6 +170,11 @@ pub(crate) fn hold(id: &BackupId) -> ObjectKey {
     key(format!("{HOLDS}/{id}"))
 }
 
+/// `state/drills/<id>`
+pub(crate) fn drill(id: &DrillId) -> ObjectKey {
+    key(format!("{DRILLS}/{id}"))
+}
+
 /// `state/runs/<id>`: the folder of a run's journal.
 #[cfg_attr(not(feature = "runbooks"), allow(dead_code, reason = "only runbooks have runs"))]
 pub(crate) fn run(id: &RunId) -> String {
@@ -220,6 +227,7 @@ pub(crate) fn record_domain(key: &ObjectKey) -> Option<&'static str> {
     let domains = [
         (VERDICTS, super::verdict::VERDICT_DOMAIN),
         (HOLDS, super::verdict::HOLD_DOMAIN),
+        (DRILLS, super::drills::DRILL_DOMAIN),
         (EXPIRED, super::catalogue::EXPIRED_DOMAIN),
     ];
     match key.file_name() {

@@ -5,6 +5,7 @@
 //! finds it. This layer knows what objects mean, and neither how a database is read nor when to act.
 
 mod catalogue;
+mod drills;
 mod dump;
 mod epoch;
 mod error;
@@ -30,6 +31,7 @@ mod wal;
 
 pub use crate::cleanup::Cleanups;
 pub use catalogue::{Catalogue, CatalogueEntry, CatalogueProblem};
+pub use drills::DrillRecord;
 pub use epoch::{EpochInfo, EpochRole, SlotInfo};
 pub use error::RepositoryError;
 pub use keyring::Keyring;

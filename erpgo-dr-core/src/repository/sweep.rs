@@ -232,7 +232,7 @@ impl Repository {
         Ok(self.storage.delete(&layout::hold(id)).await?)
     }
 
-    async fn write_record<T: serde::Serialize>(
+    pub(super) async fn write_record<T: serde::Serialize>(
         &self,
         object: &ObjectKey,
         domain: &str,

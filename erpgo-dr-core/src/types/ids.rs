@@ -102,6 +102,11 @@ timed_id! {
 }
 
 timed_id! {
+    /// Names a drill, in the same form as a [`BackupId`].
+    DrillId, "id of a drill"
+}
+
+timed_id! {
     /// Names a bundle of evidence, in the same form as a [`BackupId`].
     EvidenceId, "id of a bundle of evidence"
 }

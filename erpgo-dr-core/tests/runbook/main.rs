@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod breach;
 mod conditions;
 mod cut_off;
 mod failover;

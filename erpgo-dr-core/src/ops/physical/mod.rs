@@ -28,6 +28,7 @@ mod wal;
 
 pub use backup::{ChangeSource, ClusterBackupReport, back_up_cluster, receive_cluster};
 pub use moment::{RandomMoment, random_moment};
+pub(super) use moment::{archived_behind, archived_end};
 pub use options::{ChangeDetection, ClusterBackupOptions};
 pub use recovery::{RecoveryAction, RecoveryOptions, RecoveryTarget, RecoveryTimeline};
 pub use restore::{ClusterDifference, ClusterRestoreReport, compare_cluster, restore_cluster, select_cluster};

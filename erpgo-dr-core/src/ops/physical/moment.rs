@@ -28,18 +28,29 @@ pub async fn random_moment(repository: &Repository) -> Result<RandomMoment> {
         return Err(RepositoryError::NoBackup("physical backup").into());
     }
     let backup = candidates[rand::random_range(0..candidates.len())].id().clone();
-    let (manifest, physical) = find(repository, &backup).await?;
-    let end = match manifest.contents.server.system_identifier {
-        Some(system) => archived_end(repository, system, &physical).await?,
-        None => None,
-    };
-    let until = end.filter(|end| *end > physical.stop_lsn);
-    let until = until.map(|end| Lsn(rand::random_range(physical.stop_lsn.0..=end.0)));
+    let range = archived_end(repository, &backup).await?.filter(|(from, until)| until > from);
+    let until = range.map(|(from, until)| Lsn(rand::random_range(from.0..=until.0)));
     Ok(RandomMoment { backup, until })
 }
 
+/// Returns where a physical backup is consistent, and how far the log is archived behind it without a gap, on its own timeline.
+pub(in crate::ops) async fn archived_end(repository: &Repository, backup: &BackupId) -> Result<Option<(Lsn, Lsn)>> {
+    let (manifest, physical) = find(repository, backup).await?;
+    let end = match manifest.contents.server.system_identifier {
+        Some(system) => end_of_archive(repository, system, &physical).await?,
+        None => None,
+    };
+    Ok(end.map(|end| (physical.stop_lsn, end)))
+}
+
+/// Returns how many bytes of the log are archived behind a physical backup without a gap, and would be replayed.
+pub(in crate::ops) async fn archived_behind(repository: &Repository, backup: &BackupId) -> Result<u64> {
+    let range = archived_end(repository, backup).await?;
+    Ok(range.map_or(0, |(from, until)| until.0.saturating_sub(from.0)))
+}
+
 /// Returns the beginning of the last segment that follows on the end of a backup. In the segment itself, records may end anywhere.
-async fn archived_end(repository: &Repository, system: u64, physical: &PhysicalContents) -> Result<Option<Lsn>> {
+async fn end_of_archive(repository: &Repository, system: u64, physical: &PhysicalContents) -> Result<Option<Lsn>> {
     let Some(size) = WalSegmentSize::new(physical.wal_segment_bytes) else { return Ok(None) };
     let (objects, _) = repository.wal_of_timeline(system, physical.timeline).await?;
     let segments = objects.iter().filter_map(|object| match object.name {
