@@ -569,6 +569,38 @@ class Repository:
         self, evidence: str, folder: _StrPath, *, operator_name: str = "python", progress: _Progress | None = None
     ) -> dict[str, Any]: ...
     def note_evidence(self, evidence: str, note: str, *, operator_name: str = "python") -> dict[str, Any]: ...
+    def run_drill(
+        self,
+        scenario: str,
+        *,
+        scratch: _StrPath,
+        run_as: str | tuple[int, int] | None = None,
+        jobs: int = 1,
+        checks: Sequence[SqlCheck] | None = None,
+        roles: Sequence[str] | None = None,
+        restore_command: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        rto: _Span | None = None,
+        rpo: _Span | None = None,
+        operator_name: str = "python",
+        progress: _Progress | None = None,
+    ) -> dict[str, Any]: ...
+    def record_drill(
+        self,
+        scenario: str,
+        *,
+        rto_took: _Span | None = None,
+        rpo_lost: _Span | None = None,
+        findings: Sequence[str] | None = None,
+        note: str | None = None,
+        at: datetime | None = None,
+        rto: _Span | None = None,
+        rpo: _Span | None = None,
+        operator_name: str = "python",
+    ) -> dict[str, Any]: ...
+    def drills(self) -> builtins.list[dict[str, Any]]: ...
+    def drills_due(self) -> builtins.list[dict[str, Any]]: ...
+    def forecast(self) -> dict[str, Any] | None: ...
     def status(self) -> Status: ...
     def hold(self, backup: str | datetime, reason: str) -> None: ...
     def release(self, backup: str | datetime) -> None: ...

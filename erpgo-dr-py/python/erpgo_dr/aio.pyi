@@ -383,6 +383,38 @@ class Repository:
         self, evidence: str, folder: _StrPath, *, operator_name: str = "python", progress: _Progress | None = None
     ) -> dict[str, Any]: ...
     async def note_evidence(self, evidence: str, note: str, *, operator_name: str = "python") -> dict[str, Any]: ...
+    async def run_drill(
+        self,
+        scenario: str,
+        *,
+        scratch: _StrPath,
+        run_as: str | tuple[int, int] | None = None,
+        jobs: int = 1,
+        checks: Sequence[SqlCheck] | None = None,
+        roles: Sequence[str] | None = None,
+        restore_command: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        rto: _Span | None = None,
+        rpo: _Span | None = None,
+        operator_name: str = "python",
+        progress: _Progress | None = None,
+    ) -> dict[str, Any]: ...
+    async def record_drill(
+        self,
+        scenario: str,
+        *,
+        rto_took: _Span | None = None,
+        rpo_lost: _Span | None = None,
+        findings: Sequence[str] | None = None,
+        note: str | None = None,
+        at: datetime | None = None,
+        rto: _Span | None = None,
+        rpo: _Span | None = None,
+        operator_name: str = "python",
+    ) -> dict[str, Any]: ...
+    async def drills(self) -> builtins.list[dict[str, Any]]: ...
+    async def drills_due(self) -> builtins.list[dict[str, Any]]: ...
+    async def forecast(self) -> dict[str, Any] | None: ...
     async def status(self) -> Status: ...
     async def hold(self, backup: str | datetime, reason: str) -> None: ...
     async def release(self, backup: str | datetime) -> None: ...

@@ -2,6 +2,7 @@
 
 mod backups;
 mod clusters;
+mod drills;
 pub(crate) mod evidence;
 mod restores;
 pub(crate) mod runbooks;

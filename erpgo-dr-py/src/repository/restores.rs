@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use erpgo_dr_core::ops::{self, ReplayTest, RestoreTestOptions};
-use erpgo_dr_core::postgres::RestoreOptions;
+use erpgo_dr_core::postgres::{ClientPrograms, RestoreOptions};
 use erpgo_dr_core::types::Lsn;
 use pyo3::prelude::*;
 
@@ -182,13 +182,8 @@ impl Repository {
             (None, None) => None,
             _ => return Err(invalid(py, &"replay_to and restore_command go together")),
         };
-        let account = run_as.map(|account| self::account(&account)).transpose()?;
-        let options = RestoreTestOptions::new(self.share().programs.clone(), scratch)
-            .with_run_as(account)
-            .with_jobs(jobs)
-            .with_checks(checks.unwrap_or_default().into_iter().map(Into::into).collect())
-            .with_roles(roles.unwrap_or_default())
-            .with_replay(replay);
+        let programs = self.share().programs.clone();
+        let options = restore_tests(programs, scratch, run_as, jobs, checks, roles)?.with_replay(replay);
         Ok(self.operation(progress, move |shared, context| async move {
             let repository = shared.read().await;
             let id = ops::select(&repository.catalogue().await?, &selector)?.id().clone();
@@ -196,6 +191,23 @@ impl Repository {
             Ok(Outcome::report(&verdict))
         }))
     }
+}
+
+/// Makes the options of restore tests.
+pub(super) fn restore_tests(
+    programs: ClientPrograms,
+    scratch: PathArgument,
+    run_as: Option<Bound<'_, PyAny>>,
+    jobs: usize,
+    checks: Option<Vec<SqlCheckArgument>>,
+    roles: Option<Vec<String>>,
+) -> PyResult<RestoreTestOptions> {
+    let account = run_as.map(|account| self::account(&account)).transpose()?;
+    Ok(RestoreTestOptions::new(programs, scratch)
+        .with_run_as(account)
+        .with_jobs(jobs)
+        .with_checks(checks.unwrap_or_default().into_iter().map(Into::into).collect())
+        .with_roles(roles.unwrap_or_default()))
 }
 
 /// Adds which databases come back, and under which names.
