@@ -19,6 +19,8 @@ pub enum Phase {
     Replay,
     /// Starting and filling a throwaway server.
     RestoreTest,
+    /// Looking at the data of a server that is in use.
+    Check,
     /// Removing what no policy keeps.
     Prune,
     /// Copying between the storage places of a repository.
@@ -41,6 +43,7 @@ impl Phase {
             Self::Restore => "restore",
             Self::Replay => "replay",
             Self::RestoreTest => "restore-test",
+            Self::Check => "check",
             Self::Prune => "prune",
             Self::Repair => "repair",
             Self::Import => "import",

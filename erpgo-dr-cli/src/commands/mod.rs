@@ -2,6 +2,7 @@
 
 mod backup;
 mod bench;
+mod check;
 mod cluster;
 mod completions;
 mod decrypt;
@@ -30,9 +31,12 @@ mod verify;
 mod wal;
 
 use std::path::Path;
+use std::time::Duration;
 
 use clap::Subcommand;
+use erpgo_dr_core::ops::SqlCheck;
 use erpgo_dr_core::postgres::Scope;
+use erpgo_dr_core::retention::RetentionSettings;
 
 use crate::context::Context;
 use crate::error::{self, CliError};
@@ -48,6 +52,7 @@ pub(crate) enum Command {
     List(list::ListArgs),
     Show(show::ShowArgs),
     Verify(verify::VerifyArgs),
+    Check(check::CheckArgs),
     Restore(Box<restore::RestoreArgs>),
     Cluster(cluster::ClusterArgs),
     Prune(prune::PruneArgs),
@@ -80,6 +85,7 @@ impl Command {
             Self::List(_) => "list",
             Self::Show(_) => "show",
             Self::Verify(_) => "verify",
+            Self::Check(arguments) => arguments.name(),
             Self::Restore(_) => "restore",
             Self::Cluster(arguments) => arguments.name(),
             Self::Prune(_) => "prune",
@@ -117,6 +123,7 @@ impl Command {
             Self::List(arguments) => arguments.run(context).await,
             Self::Show(arguments) => arguments.run(context).await,
             Self::Verify(arguments) => arguments.run(context).await,
+            Self::Check(arguments) => arguments.run(context).await,
             Self::Restore(arguments) => arguments.run(context).await,
             Self::Cluster(arguments) => arguments.run(context).await,
             Self::Prune(arguments) => arguments.run(context).await,
@@ -139,6 +146,23 @@ impl Command {
             Self::Completions(arguments) => arguments.run(context),
             Self::Man(arguments) => arguments.run(context),
         }
+    }
+}
+
+/// Parses a span of time: `90s`, `30m`, `12h`.
+fn parse_span(text: &str) -> Result<Duration, String> {
+    let span = RetentionSettings::parse_duration(text).map_err(|error| error.to_string())?;
+    span.to_std().map_err(|error| error.to_string())
+}
+
+/// Parses `NAME:DATABASE:SQL`.
+fn parse_check(text: &str) -> Result<SqlCheck, String> {
+    let mut parts = text.splitn(3, ':');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(name), Some(database), Some(query)) if !query.trim().is_empty() => {
+            Ok(SqlCheck { name: name.to_owned(), database: database.to_owned(), query: query.to_owned() })
+        }
+        _ => Err("expected NAME:DATABASE:SQL".to_owned()),
     }
 }
 

@@ -7,6 +7,7 @@ use clap::Args;
 use erpgo_dr_core::ops::{RestoreTestOptions, SqlCheck};
 use erpgo_dr_core::postgres::throwaway::RunAs;
 
+use super::parse_check;
 use crate::context::Context;
 use crate::error::CliError;
 
@@ -61,15 +62,5 @@ impl TestArgs {
             .with_jobs(self.jobs.or(config.jobs).unwrap_or(1))
             .with_roles(config.roles.clone())
             .with_checks(checks))
-    }
-}
-
-fn parse_check(text: &str) -> Result<SqlCheck, String> {
-    let mut parts = text.splitn(3, ':');
-    match (parts.next(), parts.next(), parts.next()) {
-        (Some(name), Some(database), Some(query)) if !query.trim().is_empty() => {
-            Ok(SqlCheck { name: name.to_owned(), database: database.to_owned(), query: query.to_owned() })
-        }
-        _ => Err("expected NAME:DATABASE:SQL".to_owned()),
     }
 }

@@ -9,6 +9,7 @@ mod error;
 #[cfg(feature = "evidence")]
 pub mod evidence;
 mod import;
+mod integrity;
 pub mod legacy;
 pub mod physical;
 mod places;
@@ -27,6 +28,7 @@ pub use backup::{BackupOptions, BackupReport, backup};
 pub(crate) use error::repository_kind;
 pub use error::{Error, ErrorKind, Result};
 pub use import::{ImportOptions, import};
+pub use integrity::{IntegrityOptions, IntegrityReport, check_integrity};
 pub use places::catalogue_of_places;
 pub use prune::{PruneOptions, PruneReport, PrunedBackup, prune};
 pub use repair::{RepairOutcome, repair};
@@ -113,6 +115,10 @@ mod tests {
             let name: WalSegmentName = "000000010000000000000001".parse().ok()?;
             let (spool, options) = (WalSpool::new("spool"), WalPrefetchOptions::new(NonZeroUsize::MIN));
             wal::wal_prefetch(&p.repository, &spool, (1, name, WalSegmentSize::DEFAULT), &options).await.ok()
+        });
+        task(async move {
+            let settings = crate::postgres::ConnectionSettings::default();
+            check_integrity(&settings, &IntegrityOptions::default(), &NoProgress).await
         });
         task(async move { status(&parts.repository).await });
     }

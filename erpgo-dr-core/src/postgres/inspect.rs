@@ -1,6 +1,7 @@
 //! Questions to a server that a backup, a restore or a verification needs answered.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::connection::{Client, ConnectionSettings};
 use super::{PostgresError, ServerInfo, quoting};
@@ -120,10 +121,30 @@ impl ServerInspector {
     /// # Errors
     /// [`PostgresError::Query`] when the query itself fails, [`PostgresError::Connect`].
     pub async fn run_check(&self, database: &str, sql: &str) -> Result<CheckOutcome, PostgresError> {
+        self.run_check_within(database, sql, Duration::ZERO).await
+    }
+
+    /// As [`run_check`](Self::run_check), of a query that may take so long; zero for as long as it takes.
+    ///
+    /// # Errors
+    /// As [`run_check`](Self::run_check).
+    pub async fn run_check_within(
+        &self,
+        database: &str,
+        sql: &str,
+        limit: Duration,
+    ) -> Result<CheckOutcome, PostgresError> {
         let mut client = self.settings.clone().database(database).connect().await?;
         let error = client.query_error("run a check");
+        let limit = match limit.as_millis().min(i32::MAX as u128) {
+            0 => String::new(),
+            limit => format!("SET LOCAL statement_timeout = {limit}"),
+        };
         let rows = match client.build_transaction().read_only(true).start().await {
-            Ok(transaction) => transaction.query(sql, &[]).await,
+            Ok(transaction) => match transaction.batch_execute(&limit).await {
+                Ok(()) => transaction.query(sql, &[]).await,
+                Err(failure) => Err(failure),
+            },
             Err(failure) => Err(failure),
         };
         client.close().await;

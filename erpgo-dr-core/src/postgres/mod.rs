@@ -20,7 +20,8 @@ pub use connection::{Client, ConnectionSettings, SslMode};
 pub use contents::{DatabaseGrant, DatabaseProperties, DatabaseSetting, Extension, compare_tables};
 pub use error::PostgresError;
 pub use inspect::{CheckOutcome, ServerInspector};
-pub(crate) use integrity::check_relations;
+pub(crate) use integrity::{InspectionLimits, check_relations, cluster_checksums, inspect_database};
+pub use integrity::{IntegrityCounts, IntegrityFinding, IntegrityKind, NotChecked};
 pub use logical::{DatabaseSelection, DumpOptions, LogicalDriver, RestoreOptions, TableName};
 #[cfg(feature = "evidence")]
 pub(crate) use programs::Invocation;

@@ -12,10 +12,10 @@ use erpgo_dr_core::ops::physical::{
     restore_cluster, select_cluster,
 };
 use erpgo_dr_core::postgres::throwaway::RunAs;
-use erpgo_dr_core::retention::RetentionSettings;
 use erpgo_dr_core::types::{BackupId, Lsn, TimelineId};
 use serde::Serialize;
 
+use crate::commands::parse_span;
 use crate::context::{Access, Context, WalCommand, find};
 use crate::error::{self, CliError};
 use crate::output::{Report, bytes, seconds};
@@ -342,11 +342,6 @@ fn lost_text(started: &ClusterStartReport) -> String {
         parts.push(format!("the archive ends at {} ({}), {} further", archive.end_lsn, archive.segment, bytes(left)));
     }
     parts.join("; ")
-}
-
-fn parse_span(text: &str) -> Result<Duration, String> {
-    let span = RetentionSettings::parse_duration(text).map_err(|error| error.to_string())?;
-    span.to_std().map_err(|error| error.to_string())
 }
 
 fn parse_setting(text: &str) -> Result<(String, String), String> {

@@ -1,7 +1,7 @@
 //! Reads every table and every index of a database with amcheck, and tells what is wrong with them.
 
-use super::PostgresError;
-use super::connection::{Client, ConnectionSettings};
+use super::super::PostgresError;
+use super::super::connection::{Client, ConnectionSettings};
 
 /// Findings that are kept of one relation: a damaged table would tell a line for each of its rows.
 const FINDINGS_EACH: i64 = 5;
