@@ -21,6 +21,8 @@ pub enum Phase {
     RestoreTest,
     /// Looking at the data of a server that is in use.
     Check,
+    /// Searching for when data went wrong.
+    Bisect,
     /// Removing what no policy keeps.
     Prune,
     /// Copying between the storage places of a repository.
@@ -44,6 +46,7 @@ impl Phase {
             Self::Replay => "replay",
             Self::RestoreTest => "restore-test",
             Self::Check => "check",
+            Self::Bisect => "bisect",
             Self::Prune => "prune",
             Self::Repair => "repair",
             Self::Import => "import",

@@ -2,6 +2,7 @@
 
 mod backup;
 mod bench;
+mod bisect;
 mod check;
 mod cluster;
 mod completions;
@@ -53,6 +54,7 @@ pub(crate) enum Command {
     Show(show::ShowArgs),
     Verify(verify::VerifyArgs),
     Check(check::CheckArgs),
+    Bisect(Box<bisect::BisectArgs>),
     Restore(Box<restore::RestoreArgs>),
     Cluster(cluster::ClusterArgs),
     Prune(prune::PruneArgs),
@@ -86,6 +88,7 @@ impl Command {
             Self::Show(_) => "show",
             Self::Verify(_) => "verify",
             Self::Check(arguments) => arguments.name(),
+            Self::Bisect(_) => "bisect",
             Self::Restore(_) => "restore",
             Self::Cluster(arguments) => arguments.name(),
             Self::Prune(_) => "prune",
@@ -124,6 +127,7 @@ impl Command {
             Self::Show(arguments) => arguments.run(context).await,
             Self::Verify(arguments) => arguments.run(context).await,
             Self::Check(arguments) => arguments.run(context).await,
+            Self::Bisect(arguments) => arguments.run(context).await,
             Self::Restore(arguments) => arguments.run(context).await,
             Self::Cluster(arguments) => arguments.run(context).await,
             Self::Prune(arguments) => arguments.run(context).await,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod ahead;
+mod bisect;
 mod codes;
 mod crash;
 mod delta;

@@ -5,6 +5,7 @@
 
 mod backup;
 pub mod drill;
+pub mod bisect;
 mod error;
 #[cfg(feature = "evidence")]
 pub mod evidence;
@@ -119,6 +120,12 @@ mod tests {
         task(async move {
             let settings = crate::postgres::ConnectionSettings::default();
             check_integrity(&settings, &IntegrityOptions::default(), &NoProgress).await
+        });
+        let p = parts.clone();
+        task(async move {
+            let options = bisect::BisectOptions::new("erp", "SELECT true", ClientPrograms::new(), "scratch");
+            bisect::plan_bisect(&p.repository, &options).await?;
+            bisect::bisect(&p.repository, &options, &NoProgress).await
         });
         task(async move { status(&parts.repository).await });
     }

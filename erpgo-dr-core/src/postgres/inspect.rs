@@ -39,6 +39,8 @@ pub struct ServerInspector {
 pub struct CheckOutcome {
     /// Whether it passed.
     pub passed: bool,
+    /// Whether it answered at all: with one row whose first column is true or false.
+    pub answered: bool,
     /// What came back instead, in words; empty when it passed.
     pub detail: String,
 }
@@ -171,14 +173,14 @@ impl ServerInspector {
 }
 
 fn judge(rows: &[tokio_postgres::Row]) -> CheckOutcome {
-    let failed = |detail: String| CheckOutcome { passed: false, detail };
+    let failed = |detail: String| CheckOutcome { passed: false, answered: false, detail };
     let [row] = rows else { return failed(format!("{} rows instead of one", rows.len())) };
     if row.is_empty() {
         return failed("a row without columns".to_owned());
     }
     match row.try_get::<_, Option<bool>>(0) {
-        Ok(Some(true)) => CheckOutcome { passed: true, detail: String::new() },
-        Ok(Some(false)) => failed("false".to_owned()),
+        Ok(Some(true)) => CheckOutcome { passed: true, answered: true, detail: String::new() },
+        Ok(Some(false)) => CheckOutcome { answered: true, ..failed("false".to_owned()) },
         Ok(None) => failed("null".to_owned()),
         Err(_) => failed(format!("a column of type {} instead of boolean", row.columns()[0].type_())),
     }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
+use erpgo_dr_core::ops::IntegrityReport;
 use erpgo_dr_testkit::postgres::{MAJORS, PgServer};
 
 use crate::support::{DATABASE, lines, look, options};
@@ -16,6 +17,11 @@ fn alter(server: &mut PgServer, relation: &str, page: u64, at: u64, bytes: &[u8]
     let file = File::options().write(true).open(server.data_dir().join(path)).unwrap();
     file.write_all_at(bytes, page * PAGE + at).unwrap();
     server.restart();
+}
+
+/// What is found beside checksums, which only PostgreSQL 18 has by default.
+fn damage(report: &IntegrityReport) -> Vec<String> {
+    lines(report).into_iter().filter(|line| !line.starts_with("checksum-failures")).collect()
 }
 
 #[tokio::test]
@@ -38,11 +44,13 @@ async fn a_damaged_index_and_a_damaged_table_are_found_and_orphans_do_not_rest_o
         // The only leaf of the index is its page 1; its first entry lies at the end of the page, before 16 bytes of the index's own.
         alter(&mut server, "part_pkey", 1, PAGE - 16 - 8, &[0, 0, 0, 0, 0, 0, 0, 0x7F]);
         let quick = look(&server, &options().with_quick(true)).await;
-        assert_eq!(lines(&quick), ["damaged-index public.part_pkey  -"], "{major}");
+        assert_eq!(damage(&quick), ["damaged-index public.part_pkey  -"], "{major}");
         assert!(quick.checked.tables == 0 && quick.not_checked.len() == 1, "{quick:?}");
         let report = look(&server, &options()).await;
-        assert_eq!(lines(&report), ["damaged-index public.part_pkey  -"], "{major}: rows are read from tables");
-        assert!(report.findings[0].message.contains("REINDEX INDEX CONCURRENTLY \"public\".\"part_pkey\""));
+        assert_eq!(damage(&report), ["damaged-index public.part_pkey  -"], "{major}: rows are read from tables");
+        assert!(
+            report.findings.last().unwrap().message.contains("REINDEX INDEX CONCURRENTLY \"public\".\"part_pkey\"")
+        );
 
         // The header of the first row of the table.
         alter(&mut server, "use_of", 0, PAGE - 32, &[0xFF; 24]);

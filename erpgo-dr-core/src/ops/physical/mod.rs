@@ -19,6 +19,7 @@ mod recovery;
 mod remote;
 mod restore;
 mod restore_test;
+mod restored_copy;
 mod resume;
 mod scatter;
 mod selection;
@@ -31,8 +32,10 @@ pub use moment::{RandomMoment, random_moment};
 pub(super) use moment::{archived_behind, archived_end};
 pub use options::{ChangeDetection, ClusterBackupOptions};
 pub use recovery::{RecoveryAction, RecoveryOptions, RecoveryTarget, RecoveryTimeline};
+pub(super) use restore::find as find_cluster;
 pub use restore::{ClusterDifference, ClusterRestoreReport, compare_cluster, restore_cluster, select_cluster};
 pub(super) use restore_test::{check_relations, start_restored};
+pub(super) use restored_copy::RestoredCopy;
 pub use start::{ArchiveEnd, ClusterStartReport, RecoveredState, StartOptions, restore_and_start_cluster};
 pub use target::ClusterTarget;
 

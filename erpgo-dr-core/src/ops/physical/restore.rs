@@ -163,7 +163,7 @@ pub async fn compare_cluster(
     Ok(difference)
 }
 
-pub(super) async fn find(repository: &Repository, id: &BackupId) -> Result<(Manifest, PhysicalContents)> {
+pub(in crate::ops) async fn find(repository: &Repository, id: &BackupId) -> Result<(Manifest, PhysicalContents)> {
     let catalogue = repository.catalogue().await?;
     let entry = select(&catalogue, &BackupSelector::Id(id.clone()))?;
     let mut manifest = repository.manifest(&entry.summary).await?;

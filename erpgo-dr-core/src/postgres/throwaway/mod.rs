@@ -15,6 +15,7 @@ mod server;
 pub use folder::{SweepReport, leftovers, sweep};
 pub use options::{RunAs, ThrowawayOptions};
 pub use restored::ThrowawayFolder;
+pub(crate) use restored::ThrowawayRun;
 pub use server::{ThrowawayConnection, ThrowawayServer};
 
 use super::PostgresError;

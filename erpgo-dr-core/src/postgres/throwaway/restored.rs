@@ -11,7 +11,7 @@ use super::options::{RunAs, ThrowawayOptions};
 use super::process::Process;
 use super::server::{
     PRIVATE, SOCKET_PORT, ThrowawayConnection, ThrowawayServer, access_rules, check_settings, check_superuser,
-    server_settings, wait_until_ready, write_private,
+    server_settings, shut_down, wait_until_ready, write_private,
 };
 use super::{PostgresError, blocking};
 
@@ -66,42 +66,103 @@ impl ThrowawayFolder {
         self.account
     }
 
+    /// Sets the superuser of what is restored from now on.
+    ///
+    /// # Errors
+    /// [`PostgresError::InvalidOptions`].
+    pub(crate) fn set_superuser(&mut self, name: &str) -> Result<(), PostgresError> {
+        check_superuser(name)?;
+        name.clone_into(&mut self.options.superuser);
+        Ok(())
+    }
+
     /// Starts the server on what was restored, and waits until it has recovered and answers.
     ///
     /// # Errors
     /// As [`ThrowawayServer::start`]. The folder is gone then.
     pub async fn start(self) -> Result<ThrowawayServer, PostgresError> {
-        let Self { folder, options, account } = self;
+        let ThrowawayRun { process, connection } = self.run().await?;
+        Ok(ThrowawayServer { process, connection, folder: self.folder })
+    }
+
+    /// As [`start`](Self::start), and the folder stays, to be restored over when the server is down again.
+    ///
+    /// # Errors
+    /// As [`ThrowawayServer::start`].
+    pub(crate) async fn run(&self) -> Result<ThrowawayRun, PostgresError> {
+        let (path, account) = (self.folder.path().to_owned(), self.account);
         let connection = ThrowawayConnection {
-            socket_folder: folder.path().to_owned(),
+            socket_folder: path.clone(),
             port: SOCKET_PORT,
-            user: options.superuser.clone(),
+            user: self.options.superuser.clone(),
             password: None,
         };
-        let options = ThrowawayOptions { tcp: false, ..options };
+        let options = ThrowawayOptions { tcp: false, ..self.options.clone() };
         let settings = server_settings(&options, &connection)?;
         let timeout = options.start_timeout;
-        let (folder, mut process) = blocking(move || {
-            let process = launch(&folder, &options, &settings, account)?;
-            Ok((folder, process))
-        })
-        .await?;
+        let (data, log) = (self.folder.data(), self.folder.log());
+        let place = Place { path, data, log };
+        let mut process = blocking(move || launch(&place, &options, &settings, account)).await?;
         wait_until_ready(&mut process, &connection, timeout).await?;
-        Ok(ThrowawayServer { process, connection, folder })
+        Ok(ThrowawayRun { process, connection })
+    }
+
+    /// Removes the folder, whose server must be down.
+    pub(crate) async fn remove(self) -> Result<(), PostgresError> {
+        blocking(move || {
+            drop(self);
+            Ok(())
+        })
+        .await
     }
 }
 
+/// A server on a [`ThrowawayFolder`], which must outlive it. Dropping it stops it, and blocks for up to three seconds to do so.
+#[derive(Debug)]
+pub(crate) struct ThrowawayRun {
+    process: Process,
+    connection: ThrowawayConnection,
+}
+
+impl ThrowawayRun {
+    /// Returns how to reach it.
+    pub(crate) fn connection(&self) -> &ThrowawayConnection {
+        &self.connection
+    }
+
+    /// Stops the server, and leaves its folder.
+    ///
+    /// # Errors
+    /// As [`ThrowawayServer::stop`].
+    pub(crate) async fn stop(mut self) -> Result<(), PostgresError> {
+        let outcome = shut_down(&mut self.process).await;
+        blocking(move || {
+            drop(self);
+            Ok(())
+        })
+        .await?;
+        outcome
+    }
+}
+
+/// Where a server's files lie.
+struct Place {
+    path: PathBuf,
+    data: PathBuf,
+    log: PathBuf,
+}
+
 fn launch(
-    folder: &RunFolder,
+    place: &Place,
     options: &ThrowawayOptions,
     settings: &str,
     account: Option<RunAs>,
 ) -> Result<Process, PostgresError> {
-    let file = |name: &str| folder.path().join(name);
+    let file = |name: &str| place.path.join(name);
     write_private(&file("settings.conf"), settings, account)?;
     write_private(&file("hba.conf"), access_rules(false), account)?;
     write_private(&file("ident.conf"), "", account)?;
-    let mut arguments = vec!["-D".to_owned(), folder.data().display().to_string()];
+    let mut arguments = vec!["-D".to_owned(), place.data.display().to_string()];
     let mut set = |name: &str, value: &str| arguments.extend(["-c".to_owned(), format!("{name}={value}")]);
     for (name, path) in [("config_file", "settings.conf"), ("hba_file", "hba.conf"), ("ident_file", "ident.conf")] {
         set(name, &file(path).display().to_string());
@@ -111,8 +172,8 @@ fn launch(
     }
     set("listen_addresses", "");
     set("port", &SOCKET_PORT.to_string());
-    set("unix_socket_directories", &folder.path().display().to_string());
+    set("unix_socket_directories", &place.path.display().to_string());
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let program = options.programs.join("postgres");
-    Process::start(&program, &arguments, &options.environment, folder.path(), &folder.log(), account)
+    Process::start(&program, &arguments, &options.environment, &place.path, &place.log, account)
 }

@@ -128,7 +128,7 @@ impl ThrowawayServer {
     }
 }
 
-async fn shut_down(process: &mut Process) -> Result<(), PostgresError> {
+pub(super) async fn shut_down(process: &mut Process) -> Result<(), PostgresError> {
     if let Some(status) = process.ended()? {
         return Err(process.failure(&format!("had ended before: {status}")));
     }

@@ -14,6 +14,13 @@ const HAS_INFO: u8 = 0x80;
 const HAS_DATABASE: u32 = 1;
 const HAS_SUBTRANSACTIONS: u32 = 1 << 1;
 const HAS_RELATIONS: u32 = 1 << 2;
+const HAS_INVALIDATIONS: u32 = 1 << 3;
+const HAS_PREPARED: u32 = 1 << 4;
+/// From version 15 on.
+const HAS_STATISTICS: u32 = 1 << 8;
+
+/// Bytes of a message by which caches are made invalid.
+const INVALIDATION: usize = 16;
 
 /// 2000-01-01 UTC, from which the server counts microseconds, in seconds since 1970.
 const EPOCH: i64 = 946_684_800;
@@ -25,6 +32,8 @@ pub struct TransactionEnd<'a> {
     pub committed: bool,
     /// When, by the server's clock; `None` for a time that no calendar has.
     pub at: Option<DateTime<Utc>>,
+    /// Its number; of one that was prepared before, the one that it had then. 0 for one that has none.
+    pub transaction: u32,
     relations: Fields<'a>,
 }
 
@@ -45,11 +54,12 @@ impl<'a> TransactionEnd<'a> {
         };
         let mut fields = Fields(record.data);
         let at = fields.long().ok_or_else(|| record.malformed())?;
-        let relations = match record.info & HAS_INFO != 0 {
-            true => relations(&mut fields).ok_or_else(|| record.malformed())?,
-            false => Fields(&[]),
+        let (relations, prepared) = match record.info & HAS_INFO != 0 {
+            true => parts(&mut fields, record.major).ok_or_else(|| record.malformed())?,
+            false => (Fields(&[]), None),
         };
-        Ok(Some(Self { committed, at: time(at.cast_signed()), relations }))
+        let transaction = prepared.unwrap_or(record.transaction);
+        Ok(Some(Self { committed, at: time(at.cast_signed()), transaction, relations }))
     }
 
     /// Returns the relations whose files it removed, as their main forks.
@@ -59,21 +69,36 @@ impl<'a> TransactionEnd<'a> {
     }
 }
 
-/// Reads up to the list of removed relations.
-fn relations<'a>(fields: &mut Fields<'a>) -> Option<Fields<'a>> {
+/// Reads the list of removed relations, and the number of a transaction that was prepared before.
+///
+/// Source: `ParseCommitRecord` and `ParseAbortRecord` in `src/backend/access/rmgrdesc/xactdesc.c`.
+fn parts<'a>(fields: &mut Fields<'a>, major: u32) -> Option<(Fields<'a>, Option<u32>)> {
     let info = fields.word()?;
     if info & HAS_DATABASE != 0 {
         fields.take(8)?;
     }
     if info & HAS_SUBTRANSACTIONS != 0 {
-        let count = fields.word()? as usize;
-        fields.take(count.checked_mul(4)?)?;
+        list(fields, 4)?;
     }
-    if info & HAS_RELATIONS == 0 {
-        return Some(Fields(&[]));
+    let relations = if info & HAS_RELATIONS != 0 { list(fields, 12)? } else { &[] };
+    let prepared = if info & HAS_PREPARED != 0 { prepared(fields, info, major) } else { None };
+    Some((Fields(relations), prepared))
+}
+
+fn prepared(fields: &mut Fields<'_>, info: u32, major: u32) -> Option<u32> {
+    if info & HAS_STATISTICS != 0 {
+        list(fields, if major >= 18 { 16 } else { 12 })?;
     }
+    if info & HAS_INVALIDATIONS != 0 {
+        list(fields, INVALIDATION)?;
+    }
+    fields.word()
+}
+
+/// Reads a list of items of this size behind their number.
+fn list<'a>(fields: &mut Fields<'a>, size: usize) -> Option<&'a [u8]> {
     let count = fields.word()? as usize;
-    fields.take(count.checked_mul(12)?).map(Fields)
+    fields.take(count.checked_mul(size)?)
 }
 
 fn time(microseconds: i64) -> Option<DateTime<Utc>> {
