@@ -142,6 +142,7 @@ fn command(restore: &BisectRestore) -> String {
         RecoveryTimeline::Id(timeline) => words.push(format!("--timeline {}", timeline.get())),
     }
     words.push("--data-dir FOLDER --start".to_owned());
+    words.extend(restore.settings.iter().map(|(name, value)| format!("--server-setting {name}={value}")));
     words.join(" ")
 }
 

@@ -61,15 +61,25 @@ impl Points {
     /// Says how the copy's server is made. A cluster keeps its major version for life.
     pub(super) async fn throwaway(&self, repository: &Repository, options: &BisectOptions) -> Result<ThrowawayOptions> {
         let (manifest, _) = self.open(repository, 0).await?;
-        let folder = server_programs(&options.programs, "postgres", manifest.contents.server.major()).await?;
+        let major = manifest.contents.server.major();
+        let folder = server_programs(&options.programs, "postgres", major).await?;
         let throwaway = ThrowawayOptions::new(folder, &options.scratch)
             .environment(options.environment.clone())
             .start_timeout(REPLAY_TIMEOUT);
+        let throwaway = no_reading_ahead(major)
+            .into_iter()
+            .fold(throwaway, |throwaway, (name, value)| throwaway.setting(name, value));
         Ok(match options.run_as {
             Some(account) => throwaway.run_as(account),
             None => throwaway,
         })
     }
+}
+
+/// From version 15 on a server reads the log ahead of what it replays, and stops with an error at a gap behind its target.
+pub(super) fn no_reading_ahead(major: u32) -> Vec<(String, String)> {
+    let off = || vec![("recovery_prefetch".to_owned(), "off".to_owned())];
+    if major >= 15 { off() } else { Vec::new() }
 }
 
 /// Returns the bytes that an unprivileged account may still write where a folder is, or is to be.

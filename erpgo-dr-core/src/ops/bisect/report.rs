@@ -190,6 +190,8 @@ pub struct BisectRestore {
     pub inclusive: bool,
     /// The timeline that is followed.
     pub timeline: RecoveryTimeline,
+    /// Parameters of the server while it recovers: just before a gap of the log it must not read ahead.
+    pub settings: Vec<(String, String)>,
 }
 
 /// What a bisection found.

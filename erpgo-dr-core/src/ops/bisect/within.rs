@@ -4,7 +4,7 @@ use chrono::SecondsFormat;
 
 use super::commits::{Commits, between};
 use super::lineage::Lineage;
-use super::points::Points;
+use super::points::{Points, no_reading_ahead};
 use super::report::{BisectOutcome, BisectPoint, BisectReport, BisectRestore, BisectVerdict, LoggedCommit};
 use super::search::Search;
 use super::{ASSUMED, Prober, Subject, empty};
@@ -142,6 +142,7 @@ fn by_transaction(good: &Restored, last_good: Option<LoggedCommit>, broken: Logg
         target: RecoveryTarget::Lsn(broken.lsn),
         inclusive: false,
         timeline: good.timeline(broken.timeline),
+        settings: Vec::new(),
     };
     BisectReport {
         good: Some(good.point.clone()),
@@ -163,11 +164,16 @@ fn unsearched(good: &Restored, bad: Option<&Restored>, last_good: Option<LoggedC
         Some(last) => (RecoveryTarget::Lsn(last.lsn), good.timeline(last.timeline)),
         None => (RecoveryTarget::Immediate, RecoveryTimeline::Current),
     };
+    let settings = match last_good {
+        Some(_) => no_reading_ahead(good.manifest.contents.server.major()),
+        None => Vec::new(),
+    };
+    let backup = good.point.backup.clone();
     BisectReport {
         good: Some(good.point.clone()),
         bad: bad.map(|bad| bad.point.clone()),
         last_good,
-        restore: Some(BisectRestore { backup: good.point.backup.clone(), target, inclusive: true, timeline }),
+        restore: Some(BisectRestore { backup, target, inclusive: true, timeline, settings }),
         ..empty(BisectOutcome::Between, message)
     }
 }
@@ -184,6 +190,7 @@ fn not_in_log(good: &Restored, bad: &Restored) -> BisectReport {
         target: RecoveryTarget::Latest,
         inclusive: true,
         timeline: RecoveryTimeline::Latest,
+        settings: Vec::new(),
     };
     let outcome = empty(BisectOutcome::NotInLog, message);
     BisectReport { good: Some(good.point.clone()), restore: Some(restore), ..outcome }
