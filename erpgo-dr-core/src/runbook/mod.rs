@@ -26,6 +26,10 @@ pub use actions::{
     Action, Backup, Collect, Command, Confirm, Dns, Email, Expectation, Fence, FindBackup, HttpCheck, KeyAlgorithm,
     Loss, MailTls, Manual, Nested, Notify, PgReady, PrimaryDown, Promote, Readiness, RecordKind, Repoint, Restore,
     RestoreCluster, RotateSecret, SecretForm, ServiceStep, Sql, SqlCheck, TcpReady, WaitFor, Wal, WalTask, WriteFile,
+    Action, Backup, CheckIntegrity, Command, Confirm, Dns, Email, Expectation, Fence, FindBackup, HttpCheck,
+    KeyAlgorithm, Loss, MailTls, Manual, Nested, Notify, PgReady, PrimaryDown, Promote, Readiness, RecordKind, Repoint,
+    Restore, RestoreCluster, RotateSecret, SecretForm, ServiceStep, Sql, SqlCheck, TcpReady, WaitFor, Wal, WalTask,
+    WriteFile,
 };
 pub use engine::{RunOptions, Standing, resume_run, run_runbook, runbook_of_run, undo_run};
 pub use error::{ActionError, RunbookError};

@@ -94,6 +94,37 @@ async fn a_check_that_does_not_hold_says_what_it_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn integrity_is_checked_and_a_copy_is_not_its_original() {
+    let (server, other) = (PgServer::start(17), PgServer::start(17));
+    let site = Site::new().await;
+    server.psql(
+        "postgres",
+        "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (a int CONSTRAINT b_a REFERENCES a); SET session_replication_role = replica;
+         INSERT INTO b VALUES (7); ALTER TABLE a ADD CONSTRAINT late CHECK (id > 0) NOT VALID",
+    );
+    let (url, away) = (server.url("postgres"), "postgresql://postgres@127.0.0.1:1/postgres");
+    let socket = format!("host={} port={} user=postgres dbname=postgres", server.socket_dir().display(), server.port());
+    let other = other.url("postgres");
+    let values = [("server", url.as_str()), ("again", &socket), ("other", &other), ("away", away)];
+    let runbook = |step: &str| {
+        let servers = ["server", "again", "other", "away"].map(|name| format!("{name} = {{ type = 'server' }}\n"));
+        runbook(&format!("[variables]\n{}[[steps]]\nid = 'a'\ntitle = 'A'\ncheck-integrity = {step}", servers.concat()))
+    };
+    let found = site.fails(&runbook("{ on = 'server', database = 'postgres' }"), &values).await;
+    assert!(found.contains("orphans in postgres.public.b (b_a): 1"), "{found}");
+    assert!(found.contains("not-validated in postgres.public.a (late)"), "{found}");
+    let found = site.fails(&runbook("{ on = 'server', other-than = 'again' }"), &values).await;
+    assert!(found.contains("server and again are one server"), "{found}");
+    for other in ["other", "away"] {
+        let step = format!("{{ on = 'server', other-than = '{other}', tolerate = ['orphans', 'not-validated'] }}");
+        let said = site.completes(&runbook(&step), &values).await;
+        assert_eq!(said.len(), 1, "{said:?}");
+    }
+    let found = site.fails(&runbook("{ on = 'away' }"), &values).await;
+    assert!(found.contains("cannot connect"), "{found}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn readiness_is_for_reading_writing_or_following() {
     let server = PgServer::start(17);
     let site = Site::new().await;

@@ -1,9 +1,9 @@
 //! What a look at a database finds.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What is wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum IntegrityKind {

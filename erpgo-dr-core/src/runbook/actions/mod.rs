@@ -1,6 +1,7 @@
 //! What steps do, a file for each kind of action: its form in TOML, what it would do, and how it is done.
 
 mod backup;
+mod check_integrity;
 mod checks;
 mod collect;
 mod command;
@@ -25,6 +26,7 @@ mod wal;
 mod write_file;
 
 pub use backup::Backup;
+pub use check_integrity::CheckIntegrity;
 pub use checks::{PgReady, Readiness, TcpReady};
 pub use collect::Collect;
 pub use command::Command;
@@ -65,6 +67,8 @@ pub enum Action {
     Sql(Sql),
     /// Asks a server, and compares the answer.
     SqlCheck(SqlCheck),
+    /// Looks for data that is damaged or contradicts its catalogue.
+    CheckIntegrity(CheckIntegrity),
     /// Runs a program.
     Command(Command),
     /// Asks a web server, and compares the answer.
@@ -132,6 +136,7 @@ impl Action {
     pub const KINDS: [&'static str; 24] = [
         "sql",
         "sql-check",
+        "check-integrity",
         "command",
         "http-check",
         "tcp-ready",
@@ -161,6 +166,7 @@ impl Action {
         match self {
             Self::Sql(_) => "sql",
             Self::SqlCheck(_) => "sql-check",
+            Self::CheckIntegrity(_) => "check-integrity",
             Self::Command(_) => "command",
             Self::HttpCheck(_) => "http-check",
             Self::TcpReady(_) => "tcp-ready",
@@ -222,6 +228,7 @@ impl Action {
         match self {
             Self::Sql(action) => action,
             Self::SqlCheck(action) => action,
+            Self::CheckIntegrity(action) => action,
             Self::Command(action) => action,
             Self::HttpCheck(action) => action,
             Self::TcpReady(action) => action,
