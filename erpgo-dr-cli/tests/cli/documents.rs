@@ -108,6 +108,13 @@ fn every_document_is_as_the_reference_says() {
     let planned = desk.json(&[&target[..], &["--dry-run"]].concat());
     check("cluster restore --dry-run", &with_command(planned, "cluster restore --dry-run"));
     check("cluster restore", &desk.json(&target));
+    let run = desk.run(&["check", "integrity", "--database", "erp", "--check", "never:erp:SELECT false", "--json"]);
+    assert_eq!(run.code, 1, "the check does not pass: {}", run.stdout);
+    check("check integrity", &serde_json::from_str(&run.stdout).unwrap());
+    let since = ["bisect", "--database", "erp", "--check", "SELECT true", "--no-archive"];
+    let planned = desk.json(&[&since[..], &["--dry-run"]].concat());
+    check("bisect --dry-run", &with_command(planned, "bisect --dry-run"));
+    check("bisect", &desk.json(&since));
     let run = desk.run(&["doctor", "--json"]);
     check("doctor", &serde_json::from_str(&run.stdout).unwrap());
     let quick = ["bench", "--seconds", "0.01", "--bytes", "1k", "--algorithm", "zstd", "--json"];
