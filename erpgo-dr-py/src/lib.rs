@@ -13,6 +13,7 @@ mod encrypt;
 mod errors;
 mod files;
 mod host;
+mod integrity;
 mod keys;
 mod openssl;
 mod operation;
@@ -40,6 +41,7 @@ fn _erpgo_dr(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(encrypt::encrypt, module)?)?;
     module.add_function(wrap_pyfunction!(encrypt::decrypt, module)?)?;
     module.add_function(wrap_pyfunction!(repository::evidence::verify_exported_evidence, module)?)?;
+    module.add_function(wrap_pyfunction!(integrity::check_integrity, module)?)?;
     module.add_function(wrap_pyfunction!(repository::runbooks::runbooks, module)?)?;
     module.add_function(wrap_pyfunction!(repository::runbooks::check_runbook, module)?)?;
     module.add_function(wrap_pyfunction!(repository::runbooks::plan_runbook, module)?)?;

@@ -221,6 +221,59 @@ def test_a_restored_server_runs_and_is_measured(archiving: Archiving, scratch: P
         repository.restore_cluster(folder / "other", made.id, immediate=True, inclusive=False)
 
 
+def test_the_transaction_that_broke_the_data_is_named(archiving: Archiving, scratch: Path) -> None:
+    server, repository = archiving.server, archiving.repository
+    good = repository.backup_cluster(server.url())
+    server.sql("CREATE TABLE money AS SELECT 100 AS amount; INSERT INTO money VALUES (1)")
+    wrong = "UPDATE money SET amount = 101 WHERE amount = 100"
+    broken = int(server.sql(f"WITH broken AS ({wrong} RETURNING pg_current_xact_id() AS number) SELECT number FROM broken"))
+    server.sql("INSERT INTO money VALUES (2)")
+    bad = repository.backup_cluster(server.url())
+    server.sql("INSERT INTO money VALUES (3)")
+    archiving.archive()
+    check = "SELECT count(*) = 1 FROM money WHERE amount = 100"
+    with pytest.raises(erpgo_dr.InvalidError, match="missing"):
+        repository.bisect(check, database="postgres", scratch=scratch)
+    phases: set[str] = set()
+    found = repository.bisect(
+        check,
+        database="postgres",
+        scratch=scratch,
+        missing="good",
+        restore_command=archiving.restore_command,
+        progress=lambda *update: phases.add(update[0]),
+    )
+    assert found.outcome == "transaction" and found.transaction is not None, found.message
+    assert found.transaction.transaction == broken and str(broken) in found.message
+    assert found.good is not None and found.good.backup == good.id and found.bad is not None and found.bad.backup == bad.id
+    assert found.restore is not None and found.restore.backup == good.id and not found.restore.inclusive
+    assert found.restore.target.lsn == found.transaction.lsn and found.restore.timeline == "current"
+    assert {probe.verdict for probe in found.probes} == {"good", "bad"} and "restore" in phases
+    assert list(scratch.glob("pg-??????")) == []
+
+
+def test_what_is_wrong_with_a_server(archiving: Archiving) -> None:
+    server = archiving.server
+    server.create("wrong", 10)
+    server.sql(
+        "CREATE TABLE item (n int CONSTRAINT item_order REFERENCES orders); "
+        "SET session_replication_role = replica; INSERT INTO item VALUES (3), (77)",
+        "wrong",
+    )
+    checks = [erpgo_dr.SqlCheck(name="few", database="wrong", query="SELECT count(*) < 5 FROM orders")]
+    found = erpgo_dr.check_integrity(server.url(), databases=["wrong"], quick=True, statement_timeout=60, checks=checks)
+    assert not found.passed and [(one.kind, one.constraint, one.count) for one in found.findings] == [
+        ("orphans", "item_order", 1),
+        ("failed-check", "few", None),
+    ]
+    assert found.findings[0].samples[0].endswith(", n=77") or found.findings[0].samples == ("n=77",), found.findings[0]
+    assert "CREATE EXTENSION amcheck" in found.not_checked[0].reason and found.checked.foreign_keys == 1
+    with pytest.raises(erpgo_dr.NotFoundError):
+        erpgo_dr.check_integrity(server.url(), databases=["nowhere"])
+    again = asyncio.run(erpgo_dr.aio.check_integrity(server.url(), databases=["postgres"], quick=True))
+    assert again.databases == ("postgres",) and again.data_checksums is False
+
+
 def test_asyncio(postgres: Postgres, tmp_path: Path) -> None:
     asyncio.run(_backup(postgres, tmp_path / "repository"))
 

@@ -14,7 +14,7 @@ TEXT = (ROOT / "docs/python.md").read_text()
 
 def test_examples_run(postgres: Postgres, tmp_path: Path, scratch: Path) -> None:
     examples = re.findall(r"^```python\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
-    assert len(examples) == 13
+    assert len(examples) == 15
     names: dict[str, Any] = {
         "PLACE": str(tmp_path / "place"),
         "DATABASE": postgres.url("erp"),

@@ -34,6 +34,10 @@ from ._reports import BackupContents as BackupContents
 from ._reports import BackupDetails as BackupDetails
 from ._reports import BackupReport as BackupReport
 from ._reports import BackupStatus as BackupStatus
+from ._reports import BisectPoint as BisectPoint
+from ._reports import BisectProbe as BisectProbe
+from ._reports import BisectReport as BisectReport
+from ._reports import BisectRestore as BisectRestore
 from ._reports import CatalogueProblem as CatalogueProblem
 from ._reports import ClusterBackupReport as ClusterBackupReport
 from ._reports import ClusterDatabase as ClusterDatabase
@@ -51,6 +55,11 @@ from ._reports import Extension as Extension
 from ._reports import FileReport as FileReport
 from ._reports import Hold as Hold
 from ._reports import ImportOrigin as ImportOrigin
+from ._reports import IntegrityCounts as IntegrityCounts
+from ._reports import IntegrityFinding as IntegrityFinding
+from ._reports import IntegrityReport as IntegrityReport
+from ._reports import LoggedCommit as LoggedCommit
+from ._reports import NotChecked as NotChecked
 from ._reports import Manifest as Manifest
 from ._reports import MissedWrite as MissedWrite
 from ._reports import PageHashes as PageHashes
@@ -331,6 +340,20 @@ class Repository:
         environment: dict[str, str] | None = None,
         progress: _Progress | None = None,
     ) -> Verdict: ...
+    def bisect(
+        self,
+        check: str,
+        *,
+        database: str,
+        scratch: _StrPath,
+        missing: Literal["good", "bad"] | None = None,
+        restore_command: str | None = None,
+        environment: dict[str, str] | None = None,
+        system: int | None = None,
+        check_timeout: _Span | None = None,
+        run_as: str | tuple[int, int] | None = None,
+        progress: _Progress | None = None,
+    ) -> BisectReport: ...
     def restore(
         self,
         backup: str | datetime,
@@ -647,6 +670,16 @@ class Repository:
         command: Sequence[str] | None = None,
     ) -> None: ...
 
+def check_integrity(
+    connection: str | Connection,
+    *,
+    password: str | None = None,
+    databases: Sequence[str] | None = None,
+    quick: bool = False,
+    statement_timeout: _Span | None = None,
+    checks: Sequence[SqlCheck] | None = None,
+    progress: _Progress | None = None,
+) -> IntegrityReport: ...
 def encrypt(
     src: _Readable,
     dst: _Writable,
@@ -713,6 +746,10 @@ __all__ = (
     "BackupDetails",
     "BackupReport",
     "BackupStatus",
+    "BisectPoint",
+    "BisectProbe",
+    "BisectReport",
+    "BisectRestore",
     "BusyError",
     "CatalogueProblem",
     "ClusterBackupReport",
@@ -737,12 +774,17 @@ __all__ = (
     "Hold",
     "ImportOrigin",
     "InputOutputError",
+    "IntegrityCounts",
     "IntegrityError",
+    "IntegrityFinding",
+    "IntegrityReport",
     "InvalidError",
     "LockedError",
+    "LoggedCommit",
     "Manifest",
     "MissedWrite",
     "NoSpaceError",
+    "NotChecked",
     "NotFoundError",
     "PageHashes",
     "PermissionDeniedError",
@@ -790,6 +832,7 @@ __all__ = (
     "WalStreamReport",
     "WalTimeline",
     "__version__",
+    "check_integrity",
     "check_runbook",
     "decrypt",
     "encrypt",

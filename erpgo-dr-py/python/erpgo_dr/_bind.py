@@ -20,6 +20,7 @@ METHODS = (
     "begin_epoch",
     "begin_run_epoch",
     "collect_evidence",
+    "bisect",
     "compare_cluster",
     "drills",
     "drills_due",
@@ -62,6 +63,7 @@ METHODS = (
     "wal_stream",
 )
 FUNCTIONS = (
+    "check_integrity",
     "decrypt",
     "encrypt",
     "openssl_decrypt_unauthenticated",

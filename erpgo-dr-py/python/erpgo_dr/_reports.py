@@ -632,6 +632,132 @@ class WalCheckReport(Report):
 
 
 @dataclass(frozen=True, kw_only=True)
+class IntegrityFinding(Report):
+    """Something that is wrong with the data of a server."""
+
+    kind: str
+    """damaged-table, damaged-index, unreadable, checksum-failures, invalid-index, not-validated, disabled-foreign-key, orphans,
+    missing-values, broken-check, sequence-behind or failed-check."""
+    database: str | None
+    schema: str | None
+    relation: str | None
+    """The table, index or sequence."""
+    constraint: str | None
+    """The constraint, the column that must have a value, or the name of a check."""
+    count: int | None
+    """How many rows, where rows are what is wrong."""
+    samples: tuple[str, ...]
+    """Up to five of them, by their keys; or what was said."""
+    message: str
+    """What it means, and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotChecked(Report):
+    """Something that was not looked at, and why."""
+
+    database: str
+    schema: str | None
+    relation: str | None
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegrityCounts(Report):
+    """How much was looked at."""
+
+    tables: int
+    """By amcheck, as `indexes`."""
+    indexes: int
+    foreign_keys: int
+    check_constraints: int
+    not_null_columns: int
+    sequences: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegrityReport(Report):
+    """What a look at a server found."""
+
+    server: str
+    server_version: str
+    system_identifier: int | None
+    in_recovery: bool
+    data_checksums: bool
+    databases: tuple[str, ...]
+    checked: IntegrityCounts
+    findings: tuple[IntegrityFinding, ...]
+    not_checked: tuple[NotChecked, ...]
+    seconds: float
+    passed: bool
+    """Whether nothing was found. What was not looked at may still be wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BisectPoint(Report):
+    """A restore point."""
+
+    backup: str
+    finished: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggedCommit(Report):
+    """A commit in the log."""
+
+    transaction: int
+    lsn: str
+    """Where its commit record begins."""
+    at: datetime | None
+    timeline: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BisectProbe(Report):
+    """One question to a copy."""
+
+    backup: str
+    lsn: str | None
+    """The commit that was replayed last; None for the backup alone."""
+    transaction: int | None
+    at: datetime | None
+    verdict: Literal["good", "bad"]
+    detail: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class BisectRestore(Report):
+    """How the last good state is brought back."""
+
+    backup: str
+    target: RecoveryTarget
+    inclusive: bool
+    timeline: str
+    """latest, current, or a number."""
+    settings: tuple[str, ...]
+    """Parameters of the server while it recovers, as name=value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BisectReport(Report):
+    """Since when data is wrong."""
+
+    outcome: Literal["transaction", "between", "not-in-log", "never-good", "never-bad"]
+    message: str
+    good: BisectPoint | None
+    bad: BisectPoint | None
+    last_good: LoggedCommit | None
+    transaction: LoggedCommit | None
+    """The one that broke it."""
+    commits: int | None
+    restore: BisectRestore | None
+    probes: tuple[BisectProbe, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Decision(Report):
     """What becomes of one backup, and why."""
 

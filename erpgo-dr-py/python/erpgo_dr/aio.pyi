@@ -20,6 +20,7 @@ from . import (
     Backup,
     BackupDetails,
     BackupReport,
+    BisectReport,
     ClusterBackupReport,
     ClusterDifference,
     ClusterRestoreReport,
@@ -27,6 +28,7 @@ from . import (
     Epoch,
     FileKey,
     FileReport,
+    IntegrityReport,
     PruneReport,
     RepairReport,
     RestoreReport,
@@ -143,6 +145,20 @@ class Repository:
         environment: dict[str, str] | None = None,
         progress: _Progress | None = None,
     ) -> Verdict: ...
+    async def bisect(
+        self,
+        check: str,
+        *,
+        database: str,
+        scratch: _StrPath,
+        missing: Literal["good", "bad"] | None = None,
+        restore_command: str | None = None,
+        environment: dict[str, str] | None = None,
+        system: int | None = None,
+        check_timeout: _Span | None = None,
+        run_as: str | tuple[int, int] | None = None,
+        progress: _Progress | None = None,
+    ) -> BisectReport: ...
     async def restore(
         self,
         backup: str | datetime,
@@ -461,6 +477,16 @@ class Repository:
         command: Sequence[str] | None = None,
     ) -> None: ...
 
+async def check_integrity(
+    connection: str | Connection,
+    *,
+    password: str | None = None,
+    databases: Sequence[str] | None = None,
+    quick: bool = False,
+    statement_timeout: _Span | None = None,
+    checks: Sequence[SqlCheck] | None = None,
+    progress: _Progress | None = None,
+) -> IntegrityReport: ...
 async def encrypt(
     src: _Readable,
     dst: _Writable,
@@ -518,6 +544,7 @@ async def verify_exported_evidence(
 ) -> dict[str, Any]: ...
 
 __all__ = (
+    "check_integrity",
     "Repository",
     "decrypt",
     "encrypt",

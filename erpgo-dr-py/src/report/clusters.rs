@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
-use erpgo_dr_core::ops::Error;
-use erpgo_dr_core::ops::physical::{ClusterBackupReport, ClusterDifference, ClusterRestoreReport, RecoveryTarget};
+use erpgo_dr_core::ops::bisect::{BisectReport, BisectRestore};
+use erpgo_dr_core::ops::physical::{
+    ClusterBackupReport, ClusterDifference, ClusterRestoreReport, RecoveryTarget, RecoveryTimeline,
+};
 use erpgo_dr_core::ops::wal::{
     WalCheckReport, WalClusterReport, WalFetchReport, WalPruneReport, WalPushReport, WalStreamReport,
 };
+use erpgo_dr_core::ops::{Error, IntegrityReport};
 use erpgo_dr_core::types::WalFileName;
 use serde_json::{Value, json};
 
@@ -19,6 +22,8 @@ reports! {
     WalCheckReport as "WalCheckReport", |report| json!({ "is_healthy": report.is_healthy() });
     WalStreamReport as "WalStreamReport", |report| json!({ "is_complete": report.is_complete() });
     WalPruneReport as "WalPruneReport", |report| json!({ "is_complete": report.missed.is_empty() });
+    IntegrityReport as "IntegrityReport", |report| json!({ "passed": report.passed() });
+    BisectReport as "BisectReport", |report| json!({ "restore": report.restore.as_ref().map(restore) });
 }
 
 impl Report for ClusterRestoreReport {
@@ -67,6 +72,22 @@ fn target(target: &RecoveryTarget) -> Value {
         RecoveryTarget::Xid(xid) => json!({ "type": "xid", "xid": xid }),
         RecoveryTarget::Name(name) => json!({ "type": "name", "name": name }),
     }
+}
+
+fn restore(restore: &BisectRestore) -> Value {
+    let timeline = match restore.timeline {
+        RecoveryTimeline::Latest => "latest".to_owned(),
+        RecoveryTimeline::Current => "current".to_owned(),
+        RecoveryTimeline::Id(timeline) => timeline.get().to_string(),
+    };
+    let settings: Vec<_> = restore.settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    json!({
+        "backup": restore.backup,
+        "target": target(&restore.target),
+        "inclusive": restore.inclusive,
+        "timeline": timeline,
+        "settings": settings,
+    })
 }
 
 /// A path for people: JSON holds no others than those of Unicode.

@@ -1,6 +1,7 @@
 //! A repository: opening one, reading it, and acting on what it holds.
 
 mod backups;
+mod bisect;
 mod clusters;
 mod drills;
 pub(crate) mod evidence;
