@@ -170,7 +170,7 @@ async fn own_check(
     match inspector.run_check_within(&check.database, &check.query, options.statement_timeout).await {
         Ok(CheckOutcome { passed: true, .. }) => Ok(None),
         Ok(outcome) => Ok(failed(outcome.detail)),
-        Err(error @ PostgresError::Query { .. }) => Ok(failed(chain(&error))),
+        Err(error) if error.is_answer() => Ok(failed(chain(&error))),
         Err(error) => Err(error.into()),
     }
 }

@@ -39,6 +39,13 @@ impl PostgresError {
 }
 
 impl PostgresError {
+    /// Returns whether a server refused a query for what is in it, and not that it went away.
+    pub(crate) fn is_answer(&self) -> bool {
+        let Self::Query { source, .. } = self else { return false };
+        let state = source.downcast_ref::<tokio_postgres::Error>().and_then(tokio_postgres::Error::code);
+        state.is_some_and(|state| !state.code().starts_with("57P"))
+    }
+
     /// Returns the SQLSTATE with which a server refused a command of a replication connection.
     pub(crate) fn sqlstate(&self) -> Option<&str> {
         let Self::Query { source, .. } = self else { return None };

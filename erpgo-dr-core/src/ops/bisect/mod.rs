@@ -190,5 +190,5 @@ async fn judge(settings: &ConnectionSettings, options: &BisectOptions, place: &s
 
 /// Returns whether it is the check, or that there is no such database yet, and not the copy.
 fn is_of_check(error: &PostgresError) -> bool {
-    matches!(error, PostgresError::Query { .. }) || error.refusal() == Some(Refusal::NoSuchDatabase)
+    error.is_answer() || error.refusal() == Some(Refusal::NoSuchDatabase)
 }
