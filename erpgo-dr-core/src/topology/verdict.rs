@@ -15,7 +15,7 @@ use crate::postgres::ConnectionSettings;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProbeOptions {
-    /// Probes that must fail one after the other.
+    /// Probes that must fail one after the other; a refused connection is decisive at once.
     pub probes: u32,
     /// The time between two.
     pub every: Duration,
@@ -156,8 +156,9 @@ pub async fn liveness(server: &ConnectionSettings, limit: Duration) -> Liveness 
 
 /// Probes a primary, and asks its standbys whether they hear from it, until it answers or all probes have failed.
 ///
-/// What answers in whatever way is up. It is down only where more than half of all that could tell say so: this host, and the standbys
-/// that were named, twice each. A standby that is told to follow nobody, or that does not show whom it hears, is none of these.
+/// What answers in whatever way is up. That nothing listens there is known at once, and silence only after all probes. It is down only
+/// where more than half of all that could tell say so: this host, and the standbys that were named, twice each. A standby that is told to
+/// follow nobody, or that does not show whom it hears, is none of these.
 pub async fn probe_primary(
     primary: &ConnectionSettings,
     standbys: &[(String, ConnectionSettings)],
@@ -168,20 +169,43 @@ pub async fn probe_primary(
         if probe > 0 {
             tokio::time::sleep(options.every).await;
         }
-        match liveness(primary, options.limit).await {
-            Liveness::Primary => return PrimaryVerdict::Up,
-            Liveness::Standby => return PrimaryVerdict::Standby,
-            Liveness::Answers { error } => return PrimaryVerdict::Answers { error },
-            Liveness::Refused { error: failed } | Liveness::Silent { error: failed } => error = failed,
+        match quiet(primary, options.limit).await {
+            Err(answers) => return answers,
+            Ok(Quiet { error: refused, listens: false }) => {
+                error = refused;
+                break;
+            }
+            Ok(silent) => error = silent.error,
         }
     }
     let first = verdict(&discover(standbys, options.limit).await, standbys.len(), options.reply, &error);
     if !matches!(first, PrimaryVerdict::Down { .. }) {
         return first;
     }
-    // A receiver that is about to connect again is deaf for a moment.
+    // A receiver that is about to connect again is deaf for a moment, and a server that is restarted is not there for one.
     tokio::time::sleep(options.every).await;
-    verdict(&discover(standbys, options.limit).await, standbys.len(), options.reply, &error)
+    match quiet(primary, options.limit).await {
+        Err(answers) => answers,
+        Ok(quiet) => verdict(&discover(standbys, options.limit).await, standbys.len(), options.reply, &quiet.error),
+    }
+}
+
+/// A server that says nothing.
+struct Quiet {
+    error: String,
+    /// Whether something may listen there.
+    listens: bool,
+}
+
+/// Probes a server once: an error is what it is where it answers.
+async fn quiet(server: &ConnectionSettings, limit: Duration) -> Result<Quiet, PrimaryVerdict> {
+    match liveness(server, limit).await {
+        Liveness::Primary => Err(PrimaryVerdict::Up),
+        Liveness::Standby => Err(PrimaryVerdict::Standby),
+        Liveness::Answers { error } => Err(PrimaryVerdict::Answers { error }),
+        Liveness::Refused { error } => Ok(Quiet { error, listens: false }),
+        Liveness::Silent { error } => Ok(Quiet { error, listens: true }),
+    }
 }
 
 /// Judges by what the standbys say, when the primary says nothing.

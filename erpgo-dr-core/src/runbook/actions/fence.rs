@@ -11,7 +11,7 @@ use super::super::span::Span;
 use super::{Act, Action, Done, Nature, Nested, Scope, Uses, View};
 use crate::topology::{Liveness, liveness};
 
-/// Stops an old primary by whatever can reach it, and then makes sure that it is off.
+/// Stops an old primary by whatever can reach it, and then makes sure that it is off. Returns `off`.
 ///
 /// That nothing listens at its address any more is proof. That nothing is heard from there is none: it may be frozen, or out of reach
 /// from here and answer others. Then `proof` must pass, or `by` must be trusted, or the operator must say that it is off: by hand, and
@@ -86,6 +86,7 @@ impl Act for Fence {
             self.proven(scope, &mut done, &error).await?;
         }
         done.output = format!("{name} is off; {}", done.output);
+        done.value = Some("off".to_owned());
         Ok(done)
     }
 }
@@ -103,7 +104,7 @@ impl Fence {
         let settings = scope.server(&self.on, None)?;
         let started = tokio::time::Instant::now();
         let (mut quiet, mut silent) = (0, None);
-        while quiet < self.probes.max(1) {
+        loop {
             let heard = match liveness(&settings, PROBE).await {
                 Liveness::Refused { .. } => {
                     silent = None;
@@ -118,6 +119,7 @@ impl Fence {
                 Liveness::Answers { error } => Some(error),
             };
             match heard {
+                None if quiet + 1 >= self.probes => return Ok(silent),
                 None => quiet += 1,
                 Some(found) if started.elapsed() > PATIENCE => {
                     return Err(ActionError::Unexpected { expected: format!("{settings} to be off"), found });
@@ -126,7 +128,6 @@ impl Fence {
             }
             tokio::time::sleep(self.every.duration()).await;
         }
-        Ok(silent)
     }
 
     /// Makes sure of what silence does not prove.
