@@ -34,6 +34,9 @@ pub(super) fn of_runbook(error: &RunbookError) -> Option<String> {
             "give them: {}; secrets by --set-file or --set-env",
             names.iter().map(|name| format!("--set {name}=...")).collect::<Vec<_>>().join(" ")
         ),
+        E::NotWatchable { .. } => {
+            "give it a step `primary-down`, as `erpgo-dr runbook show database-failure` has one".to_owned()
+        }
         E::NoSuchRun(_) => "`erpgo-dr runbook runs` lists the runs".to_owned(),
         E::Ended(run) => {
             format!("`erpgo-dr runbook log {run}` shows what it did; begin another one with `runbook run`")

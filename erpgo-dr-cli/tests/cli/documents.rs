@@ -204,6 +204,29 @@ fn the_documents_of_evidence_are_as_the_reference_says() {
 }
 
 #[test]
+fn the_document_of_a_watch_is_as_the_reference_says() {
+    let desk = Desk::new();
+    desk.ok(&["init", "--recipient", &desk.recipient]);
+    let server = erpgo_dr_testkit::postgres::PgServer::start(17);
+    let text = "name = 'mine'\ntitle = 'Mine'\n[variables]\nprimary = { type = 'server' }\n[[steps]]\nid = 'one'\ntitle = 'One'\n\
+                primary-down = { primary = 'primary', standbys = ['primary'] }\n";
+    std::fs::write(desk.path("mine.toml"), text).unwrap();
+    let set = format!("primary={}", server.url("postgres"));
+    let mut command = desk.command(&["runbook", "watch", "mine.toml", "--set", &set, "--every", "50ms", "--json"]);
+    let log = std::fs::File::create(desk.path("log")).unwrap();
+    let child = command.stdout(std::process::Stdio::piped()).stderr(log).spawn().unwrap();
+    while !std::fs::read_to_string(desk.path("log")).unwrap().contains("the primary takes writes") {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "told to end, and ended");
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&document["result"]["ending"], &document["result"]["runs"]), (&"told".into(), &0.into()));
+    check("runbook watch", &document);
+}
+
+#[test]
 fn the_document_of_a_topology_is_as_the_reference_says() {
     let desk = Desk::new();
     let primary = erpgo_dr_testkit::postgres::PgServer::start(18);

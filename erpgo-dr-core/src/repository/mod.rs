@@ -50,6 +50,8 @@ pub(crate) use dump::{DumpSink, DumpSource};
 pub(crate) use evidence::EvidenceWriter;
 pub(crate) use layout::{BACKUPS, DUMPS, HOLDS, VERDICTS, summary as summary_key};
 pub(crate) use layout::{LEASES, PACKS, WAL, WAL_TAILS, identity_of, owner_of};
+#[cfg(feature = "runbooks")]
+pub(crate) use lease::OperationLease;
 pub(crate) use physical::{
     ExtentCursor, FileMapReader, FileMapWriter, JournalReader, JournalSubject, JournalWriter, OpenPackReader,
     PackReader, PackWriter, PageHashReader, PageHashWriter, push_extent,

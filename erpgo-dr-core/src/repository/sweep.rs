@@ -39,6 +39,15 @@ impl Repository {
         Ok(OperationLease::new(lease, self.environment.cleanups.clone()))
     }
 
+    /// Takes the lease that only one process may hold which acts on the loss of a cluster's primary.
+    #[cfg(feature = "runbooks")]
+    pub(crate) async fn failover_lease(&self, system: u64) -> Result<OperationLease, RepositoryError> {
+        let (purpose, holder) = (format!("failover-{system}"), format!("{:016x}", rand::random::<u64>()));
+        let lease = Lease::exclusive(&self.storage, &purpose, &holder).await?;
+        lease::remove_lapsed(self.storage.as_ref(), &purpose).await?;
+        Ok(OperationLease::new(lease, self.environment.cleanups.clone()))
+    }
+
     /// Finds the objects of runs that have neither a catalogue entry nor a live lease, and did nothing for `grace`.
     pub(crate) async fn leftovers(
         &self,

@@ -52,6 +52,12 @@ pub enum RunbookError {
         /// The variables.
         names: Vec<String>,
     },
+    /// The runbook does not ask whether a primary is down.
+    #[error("the runbook {name} has no step primary-down: there is nothing to watch")]
+    NotWatchable {
+        /// The runbook.
+        name: RunbookName,
+    },
     /// The repository has no such run.
     #[error("there is no run {0}")]
     NoSuchRun(RunId),
@@ -85,7 +91,8 @@ impl RunbookError {
             | Self::Faulty { .. }
             | Self::UnknownVariable { .. }
             | Self::Value(_)
-            | Self::MissingValues { .. } => ErrorKind::Invalid,
+            | Self::MissingValues { .. }
+            | Self::NotWatchable { .. } => ErrorKind::Invalid,
             Self::NoSuchRun(_) => ErrorKind::NotFound,
             Self::Ended(_) => ErrorKind::Refused,
             Self::Busy(_) => ErrorKind::Busy,

@@ -21,15 +21,10 @@ mod span;
 mod surroundings;
 mod template;
 mod values;
+mod watch;
 
 pub use actions::{
-    Action, Backup, Collect, Command, Confirm, Dns, Email, Expectation, Fence, FindBackup, HttpCheck, KeyAlgorithm,
-    Loss, MailTls, Manual, Nested, Notify, PgReady, PrimaryDown, Promote, Readiness, RecordKind, Repoint, Restore,
-    RestoreCluster, RotateSecret, SecretForm, ServiceStep, Sql, SqlCheck, TcpReady, WaitFor, Wal, WalTask, WriteFile,
-    Action, Backup, CheckIntegrity, Command, Confirm, Dns, Email, Expectation, Fence, FindBackup, HttpCheck,
-    KeyAlgorithm, Loss, MailTls, Manual, Nested, Notify, PgReady, PrimaryDown, Promote, Readiness, RecordKind, Repoint,
-    Restore, RestoreCluster, RotateSecret, SecretForm, ServiceStep, Sql, SqlCheck, TcpReady, WaitFor, Wal, WalTask,
-    WriteFile,
+    Action, Backup, CaughtUp, CheckIntegrity, Collect, Command, Confirm, Dns, Email, Expectation, Fence, FindBackup, HttpCheck, KeyAlgorithm, Loss, MailTls, Manual, Nested, Notify, PgReady, PrimaryDown, Promote, Readiness, RecordKind, Repoint, Restore, RestoreCluster, RotateSecret, SecretForm, ServiceStep, Sql, SqlCheck, TcpReady, WaitFor, Wal, WalTask, WriteFile,
 };
 pub use engine::{RunOptions, Standing, resume_run, run_runbook, runbook_of_run, undo_run};
 pub use error::{ActionError, RunbookError};
@@ -51,3 +46,4 @@ pub use span::{Span, SpanError};
 pub use surroundings::Surroundings;
 pub use template::{Template, TemplateError};
 pub use values::{Value, ValueError, Values, VariableKind};
+pub use watch::{NoWatchObserver, WatchEnding, WatchObserver, WatchOptions, WatchReport, WatchState, watch_primary};

@@ -6,9 +6,11 @@
 mod candidate;
 mod discover;
 mod server;
+mod shutdown;
 mod verdict;
 
 pub use candidate::{Candidate, candidate};
 pub use discover::{ClusterServer, Topology, discover};
 pub use server::{Followed, Follower, Role, ServerState, SlotState, ask_server};
+pub use shutdown::{ReplayedCheckpoint, replayed_checkpoint};
 pub use verdict::{Liveness, PrimaryVerdict, ProbeOptions, Witness, liveness, probe_primary};

@@ -136,8 +136,17 @@ pub async fn ask_server(settings: &ConnectionSettings, limit: Duration) -> Resul
         client.close().await;
         state
     };
+    within(settings, limit, asked).await
+}
+
+/// Waits for an answer of a server for so long.
+pub(super) async fn within<T>(
+    settings: &ConnectionSettings,
+    limit: Duration,
+    asked: impl Future<Output = Result<T, PostgresError>>,
+) -> Result<T, PostgresError> {
     match tokio::time::timeout(limit, asked).await {
-        Ok(state) => state,
+        Ok(answer) => answer,
         Err(elapsed) => Err(PostgresError::Connect { server: settings.to_string(), source: elapsed.into() }),
     }
 }
@@ -204,7 +213,7 @@ async fn state_of(client: &Client) -> Result<ServerState, PostgresError> {
     Ok(state)
 }
 
-fn lsn(text: Option<String>) -> Option<Lsn> {
+pub(super) fn lsn(text: Option<String>) -> Option<Lsn> {
     text?.parse().ok()
 }
 

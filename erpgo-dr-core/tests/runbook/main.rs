@@ -10,4 +10,6 @@ mod recovery;
 mod secrets;
 mod steps;
 mod support;
+mod switchover;
 mod undo;
+mod watch;

@@ -12,6 +12,7 @@ mod runs;
 mod show;
 mod terminal;
 mod values;
+mod watch;
 
 use clap::{Args, Subcommand};
 
@@ -33,6 +34,7 @@ enum RunbookAction {
     Check(check::RunbookCheckArgs),
     Plan(plan::RunbookPlanArgs),
     Run(run::RunbookRunArgs),
+    Watch(watch::RunbookWatchArgs),
     Resume(run::RunbookResumeArgs),
     Undo(run::RunbookUndoArgs),
     Runs(runs::RunbookRunsArgs),
@@ -48,6 +50,7 @@ impl RunbookArgs {
             RunbookAction::Check(_) => "runbook check",
             RunbookAction::Plan(_) => "runbook plan",
             RunbookAction::Run(_) => "runbook run",
+            RunbookAction::Watch(_) => "runbook watch",
             RunbookAction::Resume(_) => "runbook resume",
             RunbookAction::Undo(_) => "runbook undo",
             RunbookAction::Runs(_) => "runbook runs",
@@ -63,6 +66,7 @@ impl RunbookArgs {
             RunbookAction::Check(arguments) => arguments.run(context),
             RunbookAction::Plan(arguments) => arguments.run(context),
             RunbookAction::Run(arguments) => arguments.run(context).await,
+            RunbookAction::Watch(arguments) => arguments.run(context).await,
             RunbookAction::Resume(arguments) => arguments.run(context).await,
             RunbookAction::Undo(arguments) => arguments.run(context).await,
             RunbookAction::Runs(arguments) => arguments.run(context).await,

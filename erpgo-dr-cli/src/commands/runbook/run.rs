@@ -63,7 +63,7 @@ pub(super) struct RunbookUndoArgs {
 
 /// Who answers.
 #[derive(Debug, Clone, Args)]
-struct OperatorOptions {
+pub(super) struct OperatorOptions {
     /// Answer every confirmation with yes that asks for no word; what people do by hand still needs people
     #[arg(short, long)]
     yes: bool,
@@ -133,7 +133,7 @@ impl Going {
 }
 
 impl OperatorOptions {
-    fn surroundings(&self, context: &Context, spooled: &SpooledRepository) -> Result<Surroundings, CliError> {
+    pub(super) fn surroundings(&self, context: &Context, spooled: &SpooledRepository) -> Result<Surroundings, CliError> {
         let environment = context.passed_environment();
         Ok(Surroundings::new(Arc::new(spooled.repository.clone()), self.operator(context))
             .with_programs(context.programs())
@@ -154,6 +154,16 @@ impl OperatorOptions {
 }
 
 fn stands(standing: &Standing) -> Result<Report, CliError> {
+    Report::new(standing, told(standing), ended_well(standing))
+}
+
+/// Returns whether a run has done what it was to do.
+pub(super) fn ended_well(standing: &Standing) -> bool {
+    matches!(standing.ending, Ending::Completed | Ending::Undone)
+}
+
+/// Says how a run stands.
+pub(super) fn told(standing: &Standing) -> String {
     let run = &standing.run;
     let at = standing.step.as_ref().map(|step| format!(" at {step}")).unwrap_or_default();
     let next = match standing.ending {
@@ -163,6 +173,5 @@ fn stands(standing: &Standing) -> Result<Report, CliError> {
     };
     let failed = standing.failed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let failed = if failed.is_empty() { failed } else { format!("these steps failed, and it went on: {failed}\n") };
-    let text = format!("run {run} {}{at}\n{failed}{next}\n", standing.ending.as_str());
-    Report::new(standing, text, matches!(standing.ending, Ending::Completed | Ending::Undone))
+    format!("run {run} {}{at}\n{failed}{next}\n", standing.ending.as_str())
 }

@@ -1,6 +1,7 @@
 //! What steps do, a file for each kind of action: its form in TOML, what it would do, and how it is done.
 
 mod backup;
+mod caught_up;
 mod check_integrity;
 mod checks;
 mod collect;
@@ -26,6 +27,7 @@ mod wal;
 mod write_file;
 
 pub use backup::Backup;
+pub use caught_up::CaughtUp;
 pub use check_integrity::CheckIntegrity;
 pub use checks::{PgReady, Readiness, TcpReady};
 pub use collect::Collect;
@@ -91,6 +93,8 @@ pub enum Action {
     Wal(Wal),
     /// Checks that a primary is really gone.
     PrimaryDown(PrimaryDown),
+    /// Checks that a standby has what its primary wrote.
+    CaughtUp(CaughtUp),
     /// Makes a standby the primary.
     Promote(Promote),
     /// Has standbys follow another primary.
@@ -148,6 +152,7 @@ impl Action {
         "restore-cluster",
         "wal",
         "primary-down",
+        "caught-up",
         "promote",
         "repoint",
         "fence",
@@ -178,6 +183,7 @@ impl Action {
             Self::RestoreCluster(_) => "restore-cluster",
             Self::Wal(_) => "wal",
             Self::PrimaryDown(_) => "primary-down",
+            Self::CaughtUp(_) => "caught-up",
             Self::Promote(_) => "promote",
             Self::Repoint(_) => "repoint",
             Self::Fence(_) => "fence",
@@ -240,6 +246,7 @@ impl Action {
             Self::RestoreCluster(action) => action,
             Self::Wal(action) => action,
             Self::PrimaryDown(action) => action,
+            Self::CaughtUp(action) => action,
             Self::Promote(action) => action,
             Self::Repoint(action) => action,
             Self::Fence(action) => &**action,

@@ -1,7 +1,8 @@
 //! The runbooks that come with the tool, one for each scenario. They are texts like everybody's own: to be read, copied and changed.
 
-const SHIPPED: [(&str, &str); 7] = [
+const SHIPPED: [(&str, &str); 8] = [
     ("database-failure", include_str!("database-failure.toml")),
+    ("switchover", include_str!("switchover.toml")),
     ("application-failure", include_str!("application-failure.toml")),
     ("backup-restore", include_str!("backup-restore.toml")),
     ("region-failover", include_str!("region-failover.toml")),
