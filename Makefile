@@ -6,7 +6,7 @@ GIGABYTES ?= 2
 ROUNDS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format docs py-test bench bench-crypto bench-logical bench-memory bench-peers bench-relations soak-crash soak-physical soak-rpo soak-runbook fuzz coverage
+.PHONY: help setup demo test lint format docs py-test bench bench-crypto bench-failover bench-logical bench-memory bench-peers bench-relations soak-crash soak-failover soak-physical soak-rpo soak-runbook fuzz coverage
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -39,6 +39,10 @@ bench: ## Runs the criterion benchmarks
 bench-crypto: ## Measures sealing and opening beside openssl's own
 	cargo run --release -q -p erpgo-dr-benches --bin bench_crypto
 
+bench-failover: ## Measures a failover beside Patroni's (ROUNDS=3)
+	scripts/setup bench
+	cargo run --release -q -p erpgo-dr-benches --bin bench_failover -- $(ROUNDS)
+
 bench-logical: ## Measures a logical backup beside pg_dump piped into openssl
 	scripts/setup
 	cargo build --release -q -p erpgo-dr-cli
@@ -63,6 +67,10 @@ bench-relations: ## Measures memory and objects of a cluster of N relations (N=2
 soak-crash: ## Kills N backups and prunes at random moments (N=200)
 	scripts/setup
 	scripts/soak-crash $(N)
+
+soak-failover: ## Breaks the primary of a watched pair until it has failed over N times (N=200)
+	scripts/setup
+	scripts/soak-failover $(N)
 
 soak-physical: ## Kills N physical backups, servers and prunes, and restores what is left (N=200)
 	scripts/setup

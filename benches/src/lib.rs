@@ -4,6 +4,7 @@
 //! ratio beside a peer's own tool in `src/bin/`.
 
 pub mod children;
+pub mod failover;
 pub mod latency;
 pub mod measure;
 pub mod peers;

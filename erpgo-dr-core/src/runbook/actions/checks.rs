@@ -73,7 +73,7 @@ impl Act for TcpReady {
 #[async_trait]
 impl Act for PgReady {
     fn nature(&self) -> Nature {
-        Nature::check(10)
+        Nature::check(5)
     }
 
     fn describe(&self, view: &View<'_>) -> String {

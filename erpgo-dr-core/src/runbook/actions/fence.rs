@@ -29,7 +29,7 @@ pub struct Fence {
     pub trusted: bool,
     /// A check that passes only where it is off.
     pub proof: Option<Nested>,
-    /// How often nothing must be heard from it, one probe after the other.
+    /// How often nothing must be heard from it, one probe after the other; once where `by` is trusted.
     #[serde(default = "probes")]
     pub probes: u32,
     /// How long it is waited in between.
@@ -61,7 +61,8 @@ impl Act for Fence {
             Some(action) => action.act().describe(view),
             None => "ask the operator to switch it off".to_owned(),
         };
-        format!("{by}; then see {} times that {} is off", self.probes, view.server_name(&self.on))
+        let times = if self.needed() == 1 { "once".to_owned() } else { format!("{} times", self.needed()) };
+        format!("{by}; then see {times} that {} is off", view.server_name(&self.on))
     }
 
     fn uses<'s>(&'s self, uses: &mut Uses<'s>) {
@@ -92,6 +93,11 @@ impl Act for Fence {
 }
 
 impl Fence {
+    /// Returns how many probes there are. What is trusted has proven it: whether something answers all the same is seen at once.
+    fn needed(&self) -> u32 {
+        if self.trusted { 1 } else { self.probes.max(1) }
+    }
+
     /// Does what is to stop it, within the time of that.
     async fn stop(&self, scope: &Scope<'_>, action: &Action) -> Result<Done, ActionError> {
         let limit = action.act().nature().timeout;
@@ -119,7 +125,7 @@ impl Fence {
                 Liveness::Answers { error } => Some(error),
             };
             match heard {
-                None if quiet + 1 >= self.probes => return Ok(silent),
+                None if quiet + 1 >= self.needed() => return Ok(silent),
                 None => quiet += 1,
                 Some(found) if started.elapsed() > PATIENCE => {
                     return Err(ActionError::Unexpected { expected: format!("{settings} to be off"), found });
