@@ -64,7 +64,10 @@ impl Ours {
         let began = Instant::now();
         primary.kill();
         self.application.note_fault(began);
-        let outage = self.application.written_again(PATIENCE).ok_or("the application does not write again")?;
+        let outage = self.application.written_again(PATIENCE).ok_or_else(|| {
+            let logs = self.servers.0.each_ref().map(Server::log);
+            format!("ours: the application does not write again: {:?} {logs:#?}", watching.states())
+        })?;
         let report = self.watched.ended(watching, PATIENCE)?;
         if report.ending != WatchEnding::Replaced {
             return Err(format!("no failover: {report:?}").into());

@@ -1,7 +1,8 @@
 //! A pair under Patroni, with etcd.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -34,6 +35,8 @@ struct Node {
     data: PathBuf,
     log: PathBuf,
     port: u16,
+    /// The port of the agent's own interface.
+    rest: u16,
     agent: Option<Child>,
 }
 
@@ -65,7 +68,7 @@ impl Patroni {
         let began = Instant::now();
         self.nodes[leader].kill()?;
         application.note_fault(began);
-        let outage = application.written_again(PATIENCE).ok_or("the application does not write again")?;
+        let outage = application.written_again(PATIENCE).ok_or("Patroni: the application does not write again")?;
         self.nodes[leader].start()?;
         Ok(outage.as_secs_f64())
     }
@@ -80,7 +83,11 @@ impl Patroni {
         loop {
             let question = "SELECT NOT pg_is_in_recovery()
                             AND EXISTS (SELECT FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum'))";
-            let leads = |node: &Node| node.sql(question).is_ok_and(|answer| answer == "t");
+            // Until etcd knows of the standby, too, nobody may take over.
+            let leads = |node: &Node| {
+                node.sql(question).is_ok_and(|answer| answer == "t")
+                    && node.cluster().is_ok_and(|cluster| cluster.contains("\"sync_standby\""))
+            };
             match self.nodes.iter().position(leads) {
                 Some(leader) => return Ok(leader),
                 None if begun.elapsed() > PATIENCE => {
@@ -148,7 +155,7 @@ postgresql:
         let configuration = folder.join(format!("{name}.yml"));
         fs::write(&configuration, text)?;
         let log = folder.join(format!("{name}.log"));
-        Ok(Self { name: name.to_owned(), configuration, data, log, port, agent: None })
+        Ok(Self { name: name.to_owned(), configuration, data, log, port, rest, agent: None })
     }
 
     fn start(&mut self) -> Outcome<()> {
@@ -174,6 +181,16 @@ postgresql:
             let _ = kill_process(pid, Signal::KILL);
         }
         Ok(())
+    }
+
+    /// Asks the agent what it knows of the cluster.
+    fn cluster(&self) -> Outcome<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.rest))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.write_all(b"GET /cluster HTTP/1.0\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
     }
 
     fn sql(&self, sql: &str) -> Outcome<String> {
