@@ -4,8 +4,8 @@
 //! are plain data that serialize: what they say is what the CLI prints and Python returns.
 
 mod backup;
-pub mod drill;
 pub mod bisect;
+pub mod drill;
 mod error;
 #[cfg(feature = "evidence")]
 pub mod evidence;

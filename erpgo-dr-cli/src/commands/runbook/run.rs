@@ -133,7 +133,11 @@ impl Going {
 }
 
 impl OperatorOptions {
-    pub(super) fn surroundings(&self, context: &Context, spooled: &SpooledRepository) -> Result<Surroundings, CliError> {
+    pub(super) fn surroundings(
+        &self,
+        context: &Context,
+        spooled: &SpooledRepository,
+    ) -> Result<Surroundings, CliError> {
         let environment = context.passed_environment();
         Ok(Surroundings::new(Arc::new(spooled.repository.clone()), self.operator(context))
             .with_programs(context.programs())

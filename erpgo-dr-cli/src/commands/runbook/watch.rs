@@ -39,7 +39,8 @@ impl RunbookWatchArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Report, CliError> {
         let runbook = find(context, &self.runbook)?.runbook;
         let values = self.values.values(context, &runbook)?;
-        let surroundings = self.who.surroundings(context, context.repository(Access::Unlocked).await?)?;
+        let spooled = context.spooled_repository(Access::Unlocked).await?;
+        let surroundings = self.who.surroundings(context, &spooled)?;
         let narrator = Narrator::new(context.output.clone(), &runbook);
         let options = WatchOptions::default()
             .with_every(self.every.duration())
@@ -48,7 +49,9 @@ impl RunbookWatchArgs {
             .with_once(self.once);
         let teller = Teller { output: context.output.clone() };
         let stop = context.stop.requested();
-        let report = watch_primary(&runbook, &values, &surroundings, &options, (&teller, &narrator), stop).await?;
+        let report = watch_primary(&runbook, &values, &surroundings, &options, (&teller, &narrator), stop).await;
+        spooled.deliver(context).await;
+        let report = report?;
         let ok = report.run.as_ref().is_none_or(ended_well);
         Report::new(&report, render(&report), ok)
     }

@@ -137,7 +137,7 @@ pub(crate) trait Act: Send + Sync {
 
 impl Action {
     /// The names of all actions, as TOML has them.
-    pub const KINDS: [&'static str; 24] = [
+    pub const KINDS: [&'static str; 26] = [
         "sql",
         "sql-check",
         "check-integrity",
