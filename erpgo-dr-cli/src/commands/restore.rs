@@ -1,6 +1,7 @@
 //! `restore`: brings a backup, or a file of the old scripts, back into a server.
 
 mod plan;
+mod recovery;
 
 use std::path::PathBuf;
 
@@ -12,6 +13,7 @@ use erpgo_dr_core::types::BackupId;
 use serde::Serialize;
 
 use self::plan::RestorePlan;
+use self::recovery::Recovery;
 use super::legacy::LegacyArgs;
 use crate::context::{Access, Context, find};
 use crate::error::CliError;
@@ -103,8 +105,14 @@ enum Globals {
 }
 
 impl RestoreArgs {
-    pub(super) async fn run(self, context: &Context) -> Result<Report, CliError> {
-        let file = self.file(context);
+    pub(super) async fn run(mut self, context: &Context) -> Result<Report, CliError> {
+        let recovery = self.recovery(context)?;
+        if let Some(asked) = &recovery {
+            self.scope = self.scope.or(asked.scope);
+        }
+        // The word that the old script asked for.
+        let word = if recovery.is_some() { "RECOVER" } else { "RESTORE" };
+        let file = self.from_file.clone().or(recovery.map(|asked| asked.file));
         let settings = context.connection()?;
         // User, host and port; each database is named by itself.
         let server = settings.to_string().rsplit_once('/').map_or_else(String::new, |(server, _)| server.to_owned());
@@ -118,7 +126,7 @@ impl RestoreArgs {
                 if dry_run {
                     return plan.report();
                 }
-                self.confirm(context, &plan).await?;
+                self.confirm(context, &plan, word).await?;
             }
             let report = ops::restore_file(&path, &legacy, &driver, context.progress()).await?;
             return finished(context, &report);
@@ -129,23 +137,21 @@ impl RestoreArgs {
         if self.is_dry_run(context) {
             return plan.report();
         }
-        self.confirm(context, &plan).await?;
+        self.confirm(context, &plan, word).await?;
         let report = ops::restore(&repository, &id, &driver, context.progress()).await?;
         finished(context, &report)
     }
 
-    /// Returns the old file that is meant: by the option, or by the old scripts' name for it.
-    fn file(&self, context: &Context) -> Option<PathBuf> {
+    /// Returns what the old script was asked for, unless something else is named.
+    fn recovery(&self, context: &Context) -> Result<Option<Recovery>, CliError> {
         if self.from_file.is_some() || self.backup.is_some() || self.before.is_some() {
-            return self.from_file.clone();
+            return Ok(None);
         }
-        context.env_file.value("RECOVERY_BACKUP").map(PathBuf::from)
+        Recovery::asked(context)
     }
 
     fn is_dry_run(&self, context: &Context) -> bool {
-        // Whatever is not a plain no: a misspelt yes must not restore for real.
-        let asked = context.env_file.value("RECOVERY_DRY_RUN").map(str::to_ascii_lowercase);
-        self.dry_run || asked.is_some_and(|word| !matches!(word.as_str(), "" | "false" | "no" | "off" | "0"))
+        self.dry_run || recovery::is_dry_run(context)
     }
 
     async fn select(&self, repository: &erpgo_dr_core::Repository) -> Result<BackupId, CliError> {
@@ -202,7 +208,7 @@ impl RestoreArgs {
     }
 
     /// Asks before something is destroyed. A script must have said beforehand that it may be.
-    async fn confirm(&self, context: &Context, plan: &RestorePlan) -> Result<(), CliError> {
+    async fn confirm(&self, context: &Context, plan: &RestorePlan, word: &str) -> Result<(), CliError> {
         if !self.asks() || !plan.destroys() {
             return Ok(());
         }
@@ -211,7 +217,7 @@ impl RestoreArgs {
             let message = format!("{}, and there is no terminal to ask on", plan.danger());
             return Err(CliError::Refused { message, hint: hint.to_owned() });
         }
-        match context.prompts.confirm(&format!("{}\n{}.", plan.text().trim_end(), plan.danger()), "RESTORE").await? {
+        match context.prompts.confirm(&format!("{}\n{}.", plan.text().trim_end(), plan.danger()), word).await? {
             true => Ok(()),
             false => {
                 Err(CliError::Refused { message: "not confirmed; nothing was done".to_owned(), hint: hint.to_owned() })

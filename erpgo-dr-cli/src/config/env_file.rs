@@ -29,16 +29,16 @@ const USED: [&str; 17] = [
     "POSTGRES_BACKUPS_PATH",
     "RECOVERY_BACKUP",
     "RECOVERY_DRY_RUN",
+    "RECOVERY_TARGET",
+    "RECOVERY_TYPE",
     "ENVIRONMENT",
 ];
 
 /// Names of the old scripts that have no effect here, and what to use instead.
-const IGNORED: [(&str, &str); 5] = [
+const IGNORED: [(&str, &str); 3] = [
     ("BACKUP_SCHEDULE", "run `erpgo-dr backup` from cron or a systemd timer"),
     ("SLACK_WEBHOOK_URL", "alert on the exit code of `erpgo-dr status`"),
     ("NOTIFICATION_EMAIL", "alert on the exit code of `erpgo-dr status`"),
-    ("RECOVERY_TYPE", "choose with the options of `erpgo-dr restore`"),
-    ("RECOVERY_TARGET", "choose with --target-database or --before"),
 ];
 
 /// The assignments of an environment file. `Debug` shows names only.

@@ -120,3 +120,33 @@ fn what_would_be_replaced_stays_when_the_backup_is_damaged_near_its_end() {
     assert!(run.code == 7 && run.stderr.contains("nothing was changed"), "{} {}", run.code, run.stderr);
     assert_eq!(content(&server, "erp"), before);
 }
+
+#[test]
+fn what_the_old_recovery_script_was_told_is_done() {
+    let (mut desk, server) = Desk::with_server(17);
+    server.create_database("old");
+    server.psql("old", "CREATE TABLE kept AS SELECT 1 AS n");
+    let file = desk.path("emergency_backup_20261127_030000.sql");
+    let dumped = server.client("pg_dump").args(["-Fc", "-d", "old", "-f"]).arg(&file).status().unwrap();
+    assert!(dumped.success());
+    desk.set("RECOVERY_BACKUP", &file.display().to_string());
+    desk.set("RECOVERY_DRY_RUN", "yes");
+    let plan = desk.ok(&["restore", "--target-database", "new"]);
+    assert!(plan.contains("new") && server.try_psql("new", "SELECT 1").is_err(), "{plan}");
+    desk.set("RECOVERY_DRY_RUN", "no");
+    desk.set("RECOVERY_TARGET", "production");
+    desk.set("ENVIRONMENT", "staging");
+    desk.fails(&["restore", "--target-database", "new"], 13, "refused", "recover where the target is");
+    desk.set("ENVIRONMENT", "Production");
+    desk.set("RECOVERY_TYPE", "config");
+    desk.fails(&["restore", "--target-database", "new"], 2, "usage", "--globals");
+    desk.set("RECOVERY_TYPE", "everything");
+    desk.fails(&["restore", "--target-database", "new"], 2, "usage", "full, database, data");
+    desk.set("RECOVERY_TYPE", "database");
+    desk.ok(&["restore", "--target-database", "new"]);
+    assert_eq!(server.psql("new", "SELECT n FROM kept"), "1");
+    server.psql("new", "DELETE FROM kept");
+    desk.set("RECOVERY_TYPE", "data");
+    desk.ok(&["restore", "--target-database", "new", "--allow-non-empty"]);
+    assert_eq!(server.psql("new", "SELECT n FROM kept"), "1", "rows alone, into what is there");
+}
