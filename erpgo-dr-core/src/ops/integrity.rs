@@ -94,9 +94,9 @@ impl IntegrityReport {
 /// Looks at databases of a server: pages and indexes (with amcheck, where a database has it), foreign keys, rules of rows, sequences, and
 /// the checks of the user.
 ///
-/// All is read by one connection to each database after the other, in a snapshot for each that is read only; no lock is held longer than a
-/// statement. The snapshot keeps vacuum from removing rows while it lasts. Check constraints call functions of the database: a role that is
-/// no superuser, with `pg_read_all_data` and the right to call amcheck, lends them no rights.
+/// All is read by one connection to each database after the other, in read-only transactions with a snapshot for each table and each foreign
+/// key; locks and snapshots last no longer. Check constraints call functions of the database: a role that is no superuser, with
+/// `pg_read_all_data` and the right to call amcheck, lends them no rights.
 ///
 /// # Errors
 /// [`PostgresError::Connect`]; [`PostgresError::NoSuchDatabase`]; [`PostgresError::Query`] where the connection is lost. What is wrong with

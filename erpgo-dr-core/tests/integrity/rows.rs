@@ -144,6 +144,26 @@ async fn checks_of_the_user_count_and_a_limit_of_time_is_told_and_not_exceeded()
     assert!(late.reason.contains("may take 2 s"), "{late:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_rewritten_meanwhile_is_not_taken_for_empty() {
+    let server = std::sync::Arc::new(server_with(17, &[SCHEMA]));
+    let rewriting = {
+        let server = std::sync::Arc::clone(&server);
+        let sql =
+            r#"BEGIN; ALTER TABLE "Odd ""S"""."order" ALTER COLUMN region TYPE bigint; SELECT pg_sleep(3); COMMIT"#;
+        std::thread::spawn(move || server.psql(DATABASE, sql))
+    };
+    let locked = r#"SELECT count(*) > 0 FROM pg_locks WHERE relation = '"Odd ""S"""."order"'::regclass AND mode = 'AccessExclusiveLock' AND granted"#;
+    while server.psql(DATABASE, locked) != "t" {
+        assert!(!rewriting.is_finished(), "it was to hold the lock for a while");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let report = look(&server, &options()).await;
+    rewriting.join().unwrap();
+    assert_eq!(lines(&report), [""; 0], "{report:?}");
+    assert_eq!(report.checked.foreign_keys, 5, "{report:?}");
+}
+
 #[tokio::test]
 async fn a_role_without_rights_is_told_what_it_could_not_see() {
     let server = server_with(15, &[SCHEMA]);

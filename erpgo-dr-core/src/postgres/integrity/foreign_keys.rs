@@ -68,7 +68,15 @@ pub(super) async fn check(session: &mut Session<'_>) -> Result<(), PostgresError
             session.skip(Some((&key.schema, &key.relation)), &format!("foreign key {:?}", key.name), reason);
             continue;
         }
-        look(session, &key).await?;
+        match session.begin_look(&[&key.own, &key.other]).await? {
+            Ok(()) => {
+                look(session, &key).await?;
+                session.end_look().await?;
+            }
+            Err(trouble) => {
+                session.note(trouble, (&key.schema, &key.relation), &format!("foreign key {:?}", key.name));
+            }
+        }
     }
     Ok(())
 }

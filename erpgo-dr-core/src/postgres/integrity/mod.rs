@@ -1,8 +1,8 @@
 //! Whether what a database holds is what its catalogue says: pages, indexes, keys, rules of rows, sequences.
 //!
 //! Two ways: a server that is nobody's may be given the extension amcheck, and is asked what a restore test needs; a user's server is
-//! only read. There each statement has a limit of time, no lock outlives its statement, and rows are read by way of tables, never of
-//! indexes, which may be what is damaged.
+//! only read. There each statement has a limit of time, no lock and no snapshot outlives the look at a table or constraint, and rows are read
+//! by way of tables, never of indexes, which may be what is damaged.
 
 mod catalogue;
 mod checksums;
@@ -44,7 +44,6 @@ pub(crate) async fn inspect_database(
 ) -> Result<DatabaseIntegrity, PostgresError> {
     let mut session = Session::begin(settings, database, limits, at).await?;
     pages::check(&mut session).await?;
-    session.begin_snapshot().await?;
     catalogue::check(&mut session).await?;
     rows::check(&mut session).await?;
     foreign_keys::check(&mut session).await?;

@@ -65,6 +65,7 @@ async fn check_tables(session: &mut Session<'_>, amcheck: &str) -> Result<(), Po
                 let samples = told.iter().map(|row| format!("block {}: {}", cell(row, 0), cell(row, 1))).collect();
                 damaged_table(session, (schema, name), samples);
             }
+            Err(Trouble::Damaged(_)) if is_gone(session, cell(&row, 0)).await? => continue,
             Err(Trouble::Damaged(message)) => damaged_table(session, (schema, name), vec![message]),
             Err(trouble) => {
                 session.note(trouble, (schema, name), "its pages");
@@ -74,6 +75,12 @@ async fn check_tables(session: &mut Session<'_>, amcheck: &str) -> Result<(), Po
         session.found.checked.tables += 1;
     }
     Ok(())
+}
+
+/// Returns whether a relation was dropped since it was listed: that is told by the same error as damage.
+async fn is_gone(session: &Session<'_>, oid: &str) -> Result<bool, PostgresError> {
+    let sql = format!("SELECT FROM pg_catalog.pg_class WHERE oid = {}::oid", literal(oid));
+    Ok(session.list("look for a relation", &sql).await?.is_empty())
 }
 
 fn damaged_table(session: &mut Session<'_>, (schema, name): (&str, &str), samples: Vec<String>) {
@@ -92,6 +99,7 @@ async fn check_indexes(session: &mut Session<'_>, amcheck: &str, arguments: u64)
         let sql = format!("SELECT {amcheck}.bt_index_check({}::oid::regclass, {options})", literal(cell(&row, 0)));
         match session.ask("check an index", &sql).await? {
             Ok(_) => {}
+            Err(Trouble::Damaged(_)) if is_gone(session, cell(&row, 0)).await? => continue,
             Err(Trouble::Damaged(told)) => {
                 let message = format!(
                     "the index does not have what its table {} has, or its pages are damaged: queries miss rows, and unique \

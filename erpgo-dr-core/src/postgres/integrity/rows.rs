@@ -46,19 +46,31 @@ pub(super) async fn check(session: &mut Session<'_>) -> Result<(), PostgresError
         }
         session.locate(cell(&row, 0), cell(&row, 1));
         let place = (cell(&row, 0), cell(&row, 1));
-        match count(session, place, &rules).await? {
-            Ok(counts) => report(session, &row, &rules, &counts).await?,
-            // One check that fails by itself must not hide the others.
-            Err(Trouble::Prevented(_)) if rules.len() > 1 => {
-                for rule in &rules {
-                    match count(session, place, std::slice::from_ref(rule)).await? {
-                        Ok(counts) => report(session, &row, std::slice::from_ref(rule), &counts).await?,
-                        Err(trouble) => session.note(trouble, place, &format!("{:?} of its rows", rule.name)),
-                    }
-                }
+        match session.begin_look(&[&format!("ONLY {}", table(place.0, place.1))]).await? {
+            Ok(()) => {
+                look(session, &row, &rules).await?;
+                session.end_look().await?;
             }
             Err(trouble) => session.note(trouble, place, "its rows"),
         }
+    }
+    Ok(())
+}
+
+async fn look(session: &mut Session<'_>, row: &TextRow, rules: &[Rule]) -> Result<(), PostgresError> {
+    let place = (cell(row, 0), cell(row, 1));
+    match count(session, place, rules).await? {
+        Ok(counts) => report(session, row, rules, &counts).await?,
+        // One check that fails by itself must not hide the others.
+        Err(Trouble::Prevented(_)) if rules.len() > 1 => {
+            for rule in rules {
+                match count(session, place, std::slice::from_ref(rule)).await? {
+                    Ok(counts) => report(session, row, std::slice::from_ref(rule), &counts).await?,
+                    Err(trouble) => session.note(trouble, place, &format!("{:?} of its rows", rule.name)),
+                }
+            }
+        }
+        Err(trouble) => session.note(trouble, place, "its rows"),
     }
     Ok(())
 }

@@ -52,7 +52,7 @@ pub(super) struct Session<'a> {
     pub(super) limits: &'a InspectionLimits,
     at: &'a (dyn Fn(&str) + Send + Sync),
     pub(super) found: DatabaseIntegrity,
-    in_snapshot: bool,
+    in_look: bool,
 }
 
 impl<'a> Session<'a> {
@@ -73,15 +73,35 @@ impl<'a> Session<'a> {
         );
         client.batch_execute(&settings).await.map_err(client.query_error("prepare a session that only reads"))?;
         let database = database.to_owned();
-        Ok(Self { client, database, limits, at, found: DatabaseIntegrity::default(), in_snapshot: false })
+        Ok(Self { client, database, limits, at, found: DatabaseIntegrity::default(), in_look: false })
     }
 
-    /// Has all that follows see the same state of the database.
-    pub(super) async fn begin_snapshot(&mut self) -> Result<(), PostgresError> {
-        let begun = self.client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await;
-        begun.map_err(self.client.query_error("begin a snapshot"))?;
-        self.in_snapshot = true;
-        Ok(())
+    /// Begins a look: what is asked until [`end_look`](Self::end_look) sees one state of these tables.
+    ///
+    /// They are locked before the snapshot is taken, as pg_dump does it: to an older snapshot, a table that somebody rewrites looks empty.
+    pub(super) async fn begin_look(&mut self, tables: &[&str]) -> Result<Result<(), Trouble>, PostgresError> {
+        let sql = format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE {} IN ACCESS SHARE MODE",
+            tables.join(", ")
+        );
+        match self.client.batch_execute(&sql).await {
+            Ok(()) => {
+                self.in_look = true;
+                Ok(Ok(()))
+            }
+            Err(error) => {
+                let trouble =
+                    self.trouble(&error).ok_or_else(|| self.client.query_error("lock a table to read it")(error))?;
+                self.end_look().await?;
+                Ok(Err(trouble))
+            }
+        }
+    }
+
+    /// Gives snapshot and locks back.
+    pub(super) async fn end_look(&mut self) -> Result<(), PostgresError> {
+        self.in_look = false;
+        self.client.batch_execute("ROLLBACK").await.map_err(self.client.query_error("end a transaction"))
     }
 
     pub(super) async fn end(self) -> DatabaseIntegrity {
@@ -110,9 +130,9 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// In a snapshot, the way back to the savepoint gives the locks of the statement back, and not the snapshot.
+    /// An error must not end the look.
     async fn query(&self, sql: &str) -> Result<Vec<TextRow>, Error> {
-        if !self.in_snapshot {
+        if !self.in_look {
             return self.client.simple_query(sql).await.map(text_rows);
         }
         self.client.batch_execute("SAVEPOINT question").await?;
