@@ -129,7 +129,7 @@ fn search_to_the_end(major: u32) {
     back_up(&site, &server);
     // The table is not there in this one, and the check has no answer.
     server.psql("postgres", SCHEMA);
-    transfers(&server, 5);
+    transfers(&server, 2);
     let refused = bisect(&site, major, &["--check", CHECK]);
     assert_eq!((&refused["error"]["kind"], &refused["ok"]), (&"invalid".into(), &false.into()), "{refused}");
     let hint = refused["error"]["hint"].as_str().unwrap_or_default().to_owned();
@@ -137,7 +137,7 @@ fn search_to_the_end(major: u32) {
     assert!(message.contains("account") && (message.contains("missing") || hint.contains("--missing")), "{refused}");
 
     let broken = break_it(&server);
-    transfers(&server, 20);
+    transfers(&server, 4);
     settle(&server);
     let found = bisect(&site, major, &["--check", CHECK, "--missing", "good"]);
     let result = &found["result"];
