@@ -12,7 +12,7 @@ use super::ConfigError;
 const DEFAULT_FOLDER: &str = "/backups/postgres";
 
 /// The names that are read.
-const USED: [&str; 17] = [
+const USED: [&str; 19] = [
     "POSTGRES_DB",
     "POSTGRES_USER",
     "POSTGRES_PASSWORD",
