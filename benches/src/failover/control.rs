@@ -11,6 +11,9 @@ use super::server::Server;
 /// The argument that makes a program carry such a command out: `on-host FILE WORD`.
 pub const ON_HOST: &str = "on-host";
 
+/// What describes the server that another is to follow.
+const PRIMARY: &str = "primary.json";
+
 impl Server {
     /// Returns the command by which a runbook acts on the server, as a value of a list.
     ///
@@ -22,6 +25,15 @@ impl Server {
         let program = std::env::current_exe()?;
         let line = [program.display().to_string(), ON_HOST.to_owned(), file.display().to_string(), word.to_owned()];
         Ok(serde_json::to_string(&line)?)
+    }
+
+    /// Returns the command by which a runbook starts the server as a standby of another.
+    ///
+    /// # Errors
+    /// If the description of the other cannot be written.
+    pub fn follow_line(&self, primary: &Self) -> io::Result<String> {
+        fs::write(self.folder.join(PRIMARY), serde_json::to_vec(primary)?)?;
+        self.command_line("follow")
     }
 
     /// Sets or removes a mark of what is wrong with its host.
@@ -42,7 +54,7 @@ impl Server {
     }
 }
 
-/// Carries a command out: `stop`, `start`, `restart` over the network, `switch-off` without it.
+/// Carries a command out: `stop`, `stop-in-order`, `start`, `restart`, `follow` over the network, `switch-off` without it.
 ///
 /// # Errors
 /// As its host is marked; if the server does not start.
@@ -57,6 +69,8 @@ pub fn carry_out(file: &Path, word: &str) -> io::Result<()> {
         }
         _ if server.is_marked("unreachable") => says_no("no route to host"),
         "start" | "restart" if server.is_marked("does-not-start") => says_no("it does not come up"),
+        "stop-in-order" => server.stop(),
+        "follow" => server.follow(&serde_json::from_slice(&fs::read(server.folder.join(PRIMARY))?)?),
         "start" => server.start(),
         "restart" => {
             server.kill();

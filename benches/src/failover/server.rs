@@ -126,6 +126,29 @@ impl Server {
         succeed(start).map_err(|error| io::Error::other(format!("{error}; its log ends: {}", self.log())))
     }
 
+    /// Stops it in order: with a checkpoint, when its standby has everything.
+    ///
+    /// # Errors
+    /// If it does not end.
+    pub fn stop(&self) -> io::Result<()> {
+        let mut stop = self.program("pg_ctl");
+        stop.arg("-D").arg(self.data()).args(["-m", "fast", "-w", "-t", "60", "stop"]);
+        succeed(stop)
+    }
+
+    /// Starts it as a standby of another server, which has all that it has.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn follow(&self, primary: &Self) -> io::Result<()> {
+        let (signal, settings) = (self.data().join("standby.signal"), self.data().join("postgresql.auto.conf"));
+        let own = format!("primary_conninfo = '{}'\nsynchronous_standby_names = ''\n", primary.conninfo());
+        fs::write(&settings, fs::read_to_string(&settings)? + &own)?;
+        fs::write(&signal, "")?;
+        give_to_postgres(&signal);
+        self.start()
+    }
+
     /// Kills the postmaster and all of its processes, as the loss of a host does.
     pub fn kill(&self) {
         let Some(postmaster) = self.postmaster() else { return };

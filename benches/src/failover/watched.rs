@@ -10,8 +10,8 @@ use erpgo_dr_core::compute::ComputePool;
 use erpgo_dr_core::crypto::keys::{Wrapper, generate_identity};
 use erpgo_dr_core::repository::{Environment, InitOptions};
 use erpgo_dr_core::runbook::{
-    Entry, Event, NoObserver, Runbook, Surroundings, Unattended, WatchObserver, WatchOptions, WatchReport, WatchState,
-    read_journal, shipped, watch_primary,
+    Entry, Event, NoObserver, RunOptions, Runbook, Standing, Surroundings, Unattended, WatchObserver, WatchOptions,
+    WatchReport, WatchState, read_journal, run_runbook, shipped, watch_primary,
 };
 use erpgo_dr_core::storage::LocalStorage;
 use erpgo_dr_core::types::RunId;
@@ -62,8 +62,8 @@ impl Watched {
         let slots = [("owner".parse()?, Wrapper::Recipients(vec![generate_identity().recipient]))];
         let repository = runtime.block_on(Repository::init(storage, environment, &InitOptions::default(), &slots))?;
         let path = vec![("PATH".into(), "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into())];
-        let surroundings =
-            Surroundings::new(Arc::new(repository), Arc::new(Unattended::allowing("nobody"))).with_environment(path);
+        let operator = Unattended::allowing("nobody").with_words(["SWITCH".to_owned()]);
+        let surroundings = Surroundings::new(Arc::new(repository), Arc::new(operator)).with_environment(path);
         let text = shipped().find(|(name, _)| *name == "database-failure").ok_or("the runbook is not there")?.1;
         let application_file = folder.join("application.env");
         std::fs::write(&application_file, format!("POSTGRES_PRIMARY_HOST={}\n", primary.host.address))?;
@@ -120,6 +120,31 @@ impl Watched {
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(watching)
+    }
+
+    /// Has a primary and its standby change places by the shipped runbook `switchover`.
+    ///
+    /// # Errors
+    /// If the run cannot begin.
+    pub fn change_places(&self, primary: &Server, standby: &Server) -> Outcome<Standing> {
+        let text = shipped().find(|(name, _)| *name == "switchover").ok_or("the runbook is not there")?.1;
+        let runbook = Runbook::from_toml(text)?;
+        let given = [
+            ("project", "/".to_owned()),
+            ("primary", primary.url()),
+            ("standby", standby.url()),
+            ("standby_host", standby.host.address.to_string()),
+            ("application_file", self.application_file.display().to_string()),
+            ("primary_stop", primary.command_line("stop-in-order")?),
+            ("primary_start", primary.command_line("start")?),
+            ("rejoin", primary.follow_line(standby)?),
+            ("application_stop", "true".to_owned()),
+            ("application_start", "true".to_owned()),
+        ];
+        let values = runbook.values(given.iter().map(|(name, text)| (*name, text.as_str())))?;
+        let options = RunOptions::default();
+        let run = run_runbook(&runbook, values, &self.surroundings, &options, &NoObserver);
+        Ok(self.runtime.block_on(run)?)
     }
 
     /// Waits for the end of a watch.

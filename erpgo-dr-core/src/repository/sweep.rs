@@ -44,8 +44,9 @@ impl Repository {
     pub(crate) async fn failover_lease(&self, system: u64) -> Result<OperationLease, RepositoryError> {
         let (purpose, holder) = (format!("failover-{system}"), format!("{:016x}", rand::random::<u64>()));
         let lease = Lease::exclusive(&self.storage, &purpose, &holder).await?;
+        let lease = OperationLease::new(lease, self.environment.cleanups.clone());
         lease::remove_lapsed(self.storage.as_ref(), &purpose).await?;
-        Ok(OperationLease::new(lease, self.environment.cleanups.clone()))
+        Ok(lease)
     }
 
     /// Finds the objects of runs that have neither a catalogue entry nor a live lease, and did nothing for `grace`.

@@ -104,6 +104,57 @@ async fn nothing_is_promoted_beside_a_primary_that_takes_writes() {
     assert_eq!(standby.psql("postgres", "SELECT pg_is_in_recovery()"), "t");
 }
 
+/// Stops a server without ending it: it is silent, and would go on.
+struct Frozen(String);
+
+impl Frozen {
+    fn new(server: &PgServer) -> Self {
+        let frozen = Self(server.id().unwrap().to_string());
+        frozen.signal("-STOP");
+        frozen
+    }
+
+    fn signal(&self, signal: &str) {
+        assert!(std::process::Command::new("kill").args([signal, &self.0]).status().unwrap().success());
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.signal("-CONT");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_primary_is_off_only_where_something_that_is_trusted_says_so() {
+    let primary = tokio::task::spawn_blocking(|| PgServer::start(17)).await.unwrap();
+    let site = Site::new().await;
+    let one = primary.url("postgres");
+    let given = [("primary", one.as_str())];
+    let frozen = Frozen::new(&primary);
+    let fence = |how: &str| {
+        runbook(&format!(
+            "[variables]\nprimary = {{ type = 'server' }}\nfenced = {{ type = 'text', optional = true }}\n[[steps]]\nid = 'f'\ntitle = 'F'\n\
+             ask = false\nstore = 'fenced'\nfence = {{ on = 'primary', every = '50ms', {how} }}\n[[steps]]\nid = 'g'\ntitle = 'G'\n\
+             when = [{{ variable = 'fenced', set = true }}]\ncommand = {{ run = ['test', '{{{{ fenced }}}}', '=', 'off'] }}"
+        ))
+    };
+    // That it was told to stop proves nothing, and nobody answers for it.
+    site.answers([Choice::No]);
+    let found = site.fails(&fence("by = { command = { run = ['true'] } }"), &given).await;
+    assert_eq!(found, "operator said no");
+    assert!(site.asked()[0].text.contains("which proves nothing"));
+    // A power switch that does not answer is no better.
+    site.answers([Choice::No]);
+    let found = site.fails(&fence("by = { command = { run = ['false'] } }, trusted = true"), &given).await;
+    assert_eq!(found, "operator said no");
+    assert!(site.asked()[0].text.contains("It could not be stopped from here"));
+    let switched = site.completes(&fence("by = { command = { run = ['true'] } }, trusted = true"), &given).await;
+    assert_eq!(switched, ["f succeeded", "g succeeded"]);
+    assert_eq!(site.asked(), []);
+    drop(frozen);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_standbys_the_more_advanced_takes_over_and_the_other_follows() {
     let servers = tokio::task::spawn_blocking(|| {

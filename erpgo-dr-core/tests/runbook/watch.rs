@@ -192,3 +192,38 @@ async fn a_run_that_fails_ends_the_watch_and_an_open_one_forbids_it() {
     assert_eq!(first.unwrap().ending, Ending::Completed);
     assert!(matches!(second, Err(RunbookError::Busy(_))), "{second:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_planned_change_is_not_taken_for_a_fault() {
+    let (mut primary, standby) = tokio::task::spawn_blocking(pair).await.unwrap();
+    let site = Site::new().await;
+    let (one, two) = (primary.url("postgres"), standby.url("postgres"));
+    let given = [("primary", one.as_str()), ("standby", two.as_str())];
+    let wait = format!(
+        "command = {{ run = ['sh', '-c', 'until test -e {}; do sleep 0.05; done'] }}",
+        site.path("go").display()
+    );
+    let planned = watched("command = { run = ['true'] }").text().replace("name = \"test\"", "name = \"planned\"");
+    let planned =
+        planned.replace("primary-down = { primary = 'primary', standbys = ['standby'], every = '50ms' }", &wait);
+    let planned = Runbook::from_toml(&planned).unwrap();
+    let (values, options) = (planned.values(given).unwrap(), RunOptions::default());
+    let change = run_runbook(&planned, values, &site.surroundings, &options, &NoObserver);
+    let told = Told::default();
+    let acts = watched("command = { run = ['true'] }");
+    let watching = watch(&site, &acts, &given, &told, std::future::pending());
+    let story = async {
+        told.until("the primary", |state| *state == WatchState::Up).await;
+        while list_runs(&site.surroundings.repository).await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        primary.kill();
+        told.until("the other run", |state| matches!(state, WatchState::Busy { .. })).await;
+        assert_eq!(list_runs(&site.surroundings.repository).await.unwrap().len(), 1);
+        std::fs::write(site.path("go"), "").unwrap();
+    };
+    let (change, report, ()) = tokio::join!(change, watching, story);
+    assert_eq!(change.unwrap().ending, Ending::Completed);
+    // It has ended, and the primary is still gone.
+    assert_eq!(report.unwrap().runs, 1);
+}

@@ -3,6 +3,8 @@
 /// Something that is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
+    /// None: they change places by the runbook for that, and the watch must not take it for a fault.
+    Planned,
     /// The primary is killed, and comes up when it is restarted.
     Killed,
     /// The primary is killed, and its host with it.
@@ -26,6 +28,8 @@ pub(crate) enum Fault {
 /// What must come of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expected {
+    /// They have changed places.
+    Switchover,
     /// The standby takes over.
     Failover,
     /// The primary is restarted.
@@ -39,7 +43,7 @@ pub(crate) enum Expected {
 }
 
 impl Fault {
-    const LOCAL: [Self; 5] = [Self::Killed, Self::Lost, Self::Damaged, Self::Lagging, Self::DiskFull];
+    const LOCAL: [Self; 6] = [Self::Planned, Self::Killed, Self::Lost, Self::Damaged, Self::Lagging, Self::DiskFull];
     const OF_NETWORKS: [Self; 4] = [Self::CutOff, Self::CutOffForGood, Self::Split, Self::Hidden];
 
     /// Lists the faults that can be made here.
@@ -51,6 +55,7 @@ impl Fault {
 
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Planned => "planned",
             Self::Killed => "killed",
             Self::Lost => "lost",
             Self::Damaged => "damaged",
@@ -65,6 +70,7 @@ impl Fault {
 
     pub(crate) fn expected(self) -> Expected {
         match self {
+            Self::Planned => Expected::Switchover,
             Self::Killed => Expected::Restart,
             Self::Lost | Self::Damaged | Self::Lagging | Self::CutOff => Expected::Failover,
             Self::DiskFull => Expected::Either,

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
 use erpgo_dr_benches::failover::{Server, Watching};
-use erpgo_dr_core::runbook::{WatchEnding, WatchReport};
+use erpgo_dr_core::runbook::{Ending, WatchEnding, WatchReport};
 
 use crate::Outcome;
 use crate::fault::{Expected, Fault};
@@ -45,6 +45,12 @@ impl Soak {
                 self.expect(fault, &report, WatchEnding::RunFailed, 1)?;
                 false
             }
+            Expected::Switchover => {
+                self.change_places()?;
+                let report = self.watched.end(watching, PATIENCE)?;
+                self.expect(fault, &report, WatchEnding::Told, 0)?;
+                false
+            }
             Expected::Nothing => {
                 std::thread::sleep(APART + self.random.up_to(Duration::from_secs(2)));
                 let report = self.watched.end(watching, PATIENCE)?;
@@ -64,10 +70,21 @@ impl Soak {
         Ok((fault.name(), self.tally.seconds.last().copied().filter(|_| moved)))
     }
 
+    fn change_places(&mut self) -> Outcome<()> {
+        let (primary, standby) = self.pair();
+        let standing = self.watched.change_places(primary, standby)?;
+        if standing.ending != Ending::Completed {
+            return Err(format!("no switchover: {:#?}", self.watched.journal(&standing.run)?).into());
+        }
+        self.primary = 1 - self.primary;
+        Ok(())
+    }
+
     fn break_it(&self, fault: Fault) -> Outcome<()> {
         let (primary, standby) = self.pair();
         let mut began = Instant::now();
         match fault {
+            Fault::Planned => {}
             Fault::Killed => primary.kill(),
             Fault::Lost => {
                 primary.mark("does-not-start", true)?;
@@ -115,7 +132,7 @@ impl Soak {
             Fault::Split => self.network.split(false)?,
             Fault::Hidden => self.network.hide(self.primary, false)?,
             Fault::DiskFull => self.disks[self.primary].empty_ballast(),
-            Fault::Killed | Fault::Lost | Fault::Damaged | Fault::Lagging => {}
+            Fault::Planned | Fault::Killed | Fault::Lost | Fault::Damaged | Fault::Lagging => {}
         }
         Ok(())
     }

@@ -28,7 +28,8 @@ use others::Others;
 
 /// Watches until `stop` resolves, a run has replaced the primary or has failed, or, with [`WatchOptions::once`], after the first run.
 ///
-/// While a run goes on, `stop` waits for its end. Dropping the future leaves the run where it is, as a crash does.
+/// While another run goes on that names the primary, such as a planned change, nothing is done. While one of its own goes on, `stop` waits
+/// for its end. Dropping the future leaves the run where it is, as a crash does.
 ///
 /// # Errors
 /// [`RunbookError::NotWatchable`] where the runbook has no `primary-down`; [`RunbookError::Busy`] where a run of the same runbook for the
@@ -112,8 +113,8 @@ impl<'w> Watch<'w> {
         let primary = server(&down.primary)?;
         let standbys: Result<Vec<_>, RunbookError> =
             down.standbys.iter().map(|name| Ok((name.clone(), server(name)?))).collect();
-        let mut others = Others::new(runbook, &down.primary, &primary);
-        others.refuse_open_run(&surroundings.repository).await?;
+        let mut others = Others::new(runbook, &primary);
+        others.look(&surroundings.repository).await?;
         Ok(Self {
             runbook,
             values,
@@ -184,18 +185,22 @@ impl<'w> Watch<'w> {
     /// Runs the runbook, unless another process does. Returns how the watch ends, where it does.
     async fn act(&mut self) -> Result<Option<(WatchEnding, Standing)>, RunbookError> {
         let repository = &self.surroundings.repository;
-        let mut ended = self.others.refuse_open_run(repository).await?;
+        let before = self.others.look(repository).await?;
         let lease = match self.others.lease(repository, &self.standbys, self.options.limit).await? {
             others::Leased::Mine(lease) => lease,
             others::Leased::Busy { holder } => {
-                self.tell(WatchState::Busy { holder });
+                self.tell(WatchState::Busy { holder: format!("the process {holder}") });
                 return Ok(None);
             }
         };
         // One may have begun, or even have ended, before the lease was had.
-        ended += self.others.refuse_open_run(repository).await?;
-        if ended > 0 {
+        let after = self.others.look(repository).await?;
+        let busy = after.busy.or(before.busy);
+        if busy.is_some() || before.ended + after.ended > 0 {
             give_up(lease).await;
+            if let Some(run) = busy {
+                self.tell(WatchState::Busy { holder: format!("the run {run}") });
+            }
             return Ok(None);
         }
         let options = RunOptions::default().with_incident(self.since);
@@ -204,7 +209,7 @@ impl<'w> Watch<'w> {
         give_up(lease).await;
         let standing = standing?;
         self.runs += 1;
-        self.others.refuse_open_run(repository).await?;
+        self.others.look(repository).await?;
         if standing.ending != Ending::Completed {
             return Ok(Some((WatchEnding::RunFailed, standing)));
         }

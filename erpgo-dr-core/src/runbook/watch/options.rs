@@ -82,9 +82,9 @@ pub enum WatchState {
         /// What was found.
         verdict: String,
     },
-    /// It is gone, and another process is about to run for the same cluster.
+    /// It is gone, and somebody else acts on it: another process that watches, or a run of another runbook.
     Busy {
-        /// What the other process calls itself.
+        /// Who.
         holder: String,
     },
 }
@@ -97,7 +97,7 @@ impl fmt::Display for WatchState {
             Self::Failing { error } => write!(f, "the primary does not answer as it should: {error}"),
             Self::Undecided { verdict } => write!(f, "it is not certain that the primary is gone: {verdict}"),
             Self::Down { verdict } => write!(f, "the primary is gone: {verdict}"),
-            Self::Busy { holder } => write!(f, "the primary is gone, and another process acts on it: {holder}"),
+            Self::Busy { holder } => write!(f, "the primary is gone, and {holder} acts on it"),
         }
     }
 }

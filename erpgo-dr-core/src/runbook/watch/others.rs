@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::super::RunbookError;
-use super::super::journal::{Event, list_runs, read_journal};
+use super::super::journal::{Entry, Event, ProcessMark, list_runs, read_journal};
 use super::super::model::{Runbook, RunbookName};
 use crate::ops::{ErrorKind, repository_kind};
 use crate::postgres::ConnectionSettings;
@@ -12,13 +12,25 @@ use crate::repository::{OperationLease, Repository, RepositoryError};
 use crate::topology::discover;
 use crate::types::RunId;
 
+/// How long the repository may take to answer: whether a run can begin without it is for the run to say.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// What is known of other runs.
 pub(super) struct Others {
     runbook: RunbookName,
-    /// The variable of the primary, and what a journal has of its value.
-    primary: (String, String),
+    /// The primary, as a journal names it.
+    primary: String,
     /// Runs that have ended, or stand still.
     settled: BTreeSet<RunId>,
+}
+
+/// What was seen of other runs.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// Runs of the same runbook that have ended since this was asked before.
+    pub(super) ended: usize,
+    /// One of another runbook that goes on: a planned change, which stops the primary itself.
+    pub(super) busy: Option<RunId>,
 }
 
 /// Whether this process may run.
@@ -30,22 +42,24 @@ pub(super) enum Leased {
 }
 
 impl Others {
-    pub(super) fn new(runbook: &Runbook, variable: &str, primary: &ConnectionSettings) -> Self {
-        let primary = (variable.to_owned(), primary.to_text_without_password());
+    pub(super) fn new(runbook: &Runbook, primary: &ConnectionSettings) -> Self {
+        let primary = primary.to_text_without_password();
         Self { runbook: runbook.name.clone(), primary, settled: BTreeSet::new() }
     }
 
-    /// Fails where a run of the same runbook for the same primary is open: it goes on, or was cut off. Returns how many have ended since
-    /// this was asked before.
-    pub(super) async fn refuse_open_run(&mut self, repository: &Repository) -> Result<usize, RunbookError> {
-        let mut ended = 0;
-        let runs = match list_runs(repository).await {
-            Ok(runs) => runs,
-            Err(error) if error.kind() == ErrorKind::Unavailable => {
-                tracing::warn!(%error, "whether another run is open cannot be asked");
-                return Ok(0);
+    /// Looks for other runs that name the same primary.
+    ///
+    /// # Errors
+    /// [`RunbookError::Busy`] where a run of the same runbook is open: it goes on, or was cut off.
+    pub(super) async fn look(&mut self, repository: &Repository) -> Result<Seen, RunbookError> {
+        let mut seen = Seen::default();
+        let runs = match tokio::time::timeout(PATIENCE, list_runs(repository)).await {
+            Ok(Ok(runs)) => runs,
+            Ok(Err(error)) if error.kind() != ErrorKind::Unavailable => return Err(error),
+            unavailable => {
+                tracing::warn!(?unavailable, "whether another run is open cannot be asked");
+                return Ok(seen);
             }
-            Err(error) => return Err(error),
         };
         for run in runs.into_iter().rev().filter(|run| !self.settled.contains(run)).collect::<Vec<_>>() {
             let entries = match read_journal(repository, &run).await {
@@ -55,18 +69,19 @@ impl Others {
                     continue;
                 }
             };
-            let (first, last) = (entries.first(), entries.last());
-            let Some(Event::Begun(beginning)) = first.map(|entry| &entry.event) else { continue };
-            let primary = beginning.values.get(&self.primary.0).and_then(|recorded| recorded.value.as_ref());
-            let same = beginning.runbook == self.runbook && primary == Some(&self.primary.1);
-            if last.is_some_and(|entry| matches!(entry.event, Event::Finished { .. })) {
-                ended += usize::from(same);
+            let Some(Event::Begun(beginning)) = entries.first().map(|entry| &entry.event) else { continue };
+            let named = beginning.values.values().any(|recorded| recorded.value.as_ref() == Some(&self.primary));
+            let same = named && beginning.runbook == self.runbook;
+            if entries.last().is_some_and(|entry| matches!(entry.event, Event::Finished { .. })) {
+                seen.ended += usize::from(same);
                 self.settled.insert(run);
             } else if same {
                 return Err(RunbookError::Busy(run));
+            } else if named && goes_on(&entries) {
+                seen.busy = Some(run);
             }
         }
-        Ok(ended)
+        Ok(seen)
     }
 
     /// Takes the lease of the cluster that the standbys are of.
@@ -78,14 +93,25 @@ impl Others {
     ) -> Result<Leased, RunbookError> {
         let topology = discover(standbys, limit).await;
         let system = topology.servers.iter().find_map(|server| Some(server.state.as_ref()?.system_identifier));
-        match repository.failover_lease(system.unwrap_or_default()).await {
-            Ok(lease) => Ok(Leased::Mine(Some(lease))),
-            Err(RepositoryError::Busy { holder, .. }) => Ok(Leased::Busy { holder }),
-            Err(error) if repository_kind(&error) == ErrorKind::Unavailable => {
-                tracing::warn!(%error, "the lease of a run cannot be had");
+        match tokio::time::timeout(PATIENCE, repository.failover_lease(system.unwrap_or_default())).await {
+            Ok(Ok(lease)) => Ok(Leased::Mine(Some(lease))),
+            Ok(Err(RepositoryError::Busy { holder, .. })) => Ok(Leased::Busy { holder }),
+            Ok(Err(error)) if repository_kind(&error) != ErrorKind::Unavailable => Err(error.into()),
+            unavailable => {
+                tracing::warn!(?unavailable, "the lease of a run cannot be had");
                 Ok(Leased::Mine(None))
             }
-            Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Returns whether the process of a run may still be at it. Of another host nobody here can tell.
+fn goes_on(entries: &[Entry]) -> bool {
+    let process = entries.iter().rev().find_map(|entry| match &entry.event {
+        Event::Begun(beginning) => Some(&beginning.process),
+        Event::Resumed { process, .. } | Event::UndoBegun { process, .. } => Some(process),
+        _ => None,
+    });
+    // To go on with a run of one's own process is allowed, which is why that one counts as ended there.
+    process.is_some_and(|process| *process == ProcessMark::own() || process.is_alive() != Some(false))
 }
