@@ -7,7 +7,7 @@ use erpgo_dr_core::ops::{self, Status};
 use erpgo_dr_core::retention::RetentionSettings;
 use serde::Serialize;
 
-use super::drill::due;
+use super::drill::{due, told};
 use super::list::problems;
 use crate::config::ConfigError;
 use crate::context::{Access, Context};
@@ -44,25 +44,22 @@ impl StatusArgs {
         let repository = context.open_at(&places, Access::Unlocked).await?;
         let catalogue = context.catalogue_at(&places, &repository).await?;
         let status = ops::status_of(&repository, &catalogue);
-        let (drills, altered) = match repository.drills().await {
-            Ok(drills) => (drills, None),
-            Err(error) => (Vec::new(), Some(error)),
-        };
+        // What is wrong with drills says nothing of whether one could restore.
+        let drills = repository.drills().await.unwrap_or_default();
+        told(context, &drills);
+        let drills = drills.records;
         let overdue = due(&context.config, &repository, &drills).into_iter();
         let drills_overdue =
             overdue.filter(|drill| drill.state == DrillState::Overdue).map(|drill| drill.scenario).collect();
         // What cannot be predicted is no reason to leave the rest unsaid.
         let predicted = forecast(&repository, &catalogue, &drills).await.ok().flatten();
         let predicted_rto_seconds = predicted.map(|found| found.rto_seconds);
-        if let Some(error) = &altered {
-            context.output.warn(&format!("what drills showed cannot be read: {error}"));
-        }
         let limit = max_age.map(|age| age.num_seconds());
         let too_old = match (limit, status.rpo_seconds) {
             (Some(limit), Some(age)) => age > limit as f64,
             _ => false,
         };
-        let healthy = status.is_healthy() && !too_old && altered.is_none();
+        let healthy = status.is_healthy() && !too_old;
         let health = Health { healthy, max_age_seconds: limit, too_old, drills_overdue, predicted_rto_seconds, status };
         Report::new(&health, render(&health), health.healthy)
     }

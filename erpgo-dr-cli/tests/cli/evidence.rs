@@ -59,3 +59,52 @@ fn a_breach_is_rehearsed_from_the_backup_to_the_files_that_are_handed_out() {
     desk.fails(&["evidence", "show", "2019"], 2, "usage", "evidence list");
     desk.fails(&["evidence", "collect", "--backup", "2019"], 4, "not-found", "list");
 }
+
+#[test]
+fn a_damaged_copy_never_wins_over_a_sound_one() {
+    let desk = Desk::new();
+    let (first, second) = (desk.path("repository"), desk.path("second"));
+    desk.configure(&format!("[[replica]]\naddress = \"{}\"\n", second.display()));
+    desk.ok(&["init", "--recipient", &desk.recipient]);
+    std::fs::write(desk.path("large.log"), vec![7; 5 << 20]).unwrap();
+    std::fs::write(
+        desk.path("noise"),
+        (0..40_u32 << 20).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect::<Vec<_>>(),
+    )
+    .unwrap();
+    desk.ok(&["evidence", "collect", "--no-server", "--file", "large.log", "--file", "noise"]);
+    let book = "name = 'mine'\ntitle = 'Mine'\n[[steps]]\nid = 'one'\ntitle = 'One'\ncommand = { run = ['true'] }\n";
+    std::fs::write(desk.path("mine.toml"), book).unwrap();
+    desk.ok(&["runbook", "run", "mine.toml"]);
+    let damage = |folder: &str, cut: bool| {
+        for path in files(&first.join(folder)) {
+            let mut bytes = std::fs::read(&path).unwrap();
+            let middle = bytes.len() / 2;
+            if cut {
+                bytes.truncate(middle)
+            } else {
+                bytes[middle] ^= 1
+            }
+            std::fs::write(&path, bytes).unwrap();
+        }
+    };
+    for (cut, deep) in [(true, &["repair"][..]), (false, &["repair", "--deep"])] {
+        damage("evidence", cut);
+        damage("state/runs", cut);
+        let repaired = desk.run(deep);
+        assert_eq!(repaired.code, 0, "{}{}", repaired.stdout, repaired.stderr);
+        for folder in ["evidence", "state/runs"] {
+            for path in files(&second.join(folder)) {
+                let name = path.strip_prefix(&second).unwrap();
+                assert_eq!(
+                    std::fs::read(first.join(name)).unwrap(),
+                    std::fs::read(&path).unwrap(),
+                    "{}",
+                    name.display()
+                );
+            }
+        }
+        assert!(desk.ok(&["evidence", "verify"]).contains("is what was collected"));
+        assert!(desk.ok(&["runbook", "log"]).trim_end().ends_with("completed"));
+    }
+}

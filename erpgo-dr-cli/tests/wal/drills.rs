@@ -39,6 +39,14 @@ fn drills_are_measured_written_down_and_predict_the_next() {
     );
     assert_eq!(result["backups"].as_array().unwrap().len(), 2, "databases and the cluster: {restore}");
     assert_eq!((&result["rto_met"], &result["rpo_met"]), (&true.into(), &true.into()), "{restore}");
+    let newest = site.json(&["wal", "check"])["result"]["newest_commit"]
+        .as_str()
+        .unwrap()
+        .parse::<chrono::DateTime<chrono::Utc>>()
+        .unwrap();
+    let began = result["began"].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+    let behind = (began - newest).as_seconds_f64();
+    assert!((number(&result["rpo_seconds"]) - behind).abs() < 0.01, "the archive is newer than any backup: {restore}");
     let full = drill("full-recovery");
     let result = &full["result"];
     assert_eq!((&full["ok"], &result["backups"][0]), (&true.into(), &backup["result"]["id"]), "{full}");
@@ -52,9 +60,10 @@ fn drills_are_measured_written_down_and_predict_the_next() {
     let forecast = site.json(&["drill", "forecast"]);
     let predicted = &forecast["result"]["forecast"];
     assert_eq!((&forecast["ok"], &forecast["result"]["within"]), (&true.into(), &true.into()), "{forecast}");
-    // The newest that is proven is the dump: it was taken last.
-    assert_eq!(predicted["backup"], dump["result"]["id"], "{forecast}");
-    let by_hand = number(&predicted["bytes"]) / number(&predicted["restore_rate"]);
+    // The dump was taken last, but it is the cluster that brings everything back.
+    assert_eq!(predicted["backup"], backup["result"]["id"], "{forecast}");
+    let replay = number(&predicted["replay_bytes"]) / number(&predicted["replay_rate"]);
+    let by_hand = number(&predicted["bytes"]) / number(&predicted["restore_rate"]) + replay;
     assert!((number(&predicted["rto_seconds"]) - by_hand).abs() < 1e-6, "{forecast}");
     let status = site.json(&["status"]);
     assert_eq!(status["result"]["predicted_rto_seconds"], predicted["rto_seconds"], "{status}");
@@ -86,6 +95,18 @@ fn drills_are_measured_written_down_and_predict_the_next() {
     let text = std::fs::read_to_string(&record).unwrap().replace("18000", "00360");
     std::fs::write(&record, text).unwrap();
     let altered = site.json(&["drill", "list"]);
-    assert_eq!(altered["error"]["kind"], "integrity", "{altered}");
-    assert_eq!(site.json(&["status"])["ok"], false);
+    let (left, wrong) = (&altered["result"]["drills"], &altered["result"]["unreadable"]);
+    assert_eq!(
+        (&altered["ok"], left.as_array().unwrap().len(), wrong.as_array().unwrap().len()),
+        (&false.into(), 4, 1)
+    );
+    assert_eq!(site.json(&["status"])["ok"], true, "whether one could restore is another question");
+    let early = site.json(&["drill", "record", "restore", "--at", "2199-01-01T00:00:00Z"]);
+    assert_eq!(early["error"]["kind"], "invalid", "{early}");
+
+    // A backup that cannot be restored at all is written down.
+    let id = dump["result"]["id"].as_str().unwrap();
+    std::fs::remove_dir_all(site.path(&format!("repository/dumps/{id}"))).unwrap();
+    let gone = drill("restore");
+    assert_eq!((&gone["ok"], &gone["result"]["passed"]), (&false.into(), &false.into()), "{gone}");
 }

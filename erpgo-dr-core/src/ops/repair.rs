@@ -41,7 +41,7 @@ impl RepairOutcome {
 /// Finds what the places of `storage` lack or have wrong, and copies it from a place that has it right.
 ///
 /// Right is, for an object of a backup, what has the recorded hash; for a record, what has a valid MAC; for a file of the
-/// write-ahead log, what is authentic from its beginning to its end. Backups
+/// write-ahead log, an entry of a journal and a part of evidence, what is authentic from its beginning to its end. Backups
 /// that prune removed are not brought back. With `deep`, every copy is read and hashed; without, only sizes
 /// are compared. What a delete has missed of backups that prune removed is removed.
 ///
@@ -108,9 +108,12 @@ impl<'a> Judge<'a> {
             None if key.is_under(WAL) || key.is_under(WAL_TAILS) => {
                 self.repository.is_authentic_wal(&copy.storage, key).await
             }
-            None => match copy.storage.read(key, RECORD_LIMIT).await {
-                Ok(stored) => self.repository.is_authentic_record(key, stored),
-                Err(_) => false,
+            None => match self.repository.is_authentic_container(copy.storage.as_ref(), key).await {
+                Some(authentic) => authentic,
+                None => match copy.storage.read(key, RECORD_LIMIT).await {
+                    Ok(stored) => self.repository.is_authentic_record(key, stored),
+                    Err(_) => false,
+                },
             },
         }
     }

@@ -84,7 +84,7 @@ pub struct CatalogueProblem {
 }
 
 impl CatalogueProblem {
-    fn new(subject: &dyn Display, problem: &dyn Display) -> Self {
+    pub(super) fn new(subject: &dyn Display, problem: &dyn Display) -> Self {
         Self { subject: subject.to_string(), problem: problem.to_string() }
     }
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::catalogue::read_trusted;
+use super::catalogue::{CatalogueProblem, read_trusted};
 use super::{Repository, RepositoryError, layout};
 use crate::types::{BackupId, DrillId};
 
@@ -50,6 +50,16 @@ pub struct DrillRecord {
     pub note: Option<String>,
 }
 
+/// What drills showed.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Drills {
+    /// The records that can be trusted, the oldest first.
+    pub records: Vec<DrillRecord>,
+    /// What is wrong with others.
+    pub problems: Vec<CatalogueProblem>,
+}
+
 impl DrillRecord {
     /// Returns whether everything came back as it should be.
     pub fn passed(&self) -> bool {
@@ -76,17 +86,20 @@ impl Repository {
         self.write_record(&layout::drill(&record.id), DRILL_DOMAIN, record).await
     }
 
-    /// Reads what drills showed, the oldest first. Records of epochs that are locked are left out.
+    /// Reads what drills showed. Records of epochs that are locked are left out.
     ///
     /// # Errors
-    /// [`RepositoryError::NotAuthentic`] and [`RepositoryError::Damaged`] for records that were altered; of the storage place.
-    pub async fn drills(&self) -> Result<Vec<DrillRecord>, RepositoryError> {
+    /// Of the storage place. That a record was altered is in the result.
+    pub async fn drills(&self) -> Result<Drills, RepositoryError> {
         let storage = self.storage.as_ref();
-        let mut drills = Vec::new();
-        for (_, found) in read_trusted::<DrillRecord>(storage, layout::DRILLS, DRILL_DOMAIN, &self.keyring).await? {
-            drills.extend(found?);
+        let mut drills = Drills::default();
+        for (key, found) in read_trusted::<DrillRecord>(storage, layout::DRILLS, DRILL_DOMAIN, &self.keyring).await? {
+            match found {
+                Ok(record) => drills.records.extend(record),
+                Err(error) => drills.problems.push(CatalogueProblem::new(&key, &error)),
+            }
         }
-        drills.sort_by_key(|drill| drill.ended);
+        drills.records.sort_by_key(|drill| drill.ended);
         Ok(drills)
     }
 }

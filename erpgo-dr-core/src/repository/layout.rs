@@ -237,6 +237,15 @@ pub(crate) fn record_domain(key: &ObjectKey) -> Option<&'static str> {
     }
 }
 
+/// Returns what an object that lies by itself, and is a container, says that it is.
+pub(crate) fn container_kind(key: &ObjectKey) -> Option<ObjectKind> {
+    match () {
+        () if key.is_under(RUNS) => Some(ObjectKind::Journal),
+        () if key.is_under(EVIDENCE) => Some(ObjectKind::Evidence),
+        () => None,
+    }
+}
+
 /// Returns what an object of a backup says that it is.
 pub(crate) fn identity_of(key: &ObjectKey) -> ObjectIdentity {
     let kind = match () {

@@ -31,7 +31,7 @@ mod wal;
 
 pub use crate::cleanup::Cleanups;
 pub use catalogue::{Catalogue, CatalogueEntry, CatalogueProblem};
-pub use drills::DrillRecord;
+pub use drills::{DrillRecord, Drills};
 pub use epoch::{EpochInfo, EpochRole, SlotInfo};
 pub use error::RepositoryError;
 pub use keyring::Keyring;
@@ -68,7 +68,7 @@ use futures::TryStreamExt as _;
 
 use crate::clock::Clock;
 use crate::compute::ComputePool;
-use crate::container::{ObjectIdentity, ObjectKind, SealingKey, open_bytes};
+use crate::container::{ContainerReader, ObjectIdentity, ObjectKind, SealingKey, open_bytes};
 use crate::crypto::keys::{SlotName, Unlocker, Wrapper};
 use crate::storage::{Storage, StorageError, StorageExt as _};
 use crate::types::{BackupId, ContentHash, ObjectKey, RepositoryId};
@@ -247,6 +247,21 @@ impl Repository {
         let Some(domain) = layout::record_domain(key) else { return true };
         let Ok(found) = record::decode::<serde::de::IgnoredAny>(key, stored) else { return false };
         self.keyring.require(&found.epoch).is_ok_and(|epoch| found.authenticate(domain, &epoch).is_ok())
+    }
+
+    /// Returns whether a copy of an entry of a journal, or of a part of a bundle of evidence, is authentic to its end; `None` for what is
+    /// neither. Without its epoch's key that cannot be told, and it is not.
+    pub(crate) async fn is_authentic_container(&self, place: &dyn Storage, key: &ObjectKey) -> Option<bool> {
+        let kind = layout::container_kind(key)?;
+        let opened = async {
+            let stored = place.get(key, None).await?;
+            let (identity, pool) = (ObjectIdentity::new(kind, key.as_str()), self.environment.pool.clone());
+            ContainerReader::open(stored, &identity, &self.keyring, pool).await
+        };
+        Some(match opened.await {
+            Ok(reader) => reader.check_seals_to_end().await.is_ok(),
+            Err(_) => false,
+        })
     }
 
     /// Reads the manifest of a backup, and checks that it is the one its catalogue entry names.

@@ -69,6 +69,6 @@ async fn a_breach_is_contained_and_what_proves_it_is_kept() {
     assert_eq!(manifest.backups.len(), 1);
     let catalogue = repository.catalogue().await.unwrap();
     assert!(catalogue.find(&manifest.backups[0].id).unwrap().hold.is_some());
-    let verdict = verify_evidence(repository, &id, &Custodian::new("bob", "lab"), &NoProgress).await.unwrap();
+    let verdict = verify_evidence(repository, &id, None, &Custodian::new("bob", "lab"), &NoProgress).await.unwrap();
     assert!(verdict.is_sound(), "{verdict:#?}");
 }

@@ -393,7 +393,12 @@ class Repository:
     ) -> dict[str, Any]: ...
     async def evidence(self) -> builtins.list[dict[str, Any]]: ...
     async def verify_evidence(
-        self, evidence: str, *, operator_name: str = "python", progress: _Progress | None = None
+        self,
+        evidence: str,
+        *,
+        public_key: str | None = None,
+        operator_name: str = "python",
+        progress: _Progress | None = None,
     ) -> dict[str, Any]: ...
     async def export_evidence(
         self, evidence: str, folder: _StrPath, *, operator_name: str = "python", progress: _Progress | None = None

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use erpgo_dr_core::ops::drill::{
     DrillOptions, HandDrill, Objectives, Scenario, drills_due, forecast, quarterly_calendar, record_drill, run_drill,
 };
-use erpgo_dr_core::repository::DrillRecord;
+use erpgo_dr_core::repository::{DrillRecord, Drills, RepositoryError};
 use pyo3::prelude::*;
 use serde_json::{Value, json};
 
@@ -98,8 +98,7 @@ impl Repository {
     /// Raises IntegrityError for records that were altered.
     fn drills(&self) -> Operation {
         self.operation(None, |shared, _| async move {
-            let drills = shared.read().await.drills().await?;
-            Ok(Outcome::Plain(drills.iter().map(scored).collect()))
+            Ok(Outcome::Plain(trusted(shared.read().await.drills().await?)?.iter().map(scored).collect()))
         })
     }
 
@@ -108,7 +107,7 @@ impl Repository {
         self.operation(None, |shared, _| async move {
             let repository = shared.read().await;
             let (now, since) = (repository.environment().clock.now(), repository.settings().created);
-            let due = drills_due(now, since, &quarterly_calendar(), &repository.drills().await?);
+            let due = drills_due(now, since, &quarterly_calendar(), &trusted(repository.drills().await?)?);
             Ok(Outcome::Plain(serde_json::to_value(due).expect("reports are plain JSON")))
         })
     }
@@ -118,9 +117,17 @@ impl Repository {
         self.operation(None, |shared, _| async move {
             let repository = shared.read().await;
             let catalogue = repository.catalogue().await?;
-            let predicted = forecast(&repository, &catalogue, &repository.drills().await?).await?;
+            let predicted = forecast(&repository, &catalogue, &trusted(repository.drills().await?)?).await?;
             Ok(Outcome::Plain(serde_json::to_value(predicted).expect("reports are plain JSON")))
         })
+    }
+}
+
+/// Takes records only where none was altered.
+fn trusted(drills: Drills) -> Result<Vec<DrillRecord>, RepositoryError> {
+    match drills.problems.into_iter().next() {
+        None => Ok(drills.records),
+        Some(problem) => Err(RepositoryError::Damaged { record: problem.subject, reason: problem.problem }),
     }
 }
 

@@ -8,7 +8,7 @@ use erpgo_dr_core::ops::evidence::{
     self as core, Custodian, EvidenceOptions, collect_evidence, export_evidence, list_evidence, note_evidence,
     verify_evidence,
 };
-use erpgo_dr_core::repository::Cleanups;
+use erpgo_dr_core::repository::{Cleanups, RepositoryError};
 use erpgo_dr_core::types::{BackupId, EvidenceId};
 use pyo3::prelude::*;
 use serde::Serialize;
@@ -67,25 +67,36 @@ impl Repository {
     }
 
     /// Lists the manifests of all evidence, the oldest first, as dicts.
+    ///
+    /// Raises IntegrityError where one was altered: look at the others by their identifiers.
     fn evidence(&self) -> Operation {
-        self.operation(None, |shared, _| async move { Ok(plain(&list_evidence(&*shared.read().await).await?)) })
+        self.operation(None, |shared, _| async move {
+            let listing = list_evidence(&*shared.read().await).await?;
+            if let Some(found) = listing.unreadable.first() {
+                let (record, reason) = (format!("the evidence {}", found.id), found.reason.clone());
+                return Err(RepositoryError::Damaged { record, reason }.into());
+            }
+            Ok(plain(&listing.evidence))
+        })
     }
 
     /// Checks that evidence is what was collected: every byte, the signature, its backups, the chain of custody. What is not as it was
-    /// is in the dict's `findings`. The outcome is written into the chain of custody.
+    /// is in the dict's `findings`. `public_key` is the one that its collection returned. The outcome is written into the chain of custody.
     ///
     /// Raises NotFoundError for evidence that is none; of the repository.
-    #[pyo3(signature = (evidence, *, operator_name = "python", progress = None))]
+    #[pyo3(signature = (evidence, *, public_key = None, operator_name = "python", progress = None))]
     fn verify_evidence(
         &self,
         py: Python<'_>,
         evidence: &str,
+        public_key: Option<&str>,
         operator_name: &str,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Operation> {
         let (id, by): (EvidenceId, _) = (parsed(py, evidence)?, Custodian::here(operator_name));
+        let key: Option<PublicKey> = public_key.map(|key| parsed(py, key)).transpose()?;
         Ok(self.operation(progress, move |shared, context| async move {
-            Ok(plain(&verify_evidence(&*shared.read().await, &id, &by, &*context.progress).await?))
+            Ok(plain(&verify_evidence(&*shared.read().await, &id, key, &by, &*context.progress).await?))
         }))
     }
 

@@ -4,7 +4,7 @@ use clap::Args;
 use erpgo_dr_core::ops::drill::{DrillDue, DrillState};
 use serde::Serialize;
 
-use super::due;
+use super::{due, told};
 use crate::context::{Access, Context};
 use crate::error::CliError;
 use crate::output::{Align, Report, Table, moment};
@@ -21,7 +21,9 @@ struct Calendar {
 impl DrillCalendarArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Report, CliError> {
         let repository = context.repository(Access::Unlocked).await?;
-        let calendar = Calendar { drills: due(&context.config, &repository, &repository.drills().await?) };
+        let found = repository.drills().await?;
+        let is_whole = told(context, &found).is_empty();
+        let calendar = Calendar { drills: due(&context.config, &repository, &found.records) };
         let mut table = Table::new(["SCENARIO", "FROM", "UNTIL", "STATE", "LAST"].map(|name| (name, Align::Left)));
         for drill in &calendar.drills {
             let state = match drill.state {
@@ -38,6 +40,6 @@ impl DrillCalendarArgs {
             ]);
         }
         let is_well = calendar.drills.iter().all(|drill| drill.state != DrillState::Overdue);
-        Report::new(&calendar, table.render(), is_well)
+        Report::new(&calendar, table.render(), is_well && is_whole)
     }
 }

@@ -26,8 +26,10 @@ impl DrillForecastArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Report, CliError> {
         let repository = context.repository(Access::Unlocked).await?;
         let catalogue = repository.catalogue().await?;
-        let forecast = forecast(&repository, &catalogue, &repository.drills().await?).await?;
-        let objective = objectives(&context.config, Scenario::FullRecovery).rto.map(|rto| rto.as_secs_f64());
+        let forecast = forecast(&repository, &catalogue, &repository.drills().await?.records).await?;
+        let is_cluster = forecast.as_ref().is_none_or(|forecast| forecast.cluster);
+        let scenario = if is_cluster { Scenario::FullRecovery } else { Scenario::Restore };
+        let objective = objectives(&context.config, scenario).rto.map(|rto| rto.as_secs_f64());
         let within = forecast.as_ref().and_then(|forecast| Some(forecast.rto_seconds <= objective?));
         let predicted = Predicted { forecast, objective_seconds: objective, within };
         let text = match &predicted.forecast {

@@ -9,6 +9,7 @@ mod record;
 mod run;
 
 use clap::{Args, Subcommand};
+use erpgo_dr_core::repository::Drills;
 
 use crate::context::Context;
 use crate::error::CliError;
@@ -30,6 +31,14 @@ enum DrillAction {
     List(list::DrillListArgs),
     Calendar(calendar::DrillCalendarArgs),
     Forecast(forecast::DrillForecastArgs),
+}
+
+/// Tells which records cannot be trusted, and returns that.
+pub(super) fn told(context: &Context, drills: &Drills) -> Vec<String> {
+    let problems: Vec<String> =
+        drills.problems.iter().map(|problem| format!("{}: {}", problem.subject, problem.problem)).collect();
+    problems.iter().for_each(|problem| context.output.warn(problem));
+    problems
 }
 
 impl DrillArgs {

@@ -53,6 +53,14 @@ impl EvidenceCollectArgs {
             false => Some(context.connection()?),
         };
         let config = &context.config.evidence;
+        let mut names: Vec<&String> = config.queries.keys().chain(self.query.iter().map(|(name, _)| name)).collect();
+        names.sort();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(CliError::usage(
+                format!("two queries are called {}", twice[0]),
+                "give each a name of its own: --query NAME=SQL, and [evidence.queries]",
+            ));
+        }
         let repository = context.repository(Access::Writing).await?;
         let mut backups = Vec::with_capacity(self.backup.len());
         if !self.backup.is_empty() {

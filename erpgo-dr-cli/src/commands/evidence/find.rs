@@ -11,7 +11,8 @@ pub(super) async fn find(repository: &Repository, text: &str) -> Result<Evidence
     if let Ok(id) = text.parse() {
         return Ok(id);
     }
-    let ids: Vec<EvidenceId> = list_evidence(repository).await?.into_iter().map(|report| report.manifest.id).collect();
+    let ids: Vec<EvidenceId> =
+        list_evidence(repository).await?.evidence.into_iter().map(|report| report.manifest.id).collect();
     let hint = "`erpgo-dr evidence list` shows their whole identifiers";
     let found = match text {
         "latest" => ids.last(),

@@ -1,9 +1,9 @@
 //! `evidence list`: which bundles there are.
 
 use clap::Args;
-use erpgo_dr_core::ops::evidence::{EvidenceReport, list_evidence};
-use serde::Serialize;
+use erpgo_dr_core::ops::evidence::list_evidence;
 
+use super::one_line;
 use crate::context::{Access, Context};
 use crate::error::CliError;
 use crate::output::{Align, Report, Table, moment};
@@ -12,15 +12,13 @@ use crate::output::{Align, Report, Table, moment};
 #[derive(Debug, Args)]
 pub(super) struct EvidenceListArgs {}
 
-#[derive(Serialize)]
-struct Listing {
-    evidence: Vec<EvidenceReport>,
-}
-
 impl EvidenceListArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Report, CliError> {
         let repository = context.repository(Access::Unlocked).await?;
-        let listing = Listing { evidence: list_evidence(&repository).await? };
+        let listing = list_evidence(&repository).await?;
+        for found in &listing.unreadable {
+            context.output.warn(&format!("{}: {}", found.id, found.reason));
+        }
         let mut table = Table::new(["EVIDENCE", "COLLECTED", "BY", "ITEMS", "LABEL"].map(|name| (name, Align::Left)));
         for report in &listing.evidence {
             let manifest = &report.manifest;
@@ -30,9 +28,9 @@ impl EvidenceListArgs {
                 moment(manifest.began),
                 manifest.by.name.clone(),
                 format!("{whole} of {} whole", manifest.items.len()),
-                manifest.label.clone().unwrap_or_default(),
+                manifest.label.as_deref().map(one_line).unwrap_or_default(),
             ]);
         }
-        Report::new(&listing, table.render(), true)
+        Report::new(&listing, table.render(), listing.unreadable.is_empty())
     }
 }

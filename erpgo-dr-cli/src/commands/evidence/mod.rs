@@ -46,6 +46,11 @@ impl CustodianOptions {
     }
 }
 
+/// Returns a text that somebody else may have written so that it cannot pass for more than one line of ours.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 impl EvidenceArgs {
     pub(super) fn name(&self) -> &'static str {
         match self.action {

@@ -4,6 +4,7 @@ use clap::Args;
 use erpgo_dr_core::ops::evidence::{EvidenceReport, evidence};
 
 use super::find::find;
+use super::one_line;
 use crate::context::{Access, Context};
 use crate::error::CliError;
 use crate::output::{Align, Report, Table, moment};
@@ -28,12 +29,12 @@ impl EvidenceShowArgs {
 /// Describes a bundle: where it is from, its items, its key.
 pub(super) fn described(report: &EvidenceReport) -> String {
     let manifest = &report.manifest;
-    let label = manifest.label.as_deref().map(|label| format!(" ({label})")).unwrap_or_default();
+    let label = manifest.label.as_deref().map(|label| format!(" ({})", one_line(label))).unwrap_or_default();
     let mut text = format!(
         "evidence {}{label}\ncollected by {} on {}, {} to {}\n",
         manifest.id,
-        manifest.by.name,
-        manifest.by.host,
+        one_line(&manifest.by.name),
+        one_line(&manifest.by.host),
         moment(manifest.began),
         moment(manifest.ended)
     );
@@ -47,7 +48,7 @@ pub(super) fn described(report: &EvidenceReport) -> String {
     let mut table =
         Table::new([("ITEM", Align::Left), ("BYTES", Align::Right), ("SHA-256", Align::Left), ("", Align::Left)]);
     for item in &manifest.items {
-        let error = item.error.as_deref().map(|error| format!("not whole: {error}")).unwrap_or_default();
+        let error = item.error.as_deref().map(|error| format!("not whole: {}", one_line(error))).unwrap_or_default();
         table.row([item.name.clone(), item.bytes.to_string(), item.sha256[..16].to_owned(), error]);
     }
     text.push_str(&table.render());

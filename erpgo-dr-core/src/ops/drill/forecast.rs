@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::Scenario;
 use crate::ops::Result;
 use crate::ops::physical::archived_behind;
 use crate::repository::{Catalogue, CatalogueEntry, DrillRecord, Repository, VerifyLevel};
@@ -14,8 +15,10 @@ const SAMPLES: usize = 10;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Forecast {
-    /// What would be restored: the newest backup that is proven.
+    /// What would be restored: the newest proven backup of the cluster, or of databases where there is none.
     pub backup: BackupId,
+    /// Whether it is one of a cluster.
+    pub cluster: bool,
     /// Its bytes.
     pub bytes: u64,
     /// Bytes a second that restores of its kind made, the median of the newest.
@@ -39,7 +42,7 @@ pub async fn forecast(
     catalogue: &Catalogue,
     drills: &[DrillRecord],
 ) -> Result<Option<Forecast>> {
-    let Some(newest) = catalogue.latest_proven() else { return Ok(None) };
+    let Some(newest) = newest_proven(catalogue) else { return Ok(None) };
     let is_physical = newest.summary.is_physical();
     let rates = restore_rates(catalogue, drills, is_physical);
     let Some(restore_rate) = median(&rates) else { return Ok(None) };
@@ -47,12 +50,14 @@ pub async fn forecast(
         true => archived_behind(repository, newest.id()).await?,
         false => 0,
     };
-    let replay_rates: Vec<f64> = drills.iter().rev().filter_map(replay_rate).take(SAMPLES).collect();
+    let full = drills.iter().rev().filter(|drill| drill.scenario == Scenario::FullRecovery.as_str());
+    let replay_rates: Vec<f64> = full.filter_map(replay_rate).take(SAMPLES).collect();
     let replay_rate = median(&replay_rates);
     let bytes = newest.summary.plaintext_bytes;
     let replay_seconds = replay_rate.map_or(0.0, |rate| replay_bytes as f64 / rate);
     Ok(Some(Forecast {
         backup: newest.id().clone(),
+        cluster: is_physical,
         bytes,
         restore_rate,
         restores: rates.len(),
@@ -60,6 +65,15 @@ pub async fn forecast(
         replay_rate,
         rto_seconds: bytes as f64 / restore_rate + replay_seconds,
     }))
+}
+
+/// Returns the newest proven backup of a cluster, which is what brings everything back; of databases only where there is none.
+fn newest_proven(catalogue: &Catalogue) -> Option<&CatalogueEntry> {
+    let newest = |physical: bool| {
+        let proven = |entry: &&CatalogueEntry| entry.summary.is_physical() == physical && entry.proven().is_some();
+        catalogue.entries.iter().filter(proven).max_by_key(|entry| entry.summary.created)
+    };
+    newest(true).or_else(|| newest(false))
 }
 
 /// Returns the rates of restores of a kind, the newest first: of drills that tell the replay apart, and else of restore tests.

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use super::{Objectives, Scenario};
 use crate::ops::physical::{archived_end, random_moment};
 use crate::ops::wal::{WalCheckOptions, wal_check};
-use crate::ops::{ReplayTest, RestoreTestOptions, Result, restore_test};
+use crate::ops::{ErrorKind, ReplayTest, RestoreTestOptions, Result, restore_test};
 use crate::postgres::PostgresError;
 use crate::progress::{Phase, Progress, ProgressEvent};
 use crate::repository::{Catalogue, CatalogueEntry, DrillRecord, Repository, RepositoryError, Verdict};
@@ -139,8 +139,15 @@ pub async fn run_drill(
     record.rpo_seconds = rpo_seconds;
     for part in parts {
         let timing = Timing::new(progress);
-        let verdict = restore(repository, &part, options, &timing).await?;
-        add(&mut record, &catalogue, &part, &verdict, &timing);
+        match restore(repository, &part, options, &timing).await {
+            Ok(verdict) => add(&mut record, &catalogue, &part, &verdict, &timing),
+            // That it cannot be restored at all is the worst that a drill can show.
+            Err(error) if matches!(error.kind(), ErrorKind::Integrity | ErrorKind::NotFound | ErrorKind::Archived) => {
+                record.findings.push(format!("{}: {}", part.backup, crate::causes::chain(&error)));
+                record.backups.push(part.backup);
+            }
+            Err(error) => return Err(error),
+        }
     }
     record.ended = clock.now();
     repository.record_drill(&record).await?;
@@ -150,7 +157,7 @@ pub async fn run_drill(
 /// Writes down a drill that people did.
 ///
 /// # Errors
-/// Of the repository.
+/// [`PostgresError::InvalidOptions`] for one that has not ended yet; of the repository.
 pub async fn record_drill(
     repository: &Repository,
     scenario: Scenario,
@@ -159,6 +166,10 @@ pub async fn record_drill(
 ) -> Result<DrillRecord> {
     let now = repository.environment().clock.now();
     let ended = drill.at.unwrap_or(now);
+    if ended > now {
+        let text = format!("a drill that ends at {ended} is not done yet");
+        return Err(PostgresError::InvalidOptions(text).into());
+    }
     let mut record = empty(scenario, &drill.by, ended, objectives);
     record.by_hand = true;
     record.rto_seconds = drill.rto.map(|rto| rto.as_secs_f64());
@@ -249,7 +260,8 @@ fn add(record: &mut DrillRecord, catalogue: &Catalogue, part: &Part, verdict: &V
     let Some(whole) = verdict.restore_seconds.filter(|_| part.physical) else { return };
     let Some(files) = timing.restored() else { return };
     record.restored_bytes = catalogue.find(&part.backup).map(|entry| entry.summary.plaintext_bytes);
-    record.restore_seconds = Some(files.as_secs_f64());
+    // Where nothing is replayed the start of the server belongs to the restore.
+    record.restore_seconds = Some(part.replay.map_or(whole, |_| files.as_secs_f64()));
     if let Some(Replay { from, until }) = part.replay {
         record.replayed_bytes = Some(until.0.saturating_sub(from.0));
         record.replay_seconds = Some((whole - files.as_secs_f64()).max(0.0));
@@ -260,8 +272,8 @@ fn add(record: &mut DrillRecord, catalogue: &Catalogue, part: &Part, verdict: &V
 /// since the newest backup that is proven.
 async fn lost_now(repository: &Repository, catalogue: &Catalogue, now: DateTime<Utc>) -> Option<f64> {
     let backup = catalogue.latest_proven().map(|entry| (now - entry.summary.created).as_seconds_f64());
-    let archived =
-        wal_check(repository, None, &WalCheckOptions::default()).await.ok().and_then(|check| check.at_risk_seconds);
+    let checked = wal_check(repository, None, &WalCheckOptions::default()).await.ok();
+    let archived = checked.and_then(|check| check.newest_commit).map(|newest| (now - newest).as_seconds_f64().max(0.0));
     [backup, archived].into_iter().flatten().reduce(f64::min)
 }
 

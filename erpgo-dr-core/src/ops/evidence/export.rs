@@ -16,6 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::custody::{Custodian, CustodyAction, append};
 use super::manifest::{EVIDENCE_FORMAT, EvidenceManifest, stored};
+use super::sources::safe;
 use super::verify::EvidenceVerdict;
 use crate::crypto::PublicKey;
 use crate::ops::{Error, Result};
@@ -49,7 +50,7 @@ pub struct EvidenceExport {
     pub public_key: PublicKey,
 }
 
-/// Writes a bundle as plain files into a folder that is not there yet, and writes that into the chain of custody. Files have mode 0600.
+/// Writes a bundle as plain files into a folder that is not there yet, and that into the chain of custody beforehand. Files have mode 0600.
 ///
 /// Backups that belong to it stay where they are.
 ///
@@ -65,9 +66,14 @@ pub async fn export_evidence(
 ) -> Result<EvidenceExport> {
     let (text, report) = stored(repository, id).await?;
     let manifest = report.manifest;
+    check_names(&manifest)?;
+    let manifest_sha256 = hex::encode(Sha256::digest(text.manifest.as_bytes()));
     let failed = |action: String| move |source| Error::Io { action, source };
     DirBuilder::new().mode(0o700).create(folder).await.map_err(failed(format!("make {}", folder.display())))?;
     let written = async {
+        // First: what is handed out must not be so without a word of it.
+        let note = format!("to {}, the manifest's SHA-256 is {manifest_sha256}", folder.display());
+        append(repository, id, by, CustodyAction::Exported, Some(note)).await?;
         let mut sums = String::new();
         for item in &manifest.items {
             let phase = PhaseGuard::start(progress, Phase::Evidence, &item.name, Some(item.bytes));
@@ -88,7 +94,6 @@ pub async fn export_evidence(
             sums.push_str(&format!("{}  {}\n", item.sha256, item.name));
             phase.finish();
         }
-        let manifest_sha256 = hex::encode(Sha256::digest(text.manifest.as_bytes()));
         sums.push_str(&format!("{manifest_sha256}  {MANIFEST}\n"));
         let signature = hex::decode(&text.signature).unwrap_or_default();
         let pem = manifest.public_key.to_pem();
@@ -105,18 +110,15 @@ pub async fn export_evidence(
             file.write_all(bytes).await.map_err(failed(format!("write {}", path.display())))?;
             sync(file, &path).await?;
         }
-        Ok::<_, Error>(manifest_sha256)
+        Ok::<_, Error>(())
     };
-    let manifest_sha256 = match written.await {
-        Ok(sum) => sum,
-        Err(error) => {
-            // Plain evidence that nobody answers for does not lie about.
-            let _ = tokio::fs::remove_dir_all(folder).await;
-            return Err(error);
-        }
-    };
-    let note = format!("to {}, the manifest's SHA-256 is {manifest_sha256}", folder.display());
-    append(repository, id, by, CustodyAction::Exported, Some(note)).await?;
+    if let Err(error) = written.await {
+        // Plain evidence that nobody answers for does not lie about.
+        let _ = tokio::fs::remove_dir_all(folder).await;
+        let note = format!("nothing was left in {}: {}", folder.display(), crate::causes::chain(&error));
+        let _ = append(repository, id, by, CustodyAction::Noted, Some(note)).await;
+        return Err(error);
+    }
     Ok(EvidenceExport {
         id: id.clone(),
         folder: folder.to_owned(),
@@ -144,11 +146,19 @@ pub async fn verify_exported_evidence(
     if manifest.format > EVIDENCE_FORMAT {
         return Err(RepositoryError::UnsupportedFormat { format: manifest.format }.into());
     }
+    check_names(&manifest)?;
     let mut findings = Vec::new();
-    let signature = read_small(&folder.join(SIGNATURE)).await?;
     let key = public_key.unwrap_or(manifest.public_key);
-    if !key.has_signed(&text, &signature) {
-        findings.push("the signature is not one of the manifest by that key".to_owned());
+    let signature = read_small(&folder.join(SIGNATURE)).await;
+    if !signature.as_ref().is_ok_and(|signature| key.has_signed(&text, signature)) {
+        findings.push(format!("{SIGNATURE}: the signature is not one of the manifest by that key"));
+    }
+    let sums: String = manifest.items.iter().map(|item| format!("{}  {}\n", item.sha256, item.name)).collect();
+    let sums = format!("{sums}{}  {MANIFEST}\n", hex::encode(Sha256::digest(&text)));
+    for (name, expected) in [(SUMS, sums), (KEY, key.to_pem())] {
+        if !read_small(&folder.join(name)).await.is_ok_and(|found| found == expected.as_bytes()) {
+            findings.push(format!("{name}: it is not what belongs to the manifest"));
+        }
     }
     let mut sound = 0;
     for item in &manifest.items {
@@ -165,7 +175,19 @@ pub async fn verify_exported_evidence(
         Some(key) => format!("the key {key}"),
         None => format!("the key {key}, which the bundle names itself"),
     };
-    Ok(EvidenceVerdict { id: manifest.id, sound, findings, custody: Vec::new(), signed_by })
+    Ok(EvidenceVerdict { sound, findings, signed_by, public_key: Some(key), ..EvidenceVerdict::of(&manifest.id) })
+}
+
+/// Refuses names that are no plain names of files, or that two items share: they would lead out of the folder, or over each other.
+fn check_names(manifest: &EvidenceManifest) -> Result<()> {
+    let mut known: BTreeSet<&str> = [MANIFEST, SIGNATURE, KEY, SUMS].into();
+    for item in &manifest.items {
+        if item.name.is_empty() || safe(&item.name) != item.name || !known.insert(&item.name) {
+            let (record, reason) = (item.name.clone(), "it is no name of an item".to_owned());
+            return Err(RepositoryError::Damaged { record, reason }.into());
+        }
+    }
+    Ok(())
 }
 
 /// Lists the files of a folder that no manifest names.
@@ -186,7 +208,7 @@ async fn added(folder: &Path, manifest: &EvidenceManifest) -> Result<Vec<String>
 }
 
 async fn sum_of(path: &Path) -> io::Result<String> {
-    let (mut file, mut sum, mut chunk) = (File::open(path).await?, Sha256::new(), vec![0; 1 << 20]);
+    let (mut file, mut sum, mut chunk) = (open(path).await?, Sha256::new(), vec![0; 1 << 20]);
     loop {
         match file.read(&mut chunk).await? {
             0 => return Ok(hex::encode(sum.finalize())),
@@ -198,9 +220,17 @@ async fn sum_of(path: &Path) -> io::Result<String> {
 async fn read_small(path: &Path) -> Result<Vec<u8>> {
     let failed = |source| Error::Io { action: format!("read {}", path.display()), source };
     let mut bytes = Vec::new();
-    let file = File::open(path).await.map_err(failed)?;
+    let file = open(path).await.map_err(failed)?;
     file.take(MANIFEST_LIMIT).read_to_end(&mut bytes).await.map_err(failed)?;
     Ok(bytes)
+}
+
+/// Opens a file, and nothing else: a pipe would keep its reader waiting.
+async fn open(path: &Path) -> io::Result<File> {
+    match tokio::fs::symlink_metadata(path).await?.is_file() {
+        true => File::open(path).await,
+        false => Err(io::Error::other("it is no file")),
+    }
 }
 
 async fn create(path: &Path) -> Result<File> {

@@ -1,6 +1,7 @@
 //! What a server says of itself that matters after a breach: names of items, and the queries whose rows they are.
 
 /// Queries that every version from 14 on answers, in the order in which they are asked: what changes fast comes first.
+/// They are asked with `pg_catalog` alone in the search path. Passwords in settings are blanked out.
 pub(super) const FACTS: [(&str, &str); 24] = [
     ("activity", "SELECT * FROM pg_catalog.pg_stat_activity ORDER BY backend_start"),
     ("locks", "SELECT * FROM pg_catalog.pg_locks"),
@@ -13,11 +14,19 @@ pub(super) const FACTS: [(&str, &str); 24] = [
          in_recovery, current_user, session_user, clock_timestamp() AS now, inet_server_addr() AS address, \
          inet_server_port() AS port FROM pg_control_system() AS s",
     ),
-    ("settings", "SELECT * FROM pg_catalog.pg_settings ORDER BY name"),
-    ("settings-of-files", "SELECT * FROM pg_catalog.pg_file_settings"),
+    (
+        "settings",
+        "SELECT name, regexp_replace(setting, '(password\\s*=\\s*)(''[^'']*''|\\S+)', '\\1***', 'gi') AS setting, unit, \
+         context, source, sourcefile, sourceline, boot_val, pending_restart FROM pg_settings ORDER BY name",
+    ),
+    (
+        "settings-of-files",
+        "SELECT sourcefile, sourceline, seqno, name, regexp_replace(setting, '(password\\s*=\\s*)(''[^'']*''|\\S+)', '\\1***', 'gi') \
+         AS setting, applied, error FROM pg_file_settings",
+    ),
     (
         "settings-of-roles",
-        "SELECT d.datname, pg_get_userbyid(nullif(s.setrole, 0)) AS role, s.setconfig FROM pg_catalog.pg_db_role_setting AS s \
+        "SELECT d.datname, pg_get_userbyid(nullif(s.setrole, 0)) AS role, regexp_replace(array_to_string(s.setconfig, E'\\n'), '(password\\s*=\\s*)(''[^'']*''|\\S+)', '\\1***', 'gi') AS settings FROM pg_catalog.pg_db_role_setting AS s \
          LEFT JOIN pg_catalog.pg_database AS d ON d.oid = s.setdatabase",
     ),
     ("hba", "SELECT * FROM pg_catalog.pg_hba_file_rules"),
@@ -46,7 +55,7 @@ pub(super) const FACTS: [(&str, &str); 24] = [
         "SELECT n.nspname AS schema, p.oid::regprocedure AS function, pg_get_userbyid(p.proowner) AS owner, l.lanname AS \
          language, l.lanpltrusted AS trusted, p.prosecdef AS security_definer, p.proconfig, p.proacl, p.prosrc FROM \
          pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace JOIN pg_catalog.pg_language AS \
-         l ON l.oid = p.prolang WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2",
+         l ON l.oid = p.prolang WHERE p.oid >= 16384 ORDER BY 1, 2",
     ),
     (
         "triggers",

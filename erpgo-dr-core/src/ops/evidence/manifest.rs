@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Custodian;
 use crate::crypto::{PublicKey, SigningKey};
-use crate::ops::Result;
+use crate::ops::{Error, ErrorKind, Result};
 use crate::repository::{Repository, RepositoryError};
 use crate::types::{BackupId, ContentHash, EpochId, EvidenceId, RepositoryId};
 
@@ -136,21 +136,44 @@ pub async fn evidence(repository: &Repository, id: &EvidenceId) -> Result<Eviden
     Ok(report)
 }
 
-/// Lists the bundles that were collected to their end, the oldest first.
+/// The bundles of a repository.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct EvidenceListing {
+    /// Those that can be read, the oldest first.
+    pub evidence: Vec<EvidenceReport>,
+    /// Those that cannot, and why.
+    pub unreadable: Vec<UnreadableEvidence>,
+}
+
+/// A bundle whose manifest cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct UnreadableEvidence {
+    /// The bundle.
+    pub id: EvidenceId,
+    /// Why: it was altered, or its epoch is locked.
+    pub reason: String,
+}
+
+/// Lists the bundles that were collected to their end.
 ///
 /// # Errors
-/// As [`evidence`].
-pub async fn list_evidence(repository: &Repository) -> Result<Vec<EvidenceReport>> {
-    let mut found = Vec::new();
+/// When the repository cannot be read. That a bundle was altered is in the listing.
+pub async fn list_evidence(repository: &Repository) -> Result<EvidenceListing> {
+    let mut listing = EvidenceListing::default();
     for id in repository.evidence_ids().await? {
         match evidence(repository, &id).await {
-            Ok(report) => found.push(report),
+            Ok(report) => listing.evidence.push(report),
             // Cut off before its manifest: it is no bundle.
-            Err(crate::ops::Error::Repository(RepositoryError::NoSuchEvidence(_))) => {}
+            Err(Error::Repository(RepositoryError::NoSuchEvidence(_))) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::Integrity | ErrorKind::Locked) => {
+                listing.unreadable.push(UnreadableEvidence { id, reason: crate::causes::chain(&error) });
+            }
             Err(error) => return Err(error),
         }
     }
-    Ok(found)
+    Ok(listing)
 }
 
 /// Reads a manifest and its text.

@@ -7,6 +7,7 @@ mod export;
 mod facts;
 mod manifest;
 mod options;
+mod server;
 mod sources;
 mod verify;
 
@@ -14,8 +15,8 @@ pub use collect::collect_evidence;
 pub use custody::{Custodian, CustodyAction, CustodyEntry, note_evidence};
 pub use export::{EvidenceExport, export_evidence, verify_exported_evidence};
 pub use manifest::{
-    EVIDENCE_FORMAT, EvidenceBackup, EvidenceItem, EvidenceManifest, EvidenceReport, EvidenceServer, evidence,
-    list_evidence,
+    EVIDENCE_FORMAT, EvidenceBackup, EvidenceItem, EvidenceListing, EvidenceManifest, EvidenceReport, EvidenceServer,
+    UnreadableEvidence, evidence, list_evidence,
 };
 pub use options::EvidenceOptions;
 pub use verify::{EvidenceVerdict, verify_evidence};

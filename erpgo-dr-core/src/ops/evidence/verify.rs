@@ -6,9 +6,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::custody::{Custodian, CustodyAction, CustodyEntry, append, chain};
 use super::manifest::{EvidenceItem, EvidenceManifest, stored};
+use crate::crypto::PublicKey;
 use crate::ops::{Error, ErrorKind, Result};
 use crate::progress::{Phase, PhaseGuard, Progress};
-use crate::repository::Repository;
+use crate::repository::{EpochRole, Repository};
 use crate::types::EvidenceId;
 
 /// What a check of a bundle found.
@@ -25,9 +26,25 @@ pub struct EvidenceVerdict {
     pub custody: Vec<CustodyEntry>,
     /// Who could have signed it: what the signature was checked against.
     pub signed_by: String,
+    /// The key that it was checked with, to be compared with the one that was printed when it was collected.
+    pub public_key: Option<PublicKey>,
+    /// Why the outcome could not be written into the chain of custody.
+    pub unrecorded: Option<String>,
 }
 
 impl EvidenceVerdict {
+    pub(super) fn of(id: &EvidenceId) -> Self {
+        Self {
+            id: id.clone(),
+            sound: 0,
+            findings: Vec::new(),
+            custody: Vec::new(),
+            signed_by: String::new(),
+            public_key: None,
+            unrecorded: None,
+        }
+    }
+
     /// Returns whether all is as it was collected.
     pub fn is_sound(&self) -> bool {
         self.findings.is_empty()
@@ -37,33 +54,36 @@ impl EvidenceVerdict {
 /// Reads a bundle to its last byte, and compares it with its manifest, that with its signature, and the backups that belong to it with
 /// the catalogue. The outcome is written into the chain of custody.
 ///
+/// `public_key` is the key that was printed when it was collected. Without it, the signature is checked with the key of the epoch that the
+/// manifest names: who had that epoch's key could have made the bundle later, and dated it back.
+///
 /// # Errors
 /// [`RepositoryError::NoSuchEvidence`](crate::repository::RepositoryError::NoSuchEvidence); when the repository cannot be read or
 /// written. That something was altered is a finding.
 pub async fn verify_evidence(
     repository: &Repository,
     id: &EvidenceId,
+    public_key: Option<PublicKey>,
     by: &Custodian,
     progress: &dyn Progress,
 ) -> Result<EvidenceVerdict> {
-    let mut verdict = EvidenceVerdict {
-        id: id.clone(),
-        sound: 0,
-        findings: Vec::new(),
-        custody: Vec::new(),
-        signed_by: String::new(),
-    };
+    let mut verdict = EvidenceVerdict::of(id);
     match stored(repository, id).await {
         Ok((text, report)) => {
             let manifest = report.manifest;
-            verdict.signed_by = format!("the epoch {}", manifest.epoch);
             let signer = repository.evidence_signer_of(&manifest.epoch)?.public();
-            if signer != manifest.public_key {
-                verdict.findings.push("the manifest names another key than that of its epoch".to_owned());
+            let key = public_key.unwrap_or(signer);
+            verdict.signed_by = format!("the key {key} of the epoch {}", manifest.epoch);
+            verdict.public_key = Some(key);
+            if signer != manifest.public_key || key != signer {
+                verdict.findings.push("it is signed by another key than that".to_owned());
             }
             let signature = hex::decode(&text.signature).unwrap_or_default();
-            if !signer.has_signed(text.manifest.as_bytes(), &signature) {
+            if !key.has_signed(text.manifest.as_bytes(), &signature) {
                 verdict.findings.push("the signature is not one of the manifest".to_owned());
+            }
+            if had_ended(repository, &manifest).await? {
+                verdict.findings.push(format!("the epoch {} had ended when it was collected", manifest.epoch));
             }
             if manifest.id != *id || manifest.repository != repository.settings().id {
                 verdict.findings.push("the manifest is that of another bundle".to_owned());
@@ -83,11 +103,24 @@ pub async fn verify_evidence(
             verdict.custody = custody;
             let action = if verdict.is_sound() { CustodyAction::Verified } else { CustodyAction::FoundAltered };
             let note = (!verdict.is_sound()).then(|| verdict.findings.join("; "));
-            verdict.custody.push(append(repository, id, by, action, note).await?);
+            match append(repository, id, by, action, note).await {
+                Ok(entry) => verdict.custody.push(entry),
+                // What was found is to be known also where nothing can be written.
+                Err(error) => verdict.unrecorded = Some(crate::causes::chain(&error)),
+            }
         }
         Err(error) => verdict.findings.push(finding("the chain of custody", error)?),
     }
     Ok(verdict)
+}
+
+/// Returns whether another epoch had begun when a bundle was collected: then the key that signs it may be known to others. Of the epochs
+/// that hosts without a secret make for one run, none follows another.
+async fn had_ended(repository: &Repository, manifest: &EvidenceManifest) -> Result<bool> {
+    let epochs = repository.epochs().await?;
+    let is_run = epochs.iter().any(|epoch| epoch.id == manifest.epoch && epoch.role == Some(EpochRole::Run));
+    let mut later = epochs.iter().filter(|epoch| matches!(epoch.role, Some(EpochRole::Successor { .. })));
+    Ok(!is_run && later.any(|epoch| epoch.id > manifest.epoch && epoch.id.time() <= manifest.began))
 }
 
 async fn check_items(

@@ -7,7 +7,7 @@ use std::process::{ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
 use super::super::throwaway::RunAs;
@@ -74,6 +74,12 @@ impl Invocation {
 
     /// Starts the program, with standard input closed unless `with_stdin`.
     pub(crate) fn spawn(self, with_stdin: bool) -> Result<RunningProgram, PostgresError> {
+        let (mut running, stderr) = self.start(with_stdin)?;
+        running.stderr = tokio::spawn(read_tail(stderr));
+        Ok(running)
+    }
+
+    fn start(self, with_stdin: bool) -> Result<(RunningProgram, Option<ChildStderr>), PostgresError> {
         let name = self.program.file_name().unwrap_or(self.program.as_os_str()).to_string_lossy().into_owned();
         let mut command = Command::new(&self.program);
         if let Some(account) = self.account {
@@ -93,12 +99,21 @@ impl Invocation {
             .spawn()
             .map_err(|source| PostgresError::Spawn { program: self.program.clone(), source })?;
         let group = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-        let stderr = tokio::spawn(read_tail(child.stderr.take()));
+        let stderr = child.stderr.take();
         let stdout = child.stdout.take();
         let stdin = child.stdin.take();
         enlarge(stdin.as_ref());
         enlarge(stdout.as_ref());
-        Ok(RunningProgram { name, child, group, stdin, stdout, stderr })
+        let unread = tokio::spawn(async { String::new() });
+        Ok((RunningProgram { name, child, group, stdin, stdout, stderr: unread }, stderr))
+    }
+
+    /// Starts the program, and hands its standard error out: nothing of it explains a failure then.
+    #[cfg(feature = "evidence")]
+    pub(crate) fn spawn_with_stderr(self) -> Result<(RunningProgram, ChildStderr), PostgresError> {
+        let (running, stderr) = self.start(false)?;
+        let stderr = stderr.ok_or_else(|| running.pipe_error()(std::io::ErrorKind::BrokenPipe.into()))?;
+        Ok((running, stderr))
     }
 
     /// Runs the program to its end, and returns what it wrote to standard output.
