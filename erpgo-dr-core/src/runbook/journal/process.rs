@@ -80,10 +80,12 @@ mod tests {
 
     #[test]
     fn a_process_is_known_while_it_runs() {
-        let mut child = std::process::Command::new("sleep").arg("30").env("ERPGO_DR_TEST", "x/y").spawn().unwrap();
+        // Of this process alone: another run of the same test may go on.
+        let value = format!("{}/y", std::process::id());
+        let mut child = std::process::Command::new("sleep").arg("30").env("ERPGO_DR_TEST", &value).spawn().unwrap();
         let mark = ProcessMark { pid: child.id(), started: started(child.id()).unwrap(), ..ProcessMark::own() };
         assert_eq!(mark.is_alive(), Some(true));
-        assert_eq!(processes_with("ERPGO_DR_TEST", "x/y"), [child.id()]);
+        assert_eq!(processes_with("ERPGO_DR_TEST", &value), [child.id()]);
         assert_eq!(ProcessMark { started: mark.started + 1, ..mark.clone() }.is_alive(), Some(false));
         child.kill().unwrap();
         child.wait().unwrap();
