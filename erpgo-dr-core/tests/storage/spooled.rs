@@ -1,5 +1,8 @@
 //! A place with a spool at hand, while the place fails and afterwards.
 
+mod hosts;
+mod losses;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,26 +1,13 @@
-//! Objects that are written into the spool, and brought to the place from there.
-//!
-//! A mark in the spool says that an object waits: it is written before the object, and removed when the place has it. So what waits is
-//! known without asking the place, and a crash leaves at most a mark too many.
+//! Objects that are written into the spool, and brought to the place from there, in each folder in the order of keys.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use chrono::Utc;
 
-use super::super::{ObjectMeta, PutOptions, StorageError, StorageExt as _};
-use super::gather::listing_of_spool;
-use super::{OBJECT_LIMIT, Shared};
+use super::super::{ObjectMeta, StorageError, StorageExt as _};
+use super::gather::{folder_of, is_there};
+use super::{OBJECT_LIMIT, Shared, diverged, held, marks};
 use crate::types::ObjectKey;
-
-/// How long an object stays in the spool that the place has too.
-const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
-
-/// The folder of the spool for marks.
-const WAITING: &str = "waiting";
-
-/// The folder of the spool for objects in whose place the repository has others.
-const DIVERGED: &str = "diverged";
 
 /// What became of the objects that waited in the spool.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,40 +15,45 @@ const DIVERGED: &str = "diverged";
 pub struct Delivery {
     /// What the place has now.
     pub delivered: Vec<ObjectKey>,
-    /// What somebody else has put another object in the place of: it lies in the folder `diverged` of the spool, and is not delivered.
+    /// What somebody else has put another object in the place of, and all that followed it in its folder: it lies in the folder
+    /// `diverged` of the spool, and is not delivered.
     pub diverged: Vec<ObjectKey>,
 }
 
 /// What came of bringing an object to the place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Arrival {
     /// The place has it.
     There,
-    /// The place has another object of that name.
+    /// The place has another object of that name, or of one before it.
     Diverged,
 }
 
 /// Creates an object in the spool and at the place. It exists if one of them has it, and the other one is tried again later.
 pub(super) async fn create(shared: &Shared, key: &ObjectKey, data: Bytes) -> Result<ObjectMeta, StorageError> {
+    let folder = folder_of(key);
     let kept = match keep(shared, key, data.clone()).await {
         Err(error @ StorageError::AlreadyExists { .. }) => return Err(error),
+        // What the place would then have it follow is only here.
+        Err(error) if shared.state().last.contains_key(folder) => return Err(error),
         Err(error) => {
             // A full disk at hand must not stop what the place would take.
             let error = crate::causes::chain(&error);
             tracing::warn!(spool = %shared.spool.location(), error, "nothing is kept at hand");
-            return shared.place.create(key, data).await;
+            return shared.own_place().await?.create(key, data).await;
         }
         Ok(kept) => kept,
     };
-    deliver_waiting(shared).await;
-    match arrive(shared, key, data).await {
-        Ok(Arrival::There) => shared.spool.delete(&mark(key)?).await.map(|()| kept),
+    match follow(shared, key, data).await {
+        Ok(Arrival::There) => {
+            shared.state().last.remove(folder);
+            Ok(kept)
+        }
         Ok(Arrival::Diverged) => {
-            shared.spool.delete(key).await?;
-            shared.spool.delete(&mark(key)?).await?;
             Err(StorageError::AlreadyExists { location: shared.place.location(), key: key.clone() })
         }
         Err(_) => {
-            shared.state().waiting.insert(key.clone());
+            shared.state().last.insert(folder.to_owned(), key.clone());
             Ok(kept)
         }
     }
@@ -70,54 +62,72 @@ pub(super) async fn create(shared: &Shared, key: &ObjectKey, data: Bytes) -> Res
 /// Writes an object into the spool, marked as waiting.
 async fn keep(shared: &Shared, key: &ObjectKey, data: Bytes) -> Result<ObjectMeta, StorageError> {
     shared.spool.prepare().await?;
-    shared.spool.write(&mark(key)?, Bytes::new(), &PutOptions::default()).await?;
-    shared.spool.create(key, data).await
+    marks::set(shared, key).await?;
+    let kept = shared.spool.create(key, data).await?;
+    marks::ensure(shared, key).await?;
+    Ok(kept)
 }
 
-/// Brings to the place what this process could not bring there before, in the order of keys, until it fails again.
-async fn deliver_waiting(shared: &Shared) {
-    let waiting: Vec<ObjectKey> = shared.state().waiting.iter().cloned().collect();
-    for key in waiting {
-        if shared.is_away() || deliver_one(shared, &key).await.is_err() {
-            return;
+/// Brings an object of the spool to the place, behind what waits before it in its folder.
+async fn follow(shared: &Shared, key: &ObjectKey, data: Bytes) -> Result<Arrival, StorageError> {
+    for (earlier, mark) in marks::waiting(shared, folder_of(key)).await?.range(..key.clone()) {
+        if folder_of(earlier) == folder_of(key) && deliver_one(shared, earlier, mark).await? == Some(Arrival::Diverged)
+        {
+            diverged::set_aside(shared, earlier).await?;
+            return Ok(Arrival::Diverged);
         }
+    }
+    let arrival = if is_overtaken(shared, key).await? { Arrival::Diverged } else { arrive(shared, key, data).await? };
+    if arrival == Arrival::Diverged {
+        shared.spool.delete(key).await?;
+    }
+    marks::unset(shared, key).await?;
+    Ok(arrival)
+}
+
+/// Returns whether another process has set aside what this one has written before `key`.
+async fn is_overtaken(shared: &Shared, key: &ObjectKey) -> Result<bool, StorageError> {
+    let last = shared.state().last.get(folder_of(key)).cloned();
+    match last {
+        None => Ok(false),
+        Some(last) => Ok(!is_there(shared, &last).await?),
     }
 }
 
-/// Brings everything to the place that waits in the spool.
+/// Brings everything to the place that waits in the spool, or that the place has lost.
 pub(super) async fn deliver(shared: &Shared) -> Result<Delivery, StorageError> {
+    let held = held::compare(shared).await?;
+    held.mark_lost(shared).await?;
     let mut delivery = Delivery::default();
-    for marked in listing_of_spool(shared, WAITING).await?.into_keys() {
-        let Some(key) = marked_by(&marked) else { continue };
-        match deliver_one(shared, &key).await? {
-            Some(Arrival::There) => delivery.delivered.push(key),
-            Some(Arrival::Diverged) => delivery.diverged.push(key),
+    let mut overtaken = BTreeSet::new();
+    for (key, mark) in marks::waiting(shared, "").await? {
+        if overtaken.contains(folder_of(&key)) {
+            continue;
+        }
+        match deliver_one(shared, &key, &mark).await? {
             None => {}
+            Some(Arrival::There) => delivery.delivered.push(key),
+            Some(Arrival::Diverged) => {
+                delivery.diverged.extend(diverged::set_aside(shared, &key).await?);
+                overtaken.insert(folder_of(&key).to_owned());
+            }
         }
     }
-    clear(shared).await?;
+    held.clear(shared).await?;
     Ok(delivery)
 }
 
-async fn deliver_one(shared: &Shared, key: &ObjectKey) -> Result<Option<Arrival>, StorageError> {
-    let arrival = match shared.spool.read(key, OBJECT_LIMIT).await {
-        // Its writer was cut off between the mark and the object.
-        Err(StorageError::NotFound { .. }) => None,
-        Err(error) => return Err(error),
-        Ok(data) => {
-            let arrival = arrive(shared, key, data.clone()).await?;
-            if matches!(arrival, Arrival::Diverged) {
-                let aside = in_folder(DIVERGED, key)?;
-                tracing::warn!(%key, kept = %aside, "the place has another object of that name");
-                shared.spool.write(&aside, data, &PutOptions::default()).await?;
-                shared.spool.delete(key).await?;
-            }
-            Some(arrival)
-        }
+/// Brings an object to the place that has a mark; `None` where there is no object.
+async fn deliver_one(shared: &Shared, key: &ObjectKey, mark: &ObjectMeta) -> Result<Option<Arrival>, StorageError> {
+    let data = match shared.spool.read(key, OBJECT_LIMIT).await {
+        Err(StorageError::NotFound { .. }) => return marks::give_up(shared, key, mark).await.map(|()| None),
+        data => data?,
     };
-    shared.spool.delete(&mark(key)?).await?;
-    shared.state().waiting.remove(key);
-    Ok(arrival)
+    let arrival = arrive(shared, key, data).await?;
+    if arrival == Arrival::There {
+        marks::unset(shared, key).await?;
+    }
+    Ok(Some(arrival))
 }
 
 /// Creates an object at the place. One of the same name with the same bytes is ours: its answer got lost.
@@ -130,37 +140,4 @@ async fn arrive(shared: &Shared, key: &ObjectKey, data: Bytes) -> Result<Arrival
         },
         Err(error) => Err(error),
     }
-}
-
-/// Removes from the spool what is old and waits no more.
-async fn clear(shared: &Shared) -> Result<(), StorageError> {
-    let before = Utc::now() - KEPT;
-    let waiting = listing_of_spool(shared, WAITING).await?;
-    for folder in &shared.spooled {
-        for meta in listing_of_spool(shared, folder).await?.into_values().filter(|meta| meta.last_modified < before) {
-            if !waiting.contains_key(&mark(&meta.key)?) {
-                shared.spool.delete(&meta.key).await?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Returns the mark of an object.
-fn mark(key: &ObjectKey) -> Result<ObjectKey, StorageError> {
-    in_folder(WAITING, key)
-}
-
-/// Returns the object that a mark is of.
-fn marked_by(mark: &ObjectKey) -> Option<ObjectKey> {
-    ObjectKey::new(mark.as_str().strip_prefix(WAITING)?.strip_prefix('/')?).ok()
-}
-
-fn in_folder(folder: &str, key: &ObjectKey) -> Result<ObjectKey, StorageError> {
-    ObjectKey::new(format!("{folder}/{key}")).map_err(|error| StorageError::Failed {
-        location: folder.to_owned(),
-        action: "name",
-        subject: key.to_string(),
-        source: Box::new(error),
-    })
 }

@@ -49,3 +49,32 @@ pub(super) fn unless_missing(result: Result<(), StorageError>) -> Result<(), Sto
         result => result,
     }
 }
+
+/// Returns whether the spool has an object.
+pub(super) async fn is_there(shared: &Shared, key: &ObjectKey) -> Result<bool, StorageError> {
+    match shared.spool.head(key).await {
+        Ok(_) => Ok(true),
+        Err(StorageError::NotFound { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns the folder that an object lies in.
+pub(super) fn folder_of(key: &ObjectKey) -> &str {
+    key.as_str().rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+/// Returns the name of an object in a folder of the spool's own.
+pub(super) fn in_folder(folder: &str, key: &ObjectKey) -> Result<ObjectKey, StorageError> {
+    spelled(format!("{folder}/{key}"))
+}
+
+/// Checks a name that was made of another.
+pub(super) fn spelled(name: String) -> Result<ObjectKey, StorageError> {
+    ObjectKey::new(name.as_str()).map_err(|error| StorageError::Failed {
+        location: "the spool".to_owned(),
+        action: "name",
+        subject: name,
+        source: Box::new(error),
+    })
+}

@@ -7,13 +7,20 @@
 //! | spooled | from the place; from the spool where the place does not give them; lists are the union | `create` into the spool, and then at the place. While that fails the object waits in the spool, for the next `create` or for [`SpooledStorage::deliver`] |
 //! | all others | as the place does | as the place does |
 //!
+//! Spooled objects of a folder follow one another by their keys: they reach the place in that order, and none follows one that diverged.
+//!
 //! A place that has failed one of these calls counts as away for three times as long as it may take: nobody waits for it at each of many small objects.
+//! So does one that lacks its landmark, or has another's: see [`SpooledStorage::with_landmark`]. To that one nothing is written at all.
 
 mod deliver;
+mod diverged;
 mod gather;
+mod held;
+mod landmark;
+mod marks;
 mod mirror;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +34,7 @@ use tokio::time::Instant;
 
 pub use self::deliver::Delivery;
 
+use self::landmark::Landmark;
 use super::{
     ByteStream, Capabilities, MissedWrite, ObjectMeta, ObjectWriter, PutOptions, Storage, StorageError,
     StorageExt as _, ThawOptions, ThawState,
@@ -34,7 +42,7 @@ use super::{
 use crate::types::ObjectKey;
 
 /// How long the place may take for a call that the spool can answer as well.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// For how many times its patience a place that has failed is left alone.
 const AWAY: u32 = 3;
@@ -54,6 +62,7 @@ struct Shared {
     spool: Arc<dyn Storage>,
     mirrored: Vec<String>,
     spooled: Vec<String>,
+    landmark: Option<Landmark>,
     patience: Duration,
     state: Mutex<State>,
 }
@@ -62,8 +71,10 @@ struct Shared {
 struct State {
     /// Until when the place is not asked.
     away_until: Option<Instant>,
-    /// What this process has put into the spool and not brought to the place.
-    waiting: BTreeSet<ObjectKey>,
+    /// Whether the place has the landmark; unknown until it was looked for, and again once the place has failed.
+    recognised: Option<bool>,
+    /// The last object of each folder that this process has put into the spool and not brought to the place.
+    last: BTreeMap<String, ObjectKey>,
 }
 
 /// What becomes of an object.
@@ -80,15 +91,26 @@ impl SpooledStorage {
     pub fn new(place: Arc<dyn Storage>, spool: Arc<dyn Storage>, mirrored: &[&str], spooled: &[&str]) -> Self {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let (mirrored, spooled, state) = (owned(mirrored), owned(spooled), Mutex::default());
-        Self { shared: Arc::new(Shared { place, spool, mirrored, spooled, patience: PATIENCE, state }) }
+        let shared = Shared { place, spool, mirrored, spooled, landmark: None, patience: PATIENCE, state };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Sets how long the place may take for a call that the spool can answer as well: 10 seconds by default. For three
     /// times as long a place that has failed is left alone.
     pub fn with_patience(self, patience: Duration) -> Self {
-        let Shared { place, spool, mirrored, spooled, .. } = &*self.shared;
-        let (place, spool, mirrored, spooled) = (place.clone(), spool.clone(), mirrored.clone(), spooled.clone());
-        Self { shared: Arc::new(Shared { place, spool, mirrored, spooled, patience, state: Mutex::default() }) }
+        Self { shared: Arc::new(Shared { patience, ..self.shared.anew() }) }
+    }
+
+    /// Sets the object that the place is known by, one of those that are mirrored. Where the spool has it and the place has not, or
+    /// has one of which `is_same(spool's, place's)` does not hold, another place has come into its stead: an empty folder where nothing
+    /// is mounted. That one counts as away, and nothing is written to it.
+    pub fn with_landmark(self, key: ObjectKey, is_same: fn(&Bytes, &Bytes) -> bool) -> Self {
+        Self { shared: Arc::new(Shared { landmark: Some(Landmark { key, is_same }), ..self.shared.anew() }) }
+    }
+
+    /// Leaves the place alone for as long as one that has failed.
+    pub(crate) fn leave_alone(&self) {
+        self.shared.leave_alone();
     }
 
     /// Describes the spool for a person.
@@ -129,12 +151,29 @@ impl SpooledStorage {
 }
 
 impl Shared {
+    /// The same, for nobody who has asked anything yet.
+    fn anew(&self) -> Self {
+        Self {
+            place: Arc::clone(&self.place),
+            spool: Arc::clone(&self.spool),
+            mirrored: self.mirrored.clone(),
+            spooled: self.spooled.clone(),
+            landmark: self.landmark.clone(),
+            patience: self.patience,
+            state: Mutex::default(),
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_away(&self) -> bool {
         self.state().away_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn leave_alone(&self) {
+        self.state().away_until = Some(Instant::now() + self.patience * AWAY);
     }
 
     fn treatment(&self, name: &str) -> Treatment {
@@ -154,16 +193,34 @@ impl Shared {
         if self.is_away() {
             return Err(timed_out());
         }
+        let asking = async {
+            landmark::recognise(self).await?;
+            asking.await
+        };
         let answer = tokio::time::timeout(self.patience, asking).await.unwrap_or_else(|_| Err(timed_out()));
         match &answer {
             Ok(_) | Err(StorageError::NotFound { .. } | StorageError::AlreadyExists { .. }) => {}
             Err(error) => {
                 let error = crate::causes::chain(error);
                 tracing::warn!(place = %self.place.location(), spool = %self.spool.location(), error, "the spool stands in");
-                self.state().away_until = Some(Instant::now() + self.patience * AWAY);
+                self.leave_alone();
+                // Another place stays one; what failed may come back as anything.
+                self.state().recognised.take_if(|recognised| *recognised);
             }
         }
         answer
+    }
+
+    /// Returns the place for what it alone can do, unless it is known to be another one.
+    async fn own_place(&self) -> Result<&dyn Storage, StorageError> {
+        if self.is_away() && self.state().recognised.is_none() {
+            return Ok(self.place.as_ref());
+        }
+        match tokio::time::timeout(self.patience, landmark::recognise(self)).await {
+            Ok(Err(error @ StorageError::FolderReplaced { .. })) => Err(error),
+            // The place says itself what is wrong with it.
+            _ => Ok(self.place.as_ref()),
+        }
     }
 
     /// Takes the answer of the place; without one, that of the spool. Where the spool has none either, the place's failure is told.
@@ -194,20 +251,20 @@ impl Storage for SpooledStorage {
     }
 
     async fn put(&self, key: &ObjectKey, options: &PutOptions) -> Result<Box<dyn ObjectWriter>, StorageError> {
-        self.shared.place.put(key, options).await
+        self.shared.own_place().await?.put(key, options).await
     }
 
     async fn create(&self, key: &ObjectKey, data: Bytes) -> Result<ObjectMeta, StorageError> {
         match self.shared.treatment(key.as_str()) {
             Treatment::Spooled => deliver::create(&self.shared, key, data).await,
-            _ => self.shared.place.create(key, data).await,
+            _ => self.shared.own_place().await?.create(key, data).await,
         }
     }
 
     async fn get(&self, key: &ObjectKey, range: Option<Range<u64>>) -> Result<ByteStream, StorageError> {
         let Shared { place, spool, .. } = &*self.shared;
         if self.shared.treatment(key.as_str()) == Treatment::Passed {
-            return place.get(key, range).await;
+            return self.shared.own_place().await?.get(key, range).await;
         }
         // Read whole, so that a connection that breaks in the middle is an answer that the place did not give.
         let whole = self.shared.either(place.read(key, OBJECT_LIMIT), spool.read(key, OBJECT_LIMIT)).await?;
@@ -224,17 +281,18 @@ impl Storage for SpooledStorage {
     async fn head(&self, key: &ObjectKey) -> Result<ObjectMeta, StorageError> {
         let Shared { place, spool, .. } = &*self.shared;
         match self.shared.treatment(key.as_str()) {
-            Treatment::Passed => place.head(key).await,
+            Treatment::Passed => self.shared.own_place().await?.head(key).await,
             _ => self.shared.either(place.head(key), spool.head(key)).await,
         }
     }
 
     fn list(&self, prefix: &str) -> BoxStream<'static, Result<ObjectMeta, StorageError>> {
         let treatment = self.shared.treatment(prefix.trim_end_matches('/'));
-        if treatment == Treatment::Passed {
-            return self.shared.place.list(prefix);
-        }
         let (shared, prefix) = (Arc::clone(&self.shared), prefix.to_owned());
+        if treatment == Treatment::Passed {
+            let listed = async move { Ok::<_, StorageError>(shared.own_place().await?.list(&prefix)) };
+            return stream::once(listed).try_flatten().boxed();
+        }
         let listed = async move {
             let metas = gather::list(&shared, treatment, &prefix).await?;
             Ok::<_, StorageError>(stream::iter(metas.into_iter().map(Ok)))
@@ -243,7 +301,7 @@ impl Storage for SpooledStorage {
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), StorageError> {
-        self.shared.place.delete(key).await?;
+        self.shared.own_place().await?.delete(key).await?;
         match self.shared.treatment(key.as_str()) {
             Treatment::Passed => Ok(()),
             _ => gather::unless_missing(self.shared.spool.delete(key).await),
@@ -251,11 +309,11 @@ impl Storage for SpooledStorage {
     }
 
     async fn thaw(&self, key: &ObjectKey, options: &ThawOptions) -> Result<ThawState, StorageError> {
-        self.shared.place.thaw(key, options).await
+        self.shared.own_place().await?.thaw(key, options).await
     }
 
     async fn sweep(&self, older_than: DateTime<Utc>) -> Result<u64, StorageError> {
-        self.shared.place.sweep(older_than).await
+        self.shared.own_place().await?.sweep(older_than).await
     }
 
     fn take_missed_writes(&self) -> Vec<MissedWrite> {
