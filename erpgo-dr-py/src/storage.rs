@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use erpgo_dr_core::Repository;
 use erpgo_dr_core::storage::{
-    AzureCredentials, AzureOptions, GcsCredentials, GcsOptions, HttpOptions, LocalStorage, ReplicatedStorage,
-    RetryOptions, S3Checksum, S3Credentials, S3Options, SpooledStorage, Storage, StorageAddress, StorageOptions,
+    AzureCredentials, AzureOptions, GcsCredentials, GcsOptions, HttpOptions, ReplicatedStorage, RetryOptions,
+    S3Checksum, S3Credentials, S3Options, SpooledStorage, Storage, StorageAddress, StorageError, StorageOptions,
     TransferOptions, WritePolicy,
 };
 use pyo3::prelude::*;
@@ -23,12 +23,16 @@ pub(crate) struct Places {
 }
 
 impl Places {
-    /// Puts a spool before the place.
-    pub(crate) fn spooled(&mut self, py: Python<'_>, folder: &Path) -> PyResult<SpooledStorage> {
-        let folder = Arc::new(checked(py, LocalStorage::open(folder))?);
-        let spool = Repository::spooled_place(Arc::clone(&self.storage), folder);
-        self.storage = Arc::new(spool.clone());
-        Ok(spool)
+    /// Puts a spool of this host before the place, if there is one or the place says of what.
+    pub(crate) async fn spooled(&mut self, folder: &Path) -> Result<Option<SpooledStorage>, StorageError> {
+        let locations = match &self.replicated {
+            Some(replicated) => replicated.places().iter().map(|place| place.location()).collect(),
+            None => vec![self.storage.location()],
+        };
+        let found = Repository::spooled_place(Arc::clone(&self.storage), &locations, folder).await?;
+        let Some(found) = found else { return Ok(None) };
+        self.storage = Arc::new(found.storage.clone());
+        Ok(Some(found.storage))
     }
 }
 

@@ -22,6 +22,16 @@ pub(crate) struct Places {
     pub(crate) replicated: Option<ReplicatedStorage>,
 }
 
+impl Places {
+    /// Returns where each single place is.
+    pub(crate) fn locations(&self) -> Vec<String> {
+        match &self.replicated {
+            Some(replicated) => replicated.places().iter().map(|place| place.location()).collect(),
+            None => vec![self.storage.location()],
+        }
+    }
+}
+
 impl Context {
     /// Opens the repository's place, with its replicas if there are any.
     pub(crate) fn places(&self) -> Result<Places, CliError> {

@@ -1,17 +1,15 @@
 //! The spool of this host: what opens the repository, and the journals of runs, while the repository's place is away.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use erpgo_dr_core::Repository;
-use erpgo_dr_core::storage::{LocalStorage, SpooledStorage, Storage};
-use erpgo_dr_core::types::ContentHash;
+use erpgo_dr_core::storage::{SpooledStorage, Storage};
+use erpgo_dr_core::types::ObjectKey;
 
 use super::{Access, Context, Places};
 use crate::error::CliError;
-
-/// How much of a place's hash names its folder.
-const DIGITS: usize = 16;
 
 /// A repository that opens, and whose runs go on, without its place.
 pub(crate) struct SpooledRepository {
@@ -23,7 +21,7 @@ impl Context {
     /// Opens the repository for runs of runbooks: from the spool, where its place does not answer.
     pub(crate) async fn spooled_repository(&self, access: Access) -> Result<SpooledRepository, CliError> {
         let places = self.places()?;
-        let Some(spool) = self.spool(&places) else {
+        let Some(spool) = self.spool(&places).await else {
             return Ok(SpooledRepository { repository: self.open_at(&places, access).await?, spool: None });
         };
         let storage: Arc<dyn Storage> = Arc::new(spool.clone());
@@ -43,7 +41,7 @@ impl Context {
 
     /// Has what opens the repository at hand on this host, as it is now.
     pub(super) async fn keep_at_hand(&self, places: &Places) {
-        self.mirror(self.spool(places).as_ref()).await;
+        self.mirror(self.spool(places).await.as_ref()).await;
     }
 
     async fn mirror(&self, spool: Option<&SpooledStorage>) {
@@ -59,20 +57,25 @@ impl Context {
         }
     }
 
-    fn spool(&self, places: &Places) -> Option<SpooledStorage> {
-        let folder = self.spool_folder(&places.storage.location())?;
-        let folder = LocalStorage::open(&folder).ok()?;
-        Some(Repository::spooled_place(Arc::clone(&places.storage), Arc::new(folder)))
+    async fn spool(&self, places: &Places) -> Option<SpooledStorage> {
+        let (place, folder) = (Arc::clone(&places.storage), self.spools()?);
+        let spooled = Repository::spooled_place(place, &places.locations(), &folder).await.ok()??;
+        for folder in spooled.former {
+            self.output.warn(&format!(
+                "another repository was at {} before: what this host has of that one stays in {}",
+                places.storage.location(),
+                folder.display()
+            ));
+        }
+        Some(spooled.storage)
     }
 
-    /// Returns the spool's folder for a place: below the configured one, or where the state of programs is kept.
-    fn spool_folder(&self, place: &str) -> Option<PathBuf> {
-        let below = match &self.config.runbook.spool {
-            Some(folder) => folder.clone(),
-            None => state_folder()?.join("erpgo-dr").join("spool"),
-        };
-        let name = ContentHash::of(place.as_bytes()).to_string();
-        Some(below.join(&name[..DIGITS]))
+    /// Returns the folder of spools: the configured one, or one where the state of programs is kept.
+    fn spools(&self) -> Option<PathBuf> {
+        match &self.config.runbook.spool {
+            Some(folder) => Some(folder.clone()),
+            None => Some(state_folder()?.join("erpgo-dr").join("spool")),
+        }
     }
 }
 
@@ -83,9 +86,9 @@ impl SpooledRepository {
         let folder = spool.spool_location();
         match spool.deliver().await {
             Ok(delivery) => {
-                for key in &delivery.diverged {
+                for (first, number) in by_folder(&delivery.diverged) {
                     context.output.warn(&format!(
-                        "the repository has another entry {key} than this host, where that run went on as well; ours is below {folder}/diverged"
+                        "the repository has another entry {first} than this host, where that run went on as well; ours from there on ({number}) are below {folder}/diverged"
                     ));
                 }
             }
@@ -93,6 +96,16 @@ impl SpooledRepository {
             Err(error) => context.output.warn(&format!("journals wait in {folder}: {error}")),
         }
     }
+}
+
+/// Returns the first of each folder's objects, and how many there are.
+fn by_folder(objects: &[ObjectKey]) -> impl Iterator<Item = (&ObjectKey, usize)> {
+    let folder = |object: &&ObjectKey| object.as_str().rsplit_once('/').map(|(folder, _)| folder.to_owned());
+    let mut folders: BTreeMap<_, (&ObjectKey, usize)> = BTreeMap::new();
+    for object in objects {
+        folders.entry(folder(&object)).or_insert((object, 0)).1 += 1;
+    }
+    folders.into_values()
 }
 
 /// Returns where programs keep what they need from one run to the next: what systemd names, what the user named, or the usual place.

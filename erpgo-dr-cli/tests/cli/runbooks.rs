@@ -1,5 +1,7 @@
 //! Runbooks at the terminal: found, planned, run, killed, resumed and taken back.
 
+mod away;
+
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -205,42 +207,4 @@ fn a_failed_primary_is_replaced_from_the_command_line() {
     {
         assert!(log.contains(expected), "{expected}: {log}");
     }
-}
-
-#[test]
-fn runs_begin_and_go_on_while_the_repository_is_away() {
-    let (mut desk, folder) = desk();
-    let (there, away) = (desk.path("repository"), desk.path("unplugged"));
-    std::fs::write(desk.path("go"), "").unwrap();
-    let stopped = desk.run(&["runbook", "run", "mine.toml", "--set", &folder]);
-    assert!(stopped.stdout.contains("stopped at three"), "nobody is there to confirm: {}", stopped.stdout);
-    std::fs::rename(&there, &away).unwrap();
-
-    let resumed = desk.run(&["runbook", "resume", "--confirm", "BE"]);
-    assert_eq!(resumed.code, 0, "{}{}", resumed.stdout, resumed.stderr);
-    assert!(resumed.stderr.contains("is away") && resumed.stderr.contains("journals wait"), "{}", resumed.stderr);
-    let begun = desk.run(&["runbook", "run", "mine.toml", "--set", &folder, "--confirm", "BE", "--operator", "bob"]);
-    assert_eq!(begun.code, 0, "{}{}", begun.stdout, begun.stderr);
-    let log = desk.ok(&["runbook", "log"]);
-    assert!(log.contains("begun: mine by bob") && log.trim_end().ends_with("completed"), "{log}");
-    assert_eq!(desk.json(&["runbook", "runs"])["result"]["runs"].as_array().unwrap().len(), 2);
-    assert!(!there.exists(), "nothing is written where the repository was");
-    desk.fails(&["backup"], 4, "not-found", "init");
-
-    // Another host sees all of it once this one has had a word with the repository.
-    std::fs::rename(&away, &there).unwrap();
-    assert_eq!(desk.json(&["runbook", "runs"])["result"]["runs"].as_array().unwrap().len(), 2);
-    let elsewhere = desk.path("elsewhere").display().to_string();
-    desk.set("XDG_STATE_HOME", &elsewhere);
-    let runs = desk.json(&["runbook", "runs"])["result"]["runs"].clone();
-    assert!(runs.as_array().unwrap().iter().all(|run| run["standing"] == "completed"), "{runs}");
-    let log = desk.ok(&["runbook", "log"]);
-    assert!(log.contains("begun: mine by bob") && log.trim_end().ends_with("completed"), "{log}");
-}
-
-#[test]
-fn a_host_that_never_saw_the_repository_says_so_while_it_is_away() {
-    let (desk, folder) = desk();
-    std::fs::rename(desk.path("repository"), desk.path("unplugged")).unwrap();
-    desk.fails(&["runbook", "run", "mine.toml", "--set", &folder], 4, "not-found", "init");
 }

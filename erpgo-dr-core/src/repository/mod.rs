@@ -23,6 +23,7 @@ mod run;
 mod runs;
 mod settings;
 mod slots;
+#[cfg(feature = "local")]
 mod spool;
 mod summary;
 mod sweep;
@@ -41,6 +42,8 @@ pub use physical::{
     ClusterDatabase, DamagedPage, Extent, FileKind, FileRecord, PageHashes, PhysicalContents, Tablespace,
 };
 pub use settings::{InitOptions, REPOSITORY_FORMAT, RepositorySettings};
+#[cfg(feature = "local")]
+pub use spool::SpooledPlace;
 pub use summary::{PreviousEntry, Summary, SummaryDetails};
 pub use verdict::{Hold, Verdict, VerifyLevel};
 pub use wal::{SegmentGap, SegmentRange, WalObject, segment_ranges};

@@ -28,6 +28,8 @@ pub use replicated::{
     RepairAction, RepairCopy, RepairFailure, RepairJudge, RepairOptions, RepairPlan, RepairReport, ReplicatedStorage,
     WritePolicy,
 };
+#[cfg(feature = "local")]
+pub(crate) use spooled::PATIENCE as SPOOL_PATIENCE;
 pub use spooled::{Delivery, SpooledStorage};
 
 use std::fmt;

@@ -138,9 +138,9 @@ impl Repository {
     ///
     /// `identity` is the text of an identity file: age's, or a private key of SSH; `identity_passphrase` is for one
     /// that has a passphrase of its own. `programs` are folders with PostgreSQL's programs, which are looked for
-    /// before those that packages install; `library_path` is LD_LIBRARY_PATH for them. `spool` is a folder of this host:
-    /// with it the repository also opens while its place is away, runs of runbooks begin and go on, and their journals
-    /// wait there.
+    /// before those that packages install; `library_path` is LD_LIBRARY_PATH for them. `spool` is a folder of this host,
+    /// which may be of several repositories: with it the repository also opens while its place is away, runs of runbooks
+    /// begin and go on, and their journals wait there.
     #[staticmethod]
     #[pyo3(signature = (
         address, *, passphrase = None, identity = None, identity_passphrase = None, command = None,
@@ -164,11 +164,14 @@ impl Repository {
     ) -> PyResult<Operation> {
         let openers = keys::openers(py, passphrase, identity, identity_passphrase, command)?;
         let mut places = storage::open(py, address, storage_options, replicas, write_policy)?;
-        let spool = spool.map(|folder| places.spooled(py, &folder)).transpose()?;
         let programs = client_programs(programs, library_path);
         let environment = environment(threads)?;
         let cleanups = environment.cleanups.clone();
         Ok(Operation::new(None, cleanups, move |_| async move {
+            let spool = match spool {
+                Some(folder) => places.spooled(&folder).await?,
+                None => None,
+            };
             let mut opened = core::Repository::open(places.storage.clone(), environment).await?;
             for opener in openers {
                 opened.unlock(&opener.read().await?).await?;
