@@ -166,7 +166,7 @@ async fn two_hosts_that_went_on_apart_are_both_kept_and_named() {
     pair.place.heal();
     pair.place.create(&entry, text("theirs")).await.unwrap();
     let spooled = pair.again();
-    assert_eq!(spooled.deliver().await.unwrap().diverged, [entry.clone()]);
+    assert_eq!(spooled.deliver().await.unwrap().diverged, std::slice::from_ref(&entry));
     assert_eq!(spooled.read(&entry, MANY).await.unwrap(), "theirs");
     assert_eq!(pair.spool.read(&key("diverged/state/runs/r/0"), MANY).await.unwrap(), "ours");
     assert_eq!(spooled.deliver().await.unwrap().diverged, []);
