@@ -51,7 +51,7 @@ fn told(forecast: &Forecast, predicted: &Predicted) -> String {
     );
     match forecast.replay_rate {
         Some(rate) => {
-            text.push_str(&format!("  {} of log at {}/s\n", bytes(forecast.replay_bytes), bytes(rate as u64)))
+            text.push_str(&format!("  {} of log at {}/s\n", bytes(forecast.replay_bytes), bytes(rate as u64)));
         }
         None if forecast.replay_bytes > 0 => text.push_str(&format!(
             "  {} of log, whose replay is not measured: `erpgo-dr drill run full-recovery` does\n",
