@@ -35,13 +35,24 @@ impl Host {
         command.env("HOME", "/");
         command
     }
+
+    /// Makes sure that another host is reached: rules for bridged traffic may keep them apart. Nothing listens there, and that is the answer.
+    fn reaches(&self, other: Ipv4Addr) -> io::Result<()> {
+        let script = format!("exec 3<>/dev/tcp/{other}/9");
+        let output = self.command(Path::new("timeout")).args(["5", "bash", "-c", &script]).output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        match said.contains("refused") {
+            true => Ok(()),
+            false => Err(io::Error::other(format!("{} does not reach {other}: {}", self.name, said.trim()))),
+        }
+    }
 }
 
 impl Network {
     /// Makes hosts as network namespaces.
     ///
     /// # Errors
-    /// Where that is not allowed here, or the kernel has no bridges.
+    /// Where that is not allowed here, the kernel has no bridges, or hosts do not reach each other over one.
     pub fn of_namespaces(names: [&str; 2]) -> io::Result<Self> {
         let id = std::process::id();
         let bridge = format!("dr{id}");
@@ -62,6 +73,7 @@ impl Network {
             ip(&format!("-n {namespace} link set eth0 up"))?;
             ip(&format!("-n {namespace} link set lo up"))?;
         }
+        network.hosts[0].reaches(network.hosts[1].address)?;
         Ok(network)
     }
 

@@ -81,9 +81,9 @@ fn a_damaged_copy_never_wins_over_a_sound_one() {
             let mut bytes = std::fs::read(&path).unwrap();
             let middle = bytes.len() / 2;
             if cut {
-                bytes.truncate(middle)
+                bytes.truncate(middle);
             } else {
-                bytes[middle] ^= 1
+                bytes[middle] ^= 1;
             }
             std::fs::write(&path, bytes).unwrap();
         }
