@@ -109,6 +109,7 @@ impl SpooledStorage {
     }
 
     /// Leaves the place alone for as long as one that has failed.
+    #[cfg(feature = "local")]
     pub(crate) fn leave_alone(&self) {
         self.shared.leave_alone();
     }
