@@ -1,12 +1,17 @@
 //! A primary is watched, and replaced when it is gone: once, and only then.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use erpgo_dr_core::Repository;
+use erpgo_dr_core::conformance::faulty::{Effect, Fault, FaultyStorage, Operation};
+use erpgo_dr_core::crypto::keys::{Wrapper, generate_identity};
+use erpgo_dr_core::repository::InitOptions;
 use erpgo_dr_core::runbook::{
     Ending, NoObserver, RunOptions, Runbook, RunbookError, WatchEnding, WatchObserver, WatchOptions, WatchReport,
     WatchState, list_runs, run_runbook, shipped, watch_primary,
 };
+use erpgo_dr_core::storage::ObjectStorage;
 use erpgo_dr_testkit::postgres::{PgServer, PgServerOptions, standby_of};
 
 use crate::support::{Site, runbook};
@@ -123,6 +128,33 @@ async fn a_primary_that_is_gone_is_replaced_once_by_whoever_watches() {
     assert_eq!(runs.len(), 1, "{runs:?}");
     standby.psql("postgres", "INSERT INTO t VALUES (2)");
     assert_eq!(site.read("application.env"), "POSTGRES_PRIMARY_HOST=two\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_of_the_repository_that_have_lapsed_do_not_stop_a_failover() {
+    let (mut primary, standby) = tokio::task::spawn_blocking(pair).await.unwrap();
+    let mut site = Site::new().await;
+    let place = FaultyStorage::new(Arc::new(ObjectStorage::memory()));
+    let environment = site.surroundings.repository.environment().clone();
+    let slots = [("owner".parse().unwrap(), Wrapper::Recipients(vec![generate_identity().recipient]))];
+    let repository = Repository::init(Arc::new(place.clone()), environment, &InitOptions::default(), &slots).await;
+    site.surroundings.repository = Arc::new(repository.unwrap());
+    // Reading and leases are refused; that the journal can still be written is the spool's business elsewhere.
+    for operation in [Operation::Create, Operation::Put, Operation::Get, Operation::Head, Operation::List] {
+        place.inject(Fault::new(operation, Effect::PermissionDenied).under("state/leases"));
+    }
+    place.inject(Fault::new(Operation::List, Effect::PermissionDenied).under("state/runs"));
+    let runbook = watched("command = { run = ['true'] }");
+    let (one, two) = (primary.url("postgres"), standby.url("postgres"));
+    let (told, given) = (Told::default(), [("primary", one.as_str()), ("standby", two.as_str())]);
+    let watching = watch(&site, &runbook, &given, &told, std::future::pending());
+    let kill = async {
+        told.until("the primary", |state| *state == WatchState::Up).await;
+        primary.kill();
+    };
+    let (report, ()) = tokio::join!(watching, kill);
+    let report = report.unwrap();
+    assert_eq!((report.runs, report.run.unwrap().ending), (1, Ending::Completed));
 }
 
 #[tokio::test(flavor = "multi_thread")]

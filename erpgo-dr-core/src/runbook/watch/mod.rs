@@ -186,7 +186,7 @@ impl<'w> Watch<'w> {
     async fn act(&mut self) -> Result<Option<(WatchEnding, Standing)>, RunbookError> {
         let repository = &self.surroundings.repository;
         let before = self.others.look(repository).await?;
-        let lease = match self.others.lease(repository, &self.standbys, self.options.limit).await? {
+        let lease = match self.others.lease(repository, &self.standbys, self.options.limit).await {
             others::Leased::Mine(lease) => lease,
             others::Leased::Busy { holder } => {
                 self.tell(WatchState::Busy { holder: format!("the process {holder}") });

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::super::RunbookError;
 use super::super::journal::{Entry, Event, ProcessMark, list_runs, read_journal};
 use super::super::model::{Runbook, RunbookName};
-use crate::ops::{ErrorKind, repository_kind};
 use crate::postgres::ConnectionSettings;
 use crate::repository::{OperationLease, Repository, RepositoryError};
 use crate::topology::discover;
@@ -35,7 +34,7 @@ pub(super) struct Seen {
 
 /// Whether this process may run.
 pub(super) enum Leased {
-    /// It may. Without a lease where the repository cannot be reached: then the run itself says whether it can begin.
+    /// It may. Without a lease where the repository gives none: then the run itself says whether it can begin.
     Mine(Option<OperationLease>),
     /// Another one has the lease.
     Busy { holder: String },
@@ -55,7 +54,7 @@ impl Others {
         let mut seen = Seen::default();
         let runs = match tokio::time::timeout(PATIENCE, list_runs(repository)).await {
             Ok(Ok(runs)) => runs,
-            Ok(Err(error)) if error.kind() != ErrorKind::Unavailable => return Err(error),
+            // Whatever the reason, credentials that have lapsed among them: the primary is gone all the same.
             unavailable => {
                 tracing::warn!(?unavailable, "whether another run is open cannot be asked");
                 return Ok(seen);
@@ -90,16 +89,15 @@ impl Others {
         repository: &Repository,
         standbys: &[(String, ConnectionSettings)],
         limit: Duration,
-    ) -> Result<Leased, RunbookError> {
+    ) -> Leased {
         let topology = discover(standbys, limit).await;
         let system = topology.servers.iter().find_map(|server| Some(server.state.as_ref()?.system_identifier));
         match tokio::time::timeout(PATIENCE, repository.failover_lease(system.unwrap_or_default())).await {
-            Ok(Ok(lease)) => Ok(Leased::Mine(Some(lease))),
-            Ok(Err(RepositoryError::Busy { holder, .. })) => Ok(Leased::Busy { holder }),
-            Ok(Err(error)) if repository_kind(&error) != ErrorKind::Unavailable => Err(error.into()),
+            Ok(Ok(lease)) => Leased::Mine(Some(lease)),
+            Ok(Err(RepositoryError::Busy { holder, .. })) => Leased::Busy { holder },
             unavailable => {
                 tracing::warn!(?unavailable, "the lease of a run cannot be had");
-                Ok(Leased::Mine(None))
+                Leased::Mine(None)
             }
         }
     }
