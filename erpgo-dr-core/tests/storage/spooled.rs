@@ -192,3 +192,27 @@ async fn all_else_is_the_places_own() {
     assert!(pair.storage.read(&key("state/leases/a"), MANY).await.is_err());
     assert!(!pair.storage.is_away());
 }
+
+#[tokio::test]
+async fn what_was_mirrored_on_its_first_day_is_not_read_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let [place, spool] = ["place", "spool"].map(|name| folder.path().join(name));
+    let storage = LocalStorage::open(&place).unwrap();
+    storage.prepare().await.unwrap();
+    let place_storage = FaultyStorage::new(Arc::new(storage));
+    let spool_storage = Arc::new(LocalStorage::open(&spool).unwrap());
+    let storage = SpooledStorage::new(Arc::new(place_storage.clone()), spool_storage, &["keys"], &[]);
+    storage.write(&key("keys/a/slot.age"), text("one"), &PutOptions::default()).await.unwrap();
+    storage.refresh().await.unwrap();
+    // Three days ago it was made, and copied within the hour.
+    let made = std::time::SystemTime::now() - Duration::from_secs(3 * 24 * 3600);
+    for (root, age) in [(&place, 0), (&spool, 3600)] {
+        let file = std::fs::File::options().write(true).open(root.join("keys/a/slot.age")).unwrap();
+        file.set_modified(made + Duration::from_secs(age)).unwrap();
+    }
+    let before = place_storage.calls(Operation::Get);
+    storage.refresh().await.unwrap();
+    assert_eq!(place_storage.calls(Operation::Get), before + 1, "it may have been changed since, by another clock");
+    storage.refresh().await.unwrap();
+    assert_eq!(place_storage.calls(Operation::Get), before + 1, "and then that is known");
+}

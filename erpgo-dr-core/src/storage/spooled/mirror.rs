@@ -1,6 +1,6 @@
 //! Copies of the place's objects, for when the place is away.
 
-use chrono::TimeDelta;
+use chrono::{TimeDelta, Utc};
 use futures::stream::{self, TryStreamExt as _};
 
 use super::super::{ObjectMeta, PutOptions, Storage, StorageError, StorageExt as _};
@@ -20,7 +20,7 @@ pub(super) async fn refresh(shared: &Shared) -> Result<(), StorageError> {
         let at_place = shared.ask(named(shared.place.as_ref(), name)).await?;
         let in_spool = named(shared.spool.as_ref(), name).await?;
         let stale = at_place.values().filter(|meta| in_spool.get(&meta.key).is_none_or(|copy| may_differ(meta, copy)));
-        stream::iter(stale.map(Ok)).try_for_each_concurrent(AT_ONCE, |meta| copy(shared, &meta.key)).await?;
+        stream::iter(stale.map(Ok)).try_for_each_concurrent(AT_ONCE, |meta| copy(shared, meta)).await?;
         // Only a list that has something in it is believed: an emptied place is when the copies are needed.
         for gone in in_spool.keys().filter(|key| !at_place.is_empty() && !at_place.contains_key(*key)) {
             shared.spool.delete(gone).await?;
@@ -46,17 +46,17 @@ fn may_differ(meta: &ObjectMeta, copy: &ObjectMeta) -> bool {
     meta.size != copy.size || meta.last_modified + SKEW > copy.last_modified
 }
 
-async fn copy(shared: &Shared, key: &ObjectKey) -> Result<(), StorageError> {
+/// Copies an object, if its copy is another. One that is old enough is written anew all the same: from then on its copy is newer by more
+/// than clocks can differ, and it is not read again each time.
+async fn copy(shared: &Shared, meta: &ObjectMeta) -> Result<(), StorageError> {
+    let key = &meta.key;
     let data = match shared.ask(shared.place.read(key, OBJECT_LIMIT)).await {
         // Removed since it was listed.
         Err(StorageError::NotFound { .. }) => return Ok(()),
         data => data?,
     };
-    let there = match shared.spool.read(key, OBJECT_LIMIT).await {
-        Ok(there) => there == data,
-        Err(_) => false,
-    };
-    if !there {
+    let settles = meta.last_modified + SKEW < Utc::now();
+    if settles || !shared.spool.read(key, OBJECT_LIMIT).await.is_ok_and(|there| there == data) {
         shared.spool.write(key, data, &PutOptions::default()).await?;
     }
     Ok(())
