@@ -17,7 +17,7 @@ const INFO: &[u8] = b"erpgo-dr/v1/evidence-signing";
 pub struct SigningKey(Ed25519Key);
 
 /// What a signature is checked with: 32 bytes, as text 64 hexadecimal digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct PublicKey(VerifyingKey);
 
 /// Text that is no public key.
@@ -64,6 +64,12 @@ impl PublicKey {
         let mut der = hex::decode("302a300506032b6570032100").expect("a literal");
         der.extend_from_slice(self.0.as_bytes());
         format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", data_encoding::BASE64.encode(&der))
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({self})")
     }
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Result, strays};
 use crate::progress::{Phase, PhaseGuard, Progress};
-use crate::repository::{LEASES, Repository, StoredObject, WAL, WAL_TAILS, owner_of};
+use crate::repository::{LEASES, Repository, StoredObject, owner_of};
 use crate::storage::{
     RepairCopy, RepairJudge, RepairOptions, RepairPlan, RepairReport, ReplicatedStorage, StorageExt as _,
 };
@@ -105,9 +105,6 @@ impl<'a> Judge<'a> {
                 Some(hash) => hash == object.hash,
                 None => hash_of(copy, key).await == Some(object.hash),
             },
-            None if key.is_under(WAL) || key.is_under(WAL_TAILS) => {
-                self.repository.is_authentic_wal(&copy.storage, key).await
-            }
             None => match self.repository.is_authentic_container(copy.storage.as_ref(), key).await {
                 Some(authentic) => authentic,
                 None => match copy.storage.read(key, RECORD_LIMIT).await {

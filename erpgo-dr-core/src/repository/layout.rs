@@ -242,6 +242,7 @@ pub(crate) fn container_kind(key: &ObjectKey) -> Option<ObjectKind> {
     match () {
         () if key.is_under(RUNS) => Some(ObjectKind::Journal),
         () if key.is_under(EVIDENCE) => Some(ObjectKind::Evidence),
+        () if key.is_under(WAL) || key.is_under(WAL_TAILS) => Some(ObjectKind::Wal),
         () => None,
     }
 }

@@ -52,7 +52,7 @@ pub(crate) use dump::{DumpSink, DumpSource};
 #[cfg(feature = "evidence")]
 pub(crate) use evidence::EvidenceWriter;
 pub(crate) use layout::{BACKUPS, DUMPS, HOLDS, VERDICTS, summary as summary_key};
-pub(crate) use layout::{LEASES, PACKS, WAL, WAL_TAILS, identity_of, owner_of};
+pub(crate) use layout::{LEASES, PACKS, identity_of, owner_of};
 #[cfg(feature = "runbooks")]
 pub(crate) use lease::OperationLease;
 pub(crate) use physical::{
@@ -252,10 +252,13 @@ impl Repository {
         self.keyring.require(&found.epoch).is_ok_and(|epoch| found.authenticate(domain, &epoch).is_ok())
     }
 
-    /// Returns whether a copy of an entry of a journal, or of a part of a bundle of evidence, is authentic to its end; `None` for what is
-    /// neither. Without its epoch's key that cannot be told, and it is not.
+    /// Returns whether a copy of a file of the write-ahead log, an entry of a journal, or a part of a bundle of evidence is authentic to its end;
+    /// `None` for anything else. Without its epoch's key that cannot be told, and it is not.
     pub(crate) async fn is_authentic_container(&self, place: &dyn Storage, key: &ObjectKey) -> Option<bool> {
         let kind = layout::container_kind(key)?;
+        if kind == ObjectKind::Wal && !wal::is_named(key) {
+            return Some(false);
+        }
         let opened = async {
             let stored = place.get(key, None).await?;
             let (identity, pool) = (ObjectIdentity::new(kind, key.as_str()), self.environment.pool.clone());

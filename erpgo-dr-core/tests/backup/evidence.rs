@@ -192,6 +192,11 @@ async fn one_byte_that_is_changed_is_found_wherever_it_is() {
     fs::remove_file(stored.join("custody/000001")).unwrap();
     let gap = verify_evidence(&site.repository, &id, None, &bob(), NO_PROGRESS).await.unwrap();
     assert!(gap.findings.iter().any(|finding| finding.contains("custody")), "{gap:?}");
+    // As a kill before the manifest leaves it: items and a word of custody, and no bundle.
+    fs::remove_file(stored.join("manifest")).unwrap();
+    let none = verify_evidence(&site.repository, &id, None, &bob(), NO_PROGRESS).await.unwrap_err();
+    assert_eq!(none.kind(), ErrorKind::NotFound);
+    assert_eq!(list_evidence(&site.repository).await.unwrap(), ops::evidence::EvidenceListing::default());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -134,7 +134,7 @@ impl Collection<'_> {
         Ok(cut_off)
     }
 
-    /// Runs a program, and keeps both its outputs: the second only where there is something in it, or the program failed.
+    /// Runs a program, and keeps both its outputs, also where one is empty: that is evidence, too.
     async fn run_program(&mut self, name: &str, line: &[String]) -> Result<()> {
         let shown = line.join(" ");
         let phase = PhaseGuard::start(self.progress, Phase::Evidence, &shown, None);

@@ -152,17 +152,11 @@ impl Repository {
         systems.dedup();
         Ok(systems)
     }
+}
 
-    /// Reads every MAC of an archived file at one place. Returns whether it is whole and authentic.
-    pub(crate) async fn is_authentic_wal(&self, place: &Arc<dyn Storage>, key: &ObjectKey) -> bool {
-        if layout::parse_wal_file(key).is_none() && TailPiece::parse(key).is_none() {
-            return false;
-        }
-        match self.open_wal_object(place.as_ref(), key).await {
-            Ok(Some(reader)) => reader.check_seals_to_end().await.is_ok(),
-            _ => false,
-        }
-    }
+/// Returns whether an object below the archive's folders has a name that one of its files can have.
+pub(super) fn is_named(key: &ObjectKey) -> bool {
+    layout::parse_wal_file(key).is_some() || TailPiece::parse(key).is_some()
 }
 
 /// What an archived file says that it is.
