@@ -76,6 +76,8 @@ pub(crate) fn processes_with(name: &str, value: &str) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     #[test]
@@ -85,7 +87,12 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("30").env("ERPGO_DR_TEST", &value).spawn().unwrap();
         let mark = ProcessMark { pid: child.id(), started: started(child.id()).unwrap(), ..ProcessMark::own() };
         assert_eq!(mark.is_alive(), Some(true));
-        assert_eq!(processes_with("ERPGO_DR_TEST", &value), [child.id()]);
+        // Linux hands the parent back before it has written down where the new program's environment lies.
+        let since = Instant::now();
+        while processes_with("ERPGO_DR_TEST", &value) != [child.id()] {
+            assert!(since.elapsed() < Duration::from_secs(30), "not found by what its environment says");
+            std::thread::sleep(Duration::from_millis(1));
+        }
         assert_eq!(ProcessMark { started: mark.started + 1, ..mark.clone() }.is_alive(), Some(false));
         child.kill().unwrap();
         child.wait().unwrap();
