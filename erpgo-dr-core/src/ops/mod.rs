@@ -23,6 +23,7 @@ mod strays;
 mod thaw;
 mod verify;
 pub mod wal;
+mod window;
 
 pub use backup::{BackupOptions, BackupReport, backup};
 #[cfg(feature = "runbooks")]
@@ -38,6 +39,7 @@ pub use restore_test::{ReplayTest, RestoreTestOptions, SqlCheck, restore_test};
 pub use status::{Status, status, status_of};
 pub use thaw::{ThawReport, thaw};
 pub use verify::{VerifyOptions, VerifyReport, verify};
+pub use window::{RecoverySpan, RecoveryWindow, recovery_windows};
 
 #[cfg(test)]
 mod tests {
@@ -127,6 +129,8 @@ mod tests {
             bisect::plan_bisect(&p.repository, &options).await?;
             bisect::bisect(&p.repository, &options, &NoProgress).await
         });
+        let p = parts.clone();
+        task(async move { recovery_windows(&p.repository, &p.repository.catalogue().await?).await });
         task(async move { status(&parts.repository).await });
     }
 }
