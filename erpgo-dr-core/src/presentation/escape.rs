@@ -1,4 +1,4 @@
-//! Texts of a journal, made harmless for where they are written. HTML needs nothing of this but [`clean`]: its writer escapes.
+//! Texts from elsewhere, made harmless for where they are written. HTML needs nothing of this but [`clean`]: its writer escapes.
 
 /// What stands for a character that a reader would not see, and a terminal would obey.
 const REPLACED: char = '\u{fffd}';
@@ -8,7 +8,7 @@ const SPECIAL: &str = "\\`*_[]<>|#&~$!";
 
 /// Replaces characters that do something instead of showing: of control, and those that turn the direction of writing. Line breaks
 /// and tabs stay.
-pub(super) fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     text.replace("\r\n", "\n").chars().map(|c| if is_active(c) { REPLACED } else { c }).collect()
 }
 
@@ -18,7 +18,7 @@ fn is_active(c: char) -> bool {
 }
 
 /// Writes a text into a line of Markdown, in a table too: line breaks become spaces.
-pub(super) fn inline(text: &str) -> String {
+pub(crate) fn inline(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in clean(text).chars() {
         match c {
@@ -32,7 +32,7 @@ pub(super) fn inline(text: &str) -> String {
 }
 
 /// Writes a text as a block of code, behind a fence that it does not have in itself.
-pub(super) fn fenced(text: &str) -> String {
+pub(crate) fn fenced(text: &str) -> String {
     let text = clean(text);
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or_default();
     let fence = "`".repeat(longest.max(2) + 1);

@@ -4,8 +4,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 
-use super::escape::clean;
 use super::{AttemptReport, IncidentReport, StepReport, StepState, seconds, words};
+use crate::presentation::escape::clean;
+use crate::presentation::units::{clock, length, moment};
 
 const ROW: usize = 34;
 const HEAD: usize = 42;
@@ -44,7 +45,7 @@ impl Axis {
         let distance = fits.unwrap_or(self.seconds / MOST_MARKS);
         let all = self.seconds;
         (0..).map(move |n| f64::from(n) * distance).take_while(move |at| *at < all * 0.97).map(move |at| {
-            let name = if at == 0.0 { "0".to_owned() } else { format!("+{}", words::length(at)) };
+            let name = if at == 0.0 { "0".to_owned() } else { format!("+{}", length(at)) };
             (at / all * 100.0, name)
         })
     }
@@ -79,7 +80,7 @@ pub(super) fn draw(report: &IncidentReport) -> Markup {
                     @let left = axis.at(from);
                     @let wide = (axis.at(to) - left).max(0.5);
                     rect class=(format!("bar {class}")) x=(percent(left.min(100.0 - wide))) y=(top + 14) width=(percent(wide)) height="12" rx="2" {
-                        title { (clean(step.id.as_str())) ", " (what) ": " (words::clock(from)) " to " (words::clock(to)) }
+                        title { (clean(step.id.as_str())) ", " (what) ": " (clock(from)) " to " (clock(to)) }
                     }
                 }
             }
@@ -119,7 +120,7 @@ fn bars(step: &StepReport) -> Vec<(DateTime<Utc>, DateTime<Utc>, &'static str, &
 
 fn in_words(report: &IncidentReport, steps: &[&StepReport]) -> String {
     let told = steps.iter().map(|step| {
-        let began = step.started.map(words::clock).unwrap_or_default();
+        let began = step.started.map(clock).unwrap_or_default();
         format!(
             "{} began at {began}, took {}, {}",
             clean(step.id.as_str()),
@@ -127,6 +128,6 @@ fn in_words(report: &IncidentReport, steps: &[&StepReport]) -> String {
             words::word(step.outcome)
         )
     });
-    let objective = objective(report).map(|at| format!(" The recovery time objective ends at {}.", words::moment(at)));
+    let objective = objective(report).map(|at| format!(" The recovery time objective ends at {}.", moment(at)));
     format!("{}.{}", told.collect::<Vec<_>>().join("; "), objective.unwrap_or_default())
 }

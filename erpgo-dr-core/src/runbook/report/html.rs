@@ -1,14 +1,13 @@
 //! The report as one file of HTML: no script, nothing fetched, light and dark, from a phone to paper.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
-use super::escape::clean;
-use super::words::Figure;
 use super::{AttemptReport, IncidentReport, RunState, StepReport, gantt, words};
+use crate::presentation;
+use crate::presentation::escape::clean;
+use crate::presentation::units::clock;
 
 const STYLE: &str = include_str!("style.css");
-/// Nothing is fetched and nothing runs, even if something got through.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
 impl IncidentReport {
     /// Writes the report as one self-contained file of HTML. Texts of the journal are escaped.
@@ -18,31 +17,17 @@ impl IncidentReport {
 }
 
 fn page(report: &IncidentReport) -> Markup {
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                meta http-equiv="Content-Security-Policy" content=(POLICY);
-                title { (clean(&report.title)) " - " (report.run) }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                main {
-                    (header(report))
-                    section class="figures" aria-label="Figures" { @for one in words::figures(report) { (figure(&one)) } }
-                    @if report.steps.iter().any(|step| step.started.is_some()) {
-                        section { h2 { "Time" } (gantt::draw(report)) (legend()) }
-                    }
-                    section { h2 { "Steps" } ol class="steps" { @for step in &report.steps { (one_step(step)) } } }
-                    section { h2 { "Run" } (facts(report)) }
-                    footer { (words::source(report)) }
-                }
-            }
+    let main = html! {
+        (header(report))
+        section class="figures" aria-label="Figures" { @for one in words::figures(report) { (one.to_html()) } }
+        @if report.steps.iter().any(|step| step.started.is_some()) {
+            section { h2 { "Time" } (gantt::draw(report)) (legend()) }
         }
-    }
+        section { h2 { "Steps" } ol class="steps" { @for step in &report.steps { (one_step(step)) } } }
+        section { h2 { "Run" } (facts(report)) }
+        footer { (words::source(report)) }
+    };
+    presentation::html::page(&format!("{} - {}", report.title, report.run), STYLE, &main)
 }
 
 fn header(report: &IncidentReport) -> Markup {
@@ -56,21 +41,6 @@ fn header(report: &IncidentReport) -> Markup {
             p class="kind" { "Incident report" @if report.drill { " " span class="chip drill" { "drill" } } }
             h1 { (clean(&report.title)) }
             p class=(format!("standing {class}")) { (words::standing(report)) }
-        }
-    }
-}
-
-fn figure(figure: &Figure) -> Markup {
-    let class = match figure.met {
-        Some(true) => "good",
-        Some(false) => "bad",
-        None => "plain",
-    };
-    html! {
-        div class=(format!("figure {class}")) {
-            p class="name" { (figure.name) }
-            p class="value" { (figure.value) }
-            p class="beside" { (figure.beside) }
         }
     }
 }
@@ -98,7 +68,7 @@ fn one_step(step: &StepReport) -> Markup {
             }
             p class="about" {
                 code { (clean(step.id.as_str())) } " · " (clean(&step.action))
-                @if let Some(started) = step.started { " · " (words::clock(started)) " · " (words::taken(step)) }
+                @if let Some(started) = step.started { " · " (clock(started)) " · " (words::taken(step)) }
                 @if let Some(counts) = words::counts(step) { " · " (counts) }
             }
             @if let Some(why) = &step.skipped { p { "Because " (clean(why)) "." } }
@@ -128,8 +98,8 @@ fn one_attempt(attempt: &AttemptReport) -> Markup {
     html! {
         div class="attempt" {
             p {
-                (words::clock(attempt.began))
-                @if let Some(ended) = attempt.ended { " to " (words::clock(ended)) }
+                (clock(attempt.began))
+                @if let Some(ended) = attempt.ended { " to " (clock(ended)) }
                 ", " (words::word(attempt.outcome))
             }
             pre class="doing" { (clean(&attempt.doing)) }

@@ -1,7 +1,8 @@
 //! The report as Markdown.
 
-use super::escape::{fenced, inline};
 use super::{AttemptReport, IncidentReport, StepReport, words};
+use crate::presentation::escape::{fenced, inline};
+use crate::presentation::units::clock;
 
 impl IncidentReport {
     /// Writes the report as Markdown with GitHub's tables. Texts of the journal are escaped.
@@ -45,7 +46,7 @@ fn row(step: &StepReport) -> [String; 6] {
         inline(step.id.as_str()),
         step.action.clone(),
         words::word(step.outcome).to_owned(),
-        step.started.map_or_else(|| "-".to_owned(), words::clock),
+        step.started.map_or_else(|| "-".to_owned(), clock),
         words::taken(step),
         step.attempts.len().to_string(),
     ]
@@ -59,7 +60,7 @@ fn describe(out: &mut String, step: &StepReport) {
         out.push_str(&format!("- because {}\n", inline(why)));
     }
     for question in &step.questions {
-        let (asked, answer) = (words::clock(question.asked), inline(&words::answer(question)));
+        let (asked, answer) = (clock(question.asked), inline(&words::answer(question)));
         out.push_str(&format!("- asked at {asked}: {} {answer}\n", inline(&question.text)));
     }
     if step.skipped.is_some() || !step.questions.is_empty() {
@@ -74,8 +75,8 @@ fn describe(out: &mut String, step: &StepReport) {
 
 fn attempts(out: &mut String, name: &str, attempts: &[AttemptReport]) {
     for (number, attempt) in (1..).zip(attempts) {
-        let ended = attempt.ended.map(|ended| format!(" to {}", words::clock(ended))).unwrap_or_default();
-        let (began, outcome) = (words::clock(attempt.began), words::word(attempt.outcome));
+        let ended = attempt.ended.map(|ended| format!(" to {}", clock(ended))).unwrap_or_default();
+        let (began, outcome) = (clock(attempt.began), words::word(attempt.outcome));
         out.push_str(&format!("{name} {number}, {began}{ended}, {outcome}:\n\n{}\n", fenced(&attempt.doing)));
         if !attempt.output.is_empty() {
             out.push_str(&format!("It said:\n\n{}\n", fenced(&attempt.output)));

@@ -3,7 +3,6 @@
 //! It is made from the journal alone, at any time, and says from which state of it. Times are measured, not claimed: what was not
 //! reached has no figure. Every text of the journal is escaped where it is written, whatever is in it.
 
-mod escape;
 mod fold;
 mod gantt;
 mod html;

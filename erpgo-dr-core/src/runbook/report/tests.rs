@@ -315,16 +315,6 @@ fn no_text_of_a_journal_becomes_markdown() {
 }
 
 #[test]
-fn lengths_are_told_in_two_units() {
-    let told =
-        [(0.0, "0 s"), (2.34, "2.3 s"), (59.6, "1 min"), (252.0, "4 min 12 s"), (7200.0, "2 h"), (90_000.0, "1 d 1 h")];
-    for (seconds, text) in told {
-        assert_eq!(words::length(seconds), text);
-    }
-    assert_eq!((words::bytes(512), words::bytes(1_572_864)), ("512 bytes".to_owned(), "1.5 MiB".to_owned()));
-}
-
-#[test]
 fn the_picture_shows_the_objective_unless_it_is_far_away() {
     let near = fenced().done(10, 200, "promote").finished(201, Ending::Completed).report().to_html();
     assert!(near.contains("class=\"objective\"") && near.contains("Time since the incident"));

@@ -1,52 +1,10 @@
 //! What a report says, in words: the same in every form of it.
 
-use chrono::{DateTime, SecondsFormat, Utc};
-
 use super::super::model::Counts;
 use super::super::operator::Choice;
 use super::{IncidentReport, QuestionReport, RunState, StepReport, StepState};
-
-/// Returns a moment to the second.
-pub(super) fn moment(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Secs, true).replace('T', " ").replace('Z', " UTC")
-}
-
-/// Returns the time of a moment's day, to the second.
-pub(super) fn clock(at: DateTime<Utc>) -> String {
-    at.format("%H:%M:%S").to_string()
-}
-
-/// Returns a length of time in its two largest units.
-pub(super) fn length(seconds: f64) -> String {
-    if seconds < 10.0 {
-        return format!("{} s", (seconds * 10.0).round() / 10.0);
-    }
-    let total = seconds.round() as u64;
-    let parts = [(total / 86_400, "d"), (total / 3600 % 24, "h"), (total / 60 % 60, "min"), (total % 60, "s")];
-    let from = parts.iter().position(|(count, _)| *count > 0).unwrap_or(3);
-    let shown = parts[from..].iter().take(2).filter(|(count, _)| *count > 0);
-    shown.map(|(count, unit)| format!("{count} {unit}")).collect::<Vec<_>>().join(" ")
-}
-
-/// Returns a number of bytes in the largest unit that leaves one before the point.
-pub(super) fn bytes(count: u64) -> String {
-    let units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-    let mut value = count as f64;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < units.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{count} bytes") } else { format!("{value:.1} {}", units[unit]) }
-}
-
-/// A figure beside what was to be reached.
-pub(super) struct Figure {
-    pub(super) name: &'static str,
-    pub(super) value: String,
-    pub(super) beside: String,
-    pub(super) met: Option<bool>,
-}
+use crate::presentation::html::Figure;
+use crate::presentation::units::{bytes, clock, length, moment};
 
 /// Returns the figures of a report.
 pub(super) fn figures(report: &IncidentReport) -> Vec<Figure> {
