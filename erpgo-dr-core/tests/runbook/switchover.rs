@@ -17,6 +17,10 @@ fn pair(major: u32) -> (PgServer, PgServer) {
     while primary.psql("postgres", "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'") != "1" {
         std::thread::sleep(Duration::from_millis(50));
     }
+    // What it has received it may not have replayed yet.
+    while standby.psql("postgres", "SELECT to_regclass('t') IS NOT NULL") != "t" {
+        std::thread::sleep(Duration::from_millis(50));
+    }
     (primary, standby)
 }
 
