@@ -68,7 +68,7 @@ impl Desk {
         let mut command = Command::new(env!("CARGO_BIN_EXE_erpgo-dr"));
         command.args(arguments).current_dir(self.folder.path()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.folder.path());
-        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command.envs(self.variables.iter().map(|(name, value)| (name, value))).envs(coverage());
         command.stdin(std::process::Stdio::null());
         command
     }
@@ -109,6 +109,11 @@ impl Desk {
         assert!(error["hint"].as_str().unwrap().contains(hint), "{document}");
         run
     }
+}
+
+/// Where a run that is measured for coverage notes what it reached: without this it would leave a file in its folder.
+fn coverage() -> Option<(&'static str, std::ffi::OsString)> {
+    std::env::var_os("LLVM_PROFILE_FILE").map(|file| ("LLVM_PROFILE_FILE", file))
 }
 
 impl Run {
