@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{Error, ErrorKind, Result};
 use crate::postgres::wal::{TimelineHistory, TimelineSwitch};
-use crate::repository::{Catalogue, CatalogueEntry, PhysicalContents, Repository, RepositoryError, WalObject};
+use crate::repository::{Catalogue, CatalogueEntry, PhysicalContents, Repository, RepositoryError, Summary, WalObject};
 use crate::storage::StorageError;
 use crate::types::{BackupId, Lsn, TimelineId, WalFileName, WalSegmentName, WalSegmentSize};
 
@@ -58,8 +58,9 @@ impl RecoveryWindow {
 /// Of the storage place; [`RepositoryError`] for a manifest that cannot be trusted.
 pub async fn recovery_windows(repository: &Repository, catalogue: &Catalogue) -> Result<Vec<RecoveryWindow>> {
     let is_candidate = |entry: &&CatalogueEntry| entry.summary.is_physical() && entry.details.is_some();
-    let entries: Vec<&CatalogueEntry> = catalogue.entries.iter().filter(is_candidate).collect();
-    let starts = futures::stream::iter(entries.into_iter().map(|entry| start(repository, entry)));
+    let summaries: Vec<Summary> =
+        catalogue.entries.iter().filter(is_candidate).map(|entry| entry.summary.clone()).collect();
+    let starts = futures::stream::iter(summaries).map(|summary| async move { start(repository, &summary).await });
     let starts: Vec<Option<Start>> = starts.buffered(AT_ONCE).try_collect().await?;
     let mut of_cluster: BTreeMap<u64, Vec<Start>> = BTreeMap::new();
     for start in starts.into_iter().flatten() {
@@ -87,14 +88,14 @@ struct Start {
     stop: Lsn,
 }
 
-async fn start(repository: &Repository, entry: &CatalogueEntry) -> Result<Option<Start>> {
-    let manifest = match repository.manifest(&entry.summary).await {
+async fn start(repository: &Repository, summary: &Summary) -> Result<Option<Start>> {
+    let manifest = match repository.manifest(summary).await {
         Ok(manifest) => manifest,
         // Removed since the catalogue was read.
         Err(RepositoryError::Storage(StorageError::NotFound { .. })) => return Ok(None),
         Err(error) => match Error::from(error) {
             error if error.kind() == ErrorKind::Integrity => {
-                tracing::warn!(backup = %entry.id(), %error, "nothing can be brought back from a backup whose manifest is damaged");
+                tracing::warn!(backup = %summary.id, %error, "nothing can be brought back from a backup whose manifest is damaged");
                 return Ok(None);
             }
             error => return Err(error),
@@ -102,14 +103,14 @@ async fn start(repository: &Repository, entry: &CatalogueEntry) -> Result<Option
     };
     let system_identifier = manifest.contents.server.system_identifier;
     let found = manifest.physical.as_ref().zip(system_identifier);
-    Ok(found.and_then(|(physical, system)| Start::new(entry, system, physical)))
+    Ok(found.and_then(|(physical, system)| Start::new(summary, system, physical)))
 }
 
 impl Start {
-    fn new(entry: &CatalogueEntry, system_identifier: u64, physical: &PhysicalContents) -> Option<Self> {
+    fn new(summary: &Summary, system_identifier: u64, physical: &PhysicalContents) -> Option<Self> {
         let size = WalSegmentSize::new(physical.wal_segment_bytes)?;
         let segment = WalSegmentName::containing(physical.timeline, physical.stop_lsn, size).number(size)?;
-        let (backup, complete) = (entry.id().clone(), entry.summary.finished);
+        let (backup, complete) = (summary.id.clone(), summary.finished);
         let (timeline, stop) = (physical.timeline, physical.stop_lsn);
         Some(Self { backup, system_identifier, complete, timeline, segment, size, stop })
     }
