@@ -9,6 +9,7 @@ use std::path::Path;
 use erpgo_dr_core::codec::CodecError;
 use erpgo_dr_core::container::ContainerError;
 use erpgo_dr_core::crypto::CryptoError;
+use erpgo_dr_core::monitor::ServeError;
 use erpgo_dr_core::ops::legacy::LegacyError;
 use erpgo_dr_core::postgres::PostgresError;
 use erpgo_dr_core::postgres::wal::WalError;
@@ -178,6 +179,20 @@ from_layers!(
     StorageError,
     WalError
 );
+
+impl From<ServeError> for CliError {
+    fn from(error: ServeError) -> Self {
+        let message = error.to_string();
+        match error {
+            ServeError::Io { action, source } => io(action, source),
+            ServeError::Exposed { .. } => Self::Refused {
+                message,
+                hint: "listen at 127.0.0.1, or give --certificate, --key and --token-file".to_owned(),
+            },
+            _ => Self::usage(message, "check the path, and that the file is in PEM form"),
+        }
+    }
+}
 
 impl From<RunbookError> for CliError {
     fn from(error: RunbookError) -> Self {

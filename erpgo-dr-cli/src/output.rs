@@ -19,6 +19,8 @@ use crate::error::{CliError, FINDING};
 
 /// The version of the JSON envelope and of the documents in it.
 const SCHEMA: u32 = 1;
+/// Has a terminal begin again with an empty screen.
+const CLEAR: &str = "\x1b[2J\x1b[3J\x1b[H";
 
 /// What a command found or did: a document for programs, and a text for people.
 #[derive(Debug)]
@@ -34,6 +36,11 @@ impl Report {
         let document = serde_json::to_value(document)
             .map_err(|error| crate::error::io("write the result as JSON", std::io::Error::other(error)))?;
         Ok(Self { document, text: text.into(), ok })
+    }
+
+    /// Leaves the text away, which was shown already.
+    pub(crate) fn without_text(self) -> Self {
+        Self { text: String::new(), ..self }
     }
 
     /// Reports a result that was written as it is, such as a dump to standard output.
@@ -121,6 +128,18 @@ impl Output {
     pub(crate) fn log_writer(&self) -> impl Fn() -> LogWriter + Send + Sync + 'static {
         let bars = Arc::new(self.bars.clone());
         move || LogWriter(Arc::clone(&bars))
+    }
+
+    /// Prints a report in the place of the one before it: on a terminal over it, elsewhere behind it; as JSON a line each.
+    ///
+    /// # Errors
+    /// When standard output is gone.
+    pub(crate) fn refresh(&self, report: &Report) -> std::io::Result<()> {
+        match (self.json, std::io::stdout().is_terminal()) {
+            (true, _) => print(&self.envelope(report.ok, "result", &report.document).to_string()),
+            (false, true) => print(&format!("{CLEAR}{}", report.text)),
+            (false, false) => print(&report.text),
+        }
     }
 
     /// Prints the outcome and returns the exit code.

@@ -4,13 +4,14 @@
 //! Modules are layers, and a layer uses only those below it:
 //!
 //! ```text
+//! monitor      what is known, for those who watch: metrics, a page, JSON
 //! runbook      procedures for disasters: steps, journal, report
 //! ops          backup, restore, verify, prune, repair: the only layer that joins the ones below
 //! topology     who replicates from whom, beside it
 //! repository   catalogue, manifests, leases, key epochs
 //! container    framed stream: codec + crypto, seekable, bounded memory
 //! codec  crypto  storage  postgres  retention      siblings, blind to each other
-//! types  clock  progress  compute  cleanup  causes
+//! types  clock  progress  compute  cleanup  causes  presentation
 //! ```
 //!
 //! The library never prints, never reads the environment, never installs a logger and never exits.
@@ -27,8 +28,12 @@ pub mod compute;
 pub mod conformance;
 pub mod container;
 pub mod crypto;
+#[cfg(feature = "monitor")]
+pub mod monitor;
 pub mod ops;
 pub mod postgres;
+#[cfg(feature = "runbooks")]
+mod presentation;
 pub mod progress;
 pub mod repository;
 pub mod retention;

@@ -7,14 +7,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up. What stands in one line is blind to each other.
-const LAYERS: [&[&str]; 7] = [
+const LAYERS: [&[&str]; 8] = [
     &["types"],
-    &["clock", "progress", "compute", "cleanup", "causes"],
+    &["clock", "progress", "compute", "cleanup", "causes", "presentation"],
     &["codec", "crypto", "storage", "postgres", "retention"],
     &["container"],
     &["repository"],
     &["ops", "topology"],
     &["runbook"],
+    &["monitor"],
 ];
 
 /// Modules that stand outside the layers: the suites that are called from tests may use everything.

@@ -19,6 +19,7 @@ mod key;
 mod legacy;
 mod list;
 mod man;
+mod monitor;
 mod prune;
 mod repair;
 mod restore;
@@ -59,6 +60,9 @@ pub(crate) enum Command {
     Cluster(cluster::ClusterArgs),
     Prune(prune::PruneArgs),
     Status(status::StatusArgs),
+    Metrics(monitor::MetricsArgs),
+    Report(monitor::ReportArgs),
+    Serve(monitor::ServeArgs),
     Hold(hold::HoldArgs),
     Key(key::KeyArgs),
     Repair(repair::RepairArgs),
@@ -93,6 +97,9 @@ impl Command {
             Self::Cluster(arguments) => arguments.name(),
             Self::Prune(_) => "prune",
             Self::Status(_) => "status",
+            Self::Metrics(_) => "metrics",
+            Self::Report(_) => "report",
+            Self::Serve(_) => "serve",
             Self::Hold(arguments) => arguments.name(),
             Self::Key(arguments) => arguments.name(),
             Self::Repair(_) => "repair",
@@ -132,6 +139,9 @@ impl Command {
             Self::Cluster(arguments) => arguments.run(context).await,
             Self::Prune(arguments) => arguments.run(context).await,
             Self::Status(arguments) => arguments.run(context).await,
+            Self::Metrics(arguments) => arguments.run(context).await,
+            Self::Report(arguments) => arguments.run(context).await,
+            Self::Serve(arguments) => arguments.run(context).await,
             Self::Hold(arguments) => arguments.run(context).await,
             Self::Key(arguments) => arguments.run(context).await,
             Self::Repair(arguments) => arguments.run(context).await,

@@ -2,16 +2,18 @@
 
 use chrono::TimeDelta;
 use clap::Args;
+use erpgo_dr_core::Repository;
 use erpgo_dr_core::ops::drill::{DrillState, Scenario, forecast};
-use erpgo_dr_core::ops::{self, Status};
+use erpgo_dr_core::ops::{self, RecoveryWindow, Status, recovery_windows};
 use erpgo_dr_core::retention::RetentionSettings;
+use erpgo_dr_core::runbook::Span;
 use serde::Serialize;
 
 use super::drill::{due, told};
 use super::list::problems;
 use crate::config::ConfigError;
-use crate::context::{Access, Context};
-use crate::error::CliError;
+use crate::context::{Access, Context, Places};
+use crate::error::{self, CliError};
 use crate::output::{Report, bytes, moment, seconds};
 
 /// Say whether one could restore right now, to which moment, and how long it would take
@@ -22,6 +24,9 @@ pub(crate) struct StatusArgs {
     /// Unhealthy if the newest proven backup is older: 8h, 2d
     #[arg(long, value_name = "SPAN")]
     max_age: Option<String>,
+    /// Look again and again until told to stop, every TIME: 5s, 1m
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "5s")]
+    watch: Option<Span>,
 }
 
 #[derive(Serialize)]
@@ -33,6 +38,8 @@ struct Health {
     drills_overdue: Vec<Scenario>,
     /// How long recovery would take today, by what was measured.
     predicted_rto_seconds: Option<f64>,
+    /// To which moments clusters can be brought back.
+    windows: Vec<RecoveryWindow>,
     #[serde(flatten)]
     status: Status,
 }
@@ -42,26 +49,22 @@ impl StatusArgs {
         let max_age = self.max_age(context)?;
         let places = context.places()?;
         let repository = context.open_at(&places, Access::Unlocked).await?;
-        let catalogue = context.catalogue_at(&places, &repository).await?;
-        let status = ops::status_of(&repository, &catalogue);
-        // What is wrong with drills says nothing of whether one could restore.
-        let drills = repository.drills().await.unwrap_or_default();
-        told(context, &drills);
-        let drills = drills.records;
-        let overdue = due(&context.config, &repository, &drills).into_iter();
-        let drills_overdue =
-            overdue.filter(|drill| drill.state == DrillState::Overdue).map(|drill| drill.scenario).collect();
-        // What cannot be predicted is no reason to leave the rest unsaid.
-        let predicted = forecast(&repository, &catalogue, &drills).await.ok().flatten();
-        let predicted_rto_seconds = predicted.map(|found| found.rto_seconds);
-        let limit = max_age.map(|age| age.num_seconds());
-        let too_old = match (limit, status.rpo_seconds) {
-            (Some(limit), Some(age)) => age > limit as f64,
-            _ => false,
-        };
-        let healthy = status.is_healthy() && !too_old;
-        let health = Health { healthy, max_age_seconds: limit, too_old, drills_overdue, predicted_rto_seconds, status };
-        Report::new(&health, render(&health), health.healthy)
+        let Some(every) = self.watch else { return look(context, &places, &repository, max_age).await };
+        let mut stop = std::pin::pin!(context.stop.requested());
+        loop {
+            let looked = look(context, &places, &repository, max_age).await;
+            match &looked {
+                Ok(report) => {
+                    context.output.refresh(report).map_err(|source| error::io("write to standard output", source))?
+                }
+                // Who watches wants to see when it answers again.
+                Err(error) => context.output.warn(&error.to_string()),
+            }
+            tokio::select! {
+                () = stop.as_mut() => return looked.map(Report::without_text),
+                () = tokio::time::sleep(every.duration()) => {}
+            }
+        }
     }
 
     fn max_age(&self, context: &Context) -> Result<Option<TimeDelta>, CliError> {
@@ -69,6 +72,36 @@ impl StatusArgs {
         let parsed = text.map(|text| RetentionSettings::parse_duration(text)).transpose();
         parsed.map_err(|error| ConfigError::Invalid { message: format!("max age: {error}") }.into())
     }
+}
+
+async fn look(
+    context: &Context,
+    places: &Places,
+    repository: &Repository,
+    max_age: Option<TimeDelta>,
+) -> Result<Report, CliError> {
+    let catalogue = context.catalogue_at(places, repository).await?;
+    let status = ops::status_of(repository, &catalogue);
+    // What is wrong with drills says nothing of whether one could restore.
+    let drills = repository.drills().await.unwrap_or_default();
+    told(context, &drills);
+    let drills = drills.records;
+    let overdue = due(&context.config, repository, &drills).into_iter();
+    let drills_overdue =
+        overdue.filter(|drill| drill.state == DrillState::Overdue).map(|drill| drill.scenario).collect();
+    // What cannot be predicted is no reason to leave the rest unsaid.
+    let predicted = forecast(repository, &catalogue, &drills).await.ok().flatten();
+    let predicted_rto_seconds = predicted.map(|found| found.rto_seconds);
+    let windows = recovery_windows(repository, &catalogue).await?;
+    let limit = max_age.map(|age| age.num_seconds());
+    let too_old = match (limit, status.rpo_seconds) {
+        (Some(limit), Some(age)) => age > limit as f64,
+        _ => false,
+    };
+    let healthy = status.is_healthy() && !too_old;
+    let health =
+        Health { healthy, max_age_seconds: limit, too_old, drills_overdue, predicted_rto_seconds, windows, status };
+    Report::new(&health, render(&health), health.healthy)
 }
 
 fn render(health: &Health) -> String {
@@ -88,6 +121,7 @@ fn render(health: &Health) -> String {
         }
         _ => text.push_str("NO PROVEN BACKUP: `erpgo-dr verify` proves one\n"),
     }
+    health.windows.iter().for_each(|window| text.push_str(&render_window(window)));
     match (status.rto_seconds, status.restore_tested) {
         (Some(rto), Some(tested)) => {
             text.push_str(&format!("RTO {}: what the restore test of {} took\n", seconds(rto), moment(tested)));
@@ -107,5 +141,20 @@ fn render(health: &Health) -> String {
         text.push_str(&format!("FAILED: the last verification of {id} (`erpgo-dr show {id}` says why)\n"));
     }
     text.push_str(&problems(&status.problems));
+    text
+}
+
+/// Says to which moments a cluster can be brought back, and to which it cannot.
+fn render_window(window: &RecoveryWindow) -> String {
+    let (Some(first), Some(last)) = (window.spans.first(), window.spans.last()) else { return String::new() };
+    let mut text = format!(
+        "cluster {}: every moment from {} to {}\n",
+        window.system_identifier,
+        moment(first.from),
+        moment(last.until)
+    );
+    for (from, until) in window.gaps() {
+        text.push_str(&format!("  BUT NOT from {} to {}\n", moment(from), moment(until)));
+    }
     text
 }

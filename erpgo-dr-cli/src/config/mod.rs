@@ -15,6 +15,7 @@ pub use places::{
 pub(crate) use find::{file, load, load_env_file};
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use erpgo_dr_core::Codec;
@@ -119,6 +120,8 @@ pub struct Config {
     pub runbook: RunbookConfig,
     /// What is collected after a breach.
     pub evidence: EvidenceConfig,
+    /// What is shown to those who watch, where, and what recovery is to reach.
+    pub monitor: MonitorConfig,
     /// Which drills are done how often; a restore every month and a great one each quarter where nothing is said.
     #[serde(rename = "drill")]
     pub drills: Vec<DrillConfig>,
@@ -210,6 +213,29 @@ pub struct EvidenceConfig {
     pub programs: BTreeMap<String, Vec<String>>,
     /// Files of this host.
     pub files: Vec<PathBuf>,
+}
+
+/// The table `[monitor]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct MonitorConfig {
+    /// Where `serve` listens: `127.0.0.1:9788`.
+    pub listen: Option<SocketAddr>,
+    /// The time from one look to the next: `1m`.
+    pub every: Option<Span>,
+    /// How long recovery may take: `4h`.
+    pub rto: Option<Span>,
+    /// How much work may be lost: `15m`.
+    pub rpo: Option<Span>,
+    /// A file whose first line clients must show.
+    pub token_file: Option<PathBuf>,
+    /// A certificate in PEM form, with those between it and its root.
+    pub certificate: Option<PathBuf>,
+    /// The certificate's key in PEM form.
+    pub key: Option<PathBuf>,
+    /// Folders of this host whose free space is told.
+    pub folders: Vec<PathBuf>,
 }
 
 /// A table `[[drill]]`.

@@ -115,6 +115,8 @@ fn every_document_is_as_the_reference_says() {
     let planned = desk.json(&[&since[..], &["--dry-run"]].concat());
     check("bisect --dry-run", &with_command(planned, "bisect --dry-run"));
     check("bisect", &desk.json(&since));
+    check("metrics", &desk.json(&["metrics"]));
+    check("report", &desk.json(&["report"]));
     let run = desk.run(&["doctor", "--json"]);
     check("doctor", &serde_json::from_str(&run.stdout).unwrap());
     let quick = ["bench", "--seconds", "0.01", "--bytes", "1k", "--algorithm", "zstd", "--json"];

@@ -11,6 +11,7 @@ mod evidence;
 mod failures;
 mod files;
 mod keys;
+mod monitoring;
 mod patience;
 mod places;
 mod restores;

@@ -9,13 +9,17 @@ use crate::config::Config;
 
 /// Says how each planned drill stands. There is something to rehearse from the day on that the repository was made.
 pub(in crate::commands) fn due(config: &Config, repository: &Repository, drills: &[DrillRecord]) -> Vec<DrillDue> {
-    let planned: Vec<PlannedDrill> = match config.drills.is_empty() {
+    drills_due(SystemClock.now(), repository.settings().created, &planned(config), drills)
+}
+
+/// Returns the plan.
+pub(in crate::commands) fn planned(config: &Config) -> Vec<PlannedDrill> {
+    match config.drills.is_empty() {
         true => quarterly_calendar(),
         false => {
             config.drills.iter().map(|drill| PlannedDrill { scenario: drill.scenario, every: drill.every }).collect()
         }
-    };
-    drills_due(SystemClock.now(), repository.settings().created, &planned, drills)
+    }
 }
 
 /// Returns what recovery must reach in a scenario: what the configuration says, and else what is usual.

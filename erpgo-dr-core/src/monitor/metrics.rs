@@ -1,0 +1,219 @@
+//! Facts as metrics, in the OpenMetrics text format that Prometheus reads.
+//!
+//! What is not known has no sample: an alert rule asks with `absent()` where that matters. Names follow Prometheus's rules (base units, `_total`
+//! for counters, `_timestamp_seconds` for moments). The names without a prefix are those that the shell scripts wrote.
+//!
+//! Source: <https://prometheus.io/docs/practices/naming/>, <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
+
+use std::sync::atomic::AtomicU64;
+
+use chrono::{DateTime, Utc};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::Facts;
+
+/// What [`Facts::to_openmetrics`] returns, as HTTP names it.
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type Labels = Vec<(&'static str, String)>;
+type Values = Family<Labels, Gauge<f64, AtomicU64>>;
+
+impl Facts {
+    /// Writes the facts as metrics, in the OpenMetrics text format.
+    pub fn to_openmetrics(&self) -> String {
+        let mut figures = Figures::default();
+        figures.of_repository(self);
+        figures.of_backups(self);
+        figures.of_recovery(self);
+        figures.of_wal(self);
+        figures.of_drills(self);
+        figures.of_host(self);
+        figures.write()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Figures {
+    registry: Registry,
+}
+
+impl Figures {
+    /// Adds a metric with a value for each set of labels.
+    fn labelled(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (Labels, f64)>) {
+        let family = Values::default();
+        for (labels, value) in values {
+            family.get_or_create(&labels).set(value);
+        }
+        self.registry.register(name, help, family);
+    }
+
+    /// Adds a metric with one value, if it is known.
+    fn one(&mut self, name: &str, help: &str, value: impl Into<Option<f64>>) {
+        self.labelled(name, help, value.into().map(|value| (Labels::new(), value)));
+    }
+
+    fn of_repository(&mut self, facts: &Facts) {
+        let repository = vec![("id", facts.status.repository.to_string())];
+        self.labelled("erpgo_dr_repository_info", "The repository.", [(repository, 1.0)]);
+        self.one("erpgo_dr_observed_timestamp_seconds", "When these facts were asked for.", seconds(facts.at));
+        self.one("erpgo_dr_observation_seconds", "How long asking took.", facts.seconds);
+        let healthy = "1 if one could restore now and nothing is known to be wrong with what would be, else 0.";
+        self.one("erpgo_dr_healthy", healthy, flag(facts.is_healthy()));
+        self.one("erpgo_dr_problems", "What is wrong, or could not be asked.", facts.problems.len() as f64);
+        self.one("erpgo_dr_backups", "Backups in the repository.", facts.status.backups as f64);
+        self.one(
+            "erpgo_dr_backups_failed_verification",
+            "Backups whose last verification failed.",
+            facts.status.failed.len() as f64,
+        );
+        self.one("erpgo_dr_stored_bytes", "Bytes that backups take up.", facts.status.stored_bytes as f64);
+        let active = facts.epochs.iter().rev().find(|epoch| epoch.active);
+        self.one("erpgo_dr_key_epochs", "Key epochs.", facts.epochs.len() as f64);
+        self.one(
+            "erpgo_dr_key_epoch_begun_timestamp_seconds",
+            "When the key epoch was begun that seals new backups.",
+            active.map(|epoch| seconds(epoch.begun)),
+        );
+        self.one(
+            "erpgo_dr_key_slots",
+            "Ways to open the key epoch that seals new backups.",
+            active.map(|epoch| epoch.slots as f64),
+        );
+    }
+
+    fn of_backups(&mut self, facts: &Facts) {
+        let newest = facts.newest_of_each_kind();
+        let each = |value: fn(&super::BackupFacts) -> f64| {
+            newest.iter().map(move |(kind, backup)| (vec![("kind", (*kind).to_owned())], value(backup)))
+        };
+        let name = "erpgo_dr_backup_last_timestamp_seconds";
+        self.labelled(name, "When the newest backup began.", each(|backup| seconds(backup.created)));
+        let name = "erpgo_dr_backup_last_duration_seconds";
+        self.labelled(name, "How long the newest backup took.", each(|backup| backup.seconds));
+        let name = "erpgo_dr_backup_last_plaintext_bytes";
+        self.labelled(name, "Bytes of the newest backup, uncompressed.", each(|backup| backup.plaintext_bytes as f64));
+        let name = "erpgo_dr_backup_last_stored_bytes";
+        self.labelled(name, "Bytes that the newest backup added.", each(|backup| backup.stored_bytes as f64));
+        let proven = facts.status.latest_proven.as_ref().map(|backup| seconds(backup.created));
+        let name = "erpgo_dr_backup_last_proven_timestamp_seconds";
+        self.one(name, "When the newest backup began that is proven good.", proven);
+        let tested = facts.status.restore_tested.map(seconds);
+        let name = "erpgo_dr_restore_test_last_timestamp_seconds";
+        self.one(name, "When a restore was last tested.", tested);
+        // Those of the scripts.
+        let latest = facts.backups.last();
+        let help = "When the newest backup was complete.";
+        self.one("backup_last_success_timestamp", help, latest.map(|last| seconds(last.created) + last.seconds));
+        self.one("backup_duration_seconds", "How long the newest backup took.", latest.map(|last| last.seconds));
+        let help = "Bytes that the newest backup added.";
+        self.one("backup_size_bytes", help, latest.map(|last| last.stored_bytes as f64));
+    }
+
+    fn of_recovery(&mut self, facts: &Facts) {
+        let objectives = &facts.objectives;
+        self.one("erpgo_dr_rpo_seconds", "Work that would be lost with the server now.", objectives.rpo_seconds);
+        self.one("erpgo_dr_rto_seconds", "How long recovery would take now.", objectives.rto_seconds);
+        let objective = |name: &str| vec![("objective", name.to_owned())];
+        let wanted = [("rto", objectives.rto_objective_seconds), ("rpo", objectives.rpo_objective_seconds)];
+        let wanted = wanted.into_iter().filter_map(|(name, value)| Some((objective(name), value?)));
+        self.labelled("erpgo_dr_objective_seconds", "What recovery is to reach.", wanted);
+        let met = [("rto", objectives.rto_met()), ("rpo", objectives.rpo_met())];
+        let met = met.into_iter().filter_map(|(name, met)| Some((objective(name), flag(met?))));
+        self.labelled("erpgo_dr_objective_met", "1 if recovery would reach the objective now, else 0.", met);
+        let observed = facts.status.rto_seconds;
+        self.one("erpgo_dr_rto_observed_seconds", "How long the newest restore test took.", observed);
+        let predicted = facts.forecast.as_ref().map(|forecast| forecast.rto_seconds);
+        self.one("erpgo_dr_rto_predicted_seconds", "How long recovery would take, by what was measured.", predicted);
+        let cluster = |window: &crate::ops::RecoveryWindow| vec![("cluster", window.system_identifier.to_string())];
+        let edge = |edge: fn(&crate::ops::RecoveryWindow) -> Option<DateTime<Utc>>| {
+            facts.windows.iter().filter_map(move |window| Some((cluster(window), seconds(edge(window)?))))
+        };
+        let name = "erpgo_dr_recovery_window_start_timestamp_seconds";
+        let start = edge(|window| Some(window.spans.first()?.from));
+        self.labelled(name, "The earliest moment that the cluster can be brought back to.", start);
+        let name = "erpgo_dr_recovery_window_end_timestamp_seconds";
+        let end = edge(|window| Some(window.spans.last()?.until));
+        self.labelled(name, "The latest moment that the cluster can be brought back to.", end);
+        let gaps = facts.windows.iter().map(|window| (cluster(window), window.gaps().count() as f64));
+        let name = "erpgo_dr_recovery_window_gaps";
+        self.labelled(name, "Stretches between the two of which no moment can be had.", gaps);
+        let lost = |window: &crate::ops::RecoveryWindow| {
+            window.gaps().map(|(from, until)| (until - from).as_seconds_f64()).sum::<f64>()
+        };
+        let lost = facts.windows.iter().map(|window| (cluster(window), lost(window)));
+        self.labelled("erpgo_dr_recovery_window_gap_seconds", "How long these are together.", lost);
+    }
+
+    fn of_wal(&mut self, facts: &Facts) {
+        let wal = facts.wal.as_ref();
+        self.one("erpgo_dr_wal_segments", "Segments that are archived.", wal.map(|wal| wal.segments as f64));
+        let stored = wal.map(|wal| wal.stored_bytes as f64);
+        self.one("erpgo_dr_wal_stored_bytes", "Bytes that the archived log takes up.", stored);
+        let lag = wal.and_then(|wal| wal.lag_bytes).map(|bytes| bytes as f64);
+        self.one("erpgo_dr_wal_lag_bytes", "Bytes that the server has written and that are not archived.", lag);
+        let name = "erpgo_dr_wal_newest_commit_timestamp_seconds";
+        let commit = wal.and_then(|wal| wal.newest_commit).map(seconds);
+        self.one(name, "When the newest transaction was committed that is archived.", commit);
+        let name = "erpgo_dr_wal_last_archived_timestamp_seconds";
+        let archived = wal.and_then(|wal| wal.newest_archived).map(seconds);
+        self.one(name, "When the newest segment was archived.", archived);
+        let findings = wal.map(|wal| wal.findings.len() as f64);
+        self.one("erpgo_dr_wal_findings", "What is wrong with the archive.", findings);
+        let lag = facts
+            .standbys
+            .iter()
+            .filter_map(|standby| Some((vec![("standby", standby.name.clone())], standby.lag_bytes? as f64)));
+        self.labelled("erpgo_dr_replication_lag_bytes", "Bytes of the log that a standby has not flushed.", lag);
+    }
+
+    fn of_drills(&mut self, facts: &Facts) {
+        let overdue = facts.drills_overdue().count() as f64;
+        self.one("erpgo_dr_drills_overdue", "Drills that were due and were not done.", overdue);
+        let scenario = |drill: &crate::repository::DrillRecord| vec![("scenario", drill.scenario.clone())];
+        let last = |value: fn(&crate::repository::DrillRecord) -> Option<f64>| {
+            facts.drills.iter().filter_map(move |drill| Some((scenario(drill), value(drill)?)))
+        };
+        let name = "erpgo_dr_drill_last_timestamp_seconds";
+        self.labelled(name, "When the scenario was last rehearsed.", last(|drill| Some(seconds(drill.ended))));
+        let name = "erpgo_dr_drill_last_passed";
+        let passed = last(|drill| Some(flag(drill.passed())));
+        self.labelled(name, "1 if everything came back as it should be, else 0.", passed);
+        let name = "erpgo_dr_drill_last_rto_seconds";
+        self.labelled(name, "How long recovery took in the last rehearsal.", last(|drill| drill.rto_seconds));
+        let open = facts.incidents.iter().filter(|incident| !incident.drill && incident.ended.is_none()).count();
+        self.one("erpgo_dr_incidents_open", "Runs of runbooks that have not ended.", open as f64);
+    }
+
+    fn of_host(&mut self, facts: &Facts) {
+        let each = |value: fn(&super::DiskFacts) -> u64| {
+            facts.disks.iter().map(move |disk| (vec![("path", disk.path.display().to_string())], value(disk) as f64))
+        };
+        self.labelled(
+            "erpgo_dr_disk_total_bytes",
+            "Bytes of the file system of a folder.",
+            each(|disk| disk.total_bytes),
+        );
+        self.labelled(
+            "erpgo_dr_disk_free_bytes",
+            "Bytes that may still be written there.",
+            each(|disk| disk.free_bytes),
+        );
+    }
+
+    fn write(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("a String takes all that is written to it");
+        text
+    }
+}
+
+fn seconds(moment: DateTime<Utc>) -> f64 {
+    moment.timestamp_millis() as f64 / 1000.0
+}
+
+fn flag(yes: bool) -> f64 {
+    if yes { 1.0 } else { 0.0 }
+}

@@ -1,0 +1,194 @@
+//! The lists of the page.
+
+use maud::{Markup, html};
+
+use super::super::Facts;
+use super::super::facts::{BackupFacts, IncidentFacts};
+use crate::ops::drill::{DrillDue, DrillState};
+use crate::presentation::escape::clean;
+use crate::presentation::html::judged;
+use crate::presentation::units::{bytes, length, moment};
+use crate::repository::DrillRecord;
+
+/// How many of the newest backups are shown.
+const NEWEST: usize = 30;
+
+/// A table that is scrolled by itself where it is wider than the screen.
+fn table(name: &str, columns: &[&str], rows: &Markup) -> Markup {
+    html! {
+        div class="scrolls" role="region" aria-label=(name) tabindex="0" {
+            table {
+                caption { (name) }
+                thead { tr { @for column in columns { th scope="col" { (column) } } } }
+                tbody { (rows) }
+            }
+        }
+    }
+}
+
+fn none() -> String {
+    "-".to_owned()
+}
+
+pub(super) fn problems(facts: &Facts) -> Markup {
+    let too_old = facts.is_too_old().then(|| "The newest proven backup is older than it may be.");
+    let findings = facts.wal.iter().flat_map(|wal| &wal.findings);
+    let overdue = facts.drills_overdue();
+    let count = facts.problems.len() + findings.clone().count() + overdue.count() + usize::from(too_old.is_some());
+    html! {
+        section {
+            h2 { "What needs attention" }
+            @if count == 0 { p { "Nothing." } } @else {
+                ul class="problems" {
+                    @if let Some(text) = too_old { li { (text) } }
+                    @for problem in &facts.problems {
+                        li { strong { (clean(&problem.subject)) } ": " (clean(&problem.problem)) }
+                    }
+                    @for finding in findings { li { strong { "Write-ahead log" } ": " (clean(finding)) } }
+                    @for drill in facts.drills_overdue() {
+                        li { strong { "Drill overdue" } ": " (drill.scenario) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn incidents(facts: &Facts) -> Markup {
+    let columns = ["Incident", "Runbook", "Stands", "Recovery time", "Data loss", "Run"];
+    let rows = html! { @for incident in &facts.incidents { (incident_row(incident)) } };
+    html! {
+        @if !facts.incidents.is_empty() { section { h2 { "Incidents and rehearsals" } (table("Runs of runbooks", &columns, &rows)) } }
+    }
+}
+
+fn incident_row(incident: &IncidentFacts) -> Markup {
+    let cell = |value: Option<f64>, met: Option<bool>| {
+        html! { td class=(judged(met)) { (value.map_or_else(none, length)) } }
+    };
+    html! {
+        tr {
+            th scope="row" { (moment(incident.incident)) }
+            td { (clean(&incident.title)) @if incident.drill { " " span class="chip drill" { "drill" } } }
+            td { (incident.state.as_str()) }
+            (cell(incident.rto_seconds, incident.rto_met))
+            (cell(incident.rpo_seconds, incident.rpo_met))
+            td { code { (incident.run) } }
+        }
+    }
+}
+
+pub(super) fn drills(facts: &Facts) -> Markup {
+    let due = html! { @for drill in &facts.drills_due { (due_row(drill)) } };
+    let done = html! { @for drill in facts.drills.iter().rev() { (drill_row(drill)) } };
+    html! {
+        section {
+            h2 { "Drills" }
+            (table("When each is due", &["Drill", "Stands", "Until", "Last passed"], &due))
+            @if !facts.drills.is_empty() {
+                (table("What they showed", &["Ended", "Drill", "Came back", "Recovery time", "Data loss"], &done))
+            }
+        }
+    }
+}
+
+fn due_row(drill: &DrillDue) -> Markup {
+    let (word, good) = match drill.state {
+        DrillState::Done => ("done", Some(true)),
+        DrillState::Due => ("due", None),
+        DrillState::Overdue => ("overdue", Some(false)),
+    };
+    html! {
+        tr {
+            th scope="row" { (drill.scenario) }
+            td class=(judged(good)) { (word) }
+            td { (drill.until.format("%Y-%m-%d")) }
+            td { (drill.last_at.map_or_else(none, moment)) }
+        }
+    }
+}
+
+fn drill_row(drill: &DrillRecord) -> Markup {
+    let passed = drill.passed();
+    let cell = |value: Option<f64>, objective: Option<f64>, met: Option<bool>| {
+        html! {
+            td class=(judged(met)) {
+                (value.map_or_else(none, length))
+                @if let Some(objective) = objective { " of " (length(objective)) }
+            }
+        }
+    };
+    html! {
+        tr {
+            th scope="row" { (moment(drill.ended)) }
+            td { (clean(&drill.scenario)) }
+            td class=(judged(Some(passed))) { @if passed { "all" } @else { (drill.findings.len()) " findings" } }
+            (cell(drill.rto_seconds, drill.rto_objective_seconds, drill.rto_met()))
+            (cell(drill.rpo_seconds, drill.rpo_objective_seconds, drill.rpo_met()))
+        }
+    }
+}
+
+pub(super) fn backups(facts: &Facts) -> Markup {
+    let rows = html! { @for backup in facts.backups.iter().rev().take(NEWEST) { (backup_row(backup)) } };
+    let shown = facts.backups.len().min(NEWEST);
+    html! {
+        section {
+            h2 { "Restore points" }
+            @if facts.backups.is_empty() { p { "None yet: " code { "erpgo-dr backup" } " takes one." } } @else {
+                (table("Backups, the newest first", &["Begun", "Kind", "Proven", "Took", "Data", "Stored", "Backup"], &rows))
+                @if shown < facts.backups.len() { p class="kind" { "The newest " (shown) " of " (facts.backups.len()) "." } }
+            }
+        }
+    }
+}
+
+fn backup_row(backup: &BackupFacts) -> Markup {
+    let (word, good) = match (backup.failed, backup.proven) {
+        (true, _) => ("FAILED".to_owned(), Some(false)),
+        (false, Some(level)) => (level.to_string(), Some(true)),
+        (false, None) => ("no".to_owned(), None),
+    };
+    html! {
+        tr {
+            th scope="row" { (moment(backup.created)) }
+            td { (clean(&backup.kind)) @if backup.held { " " span class="chip" { "held" } } }
+            td class=(judged(good)) { (word) }
+            td { (length(backup.seconds)) }
+            td { (bytes(backup.plaintext_bytes)) }
+            td { (bytes(backup.stored_bytes)) }
+            td { code { (backup.id) } }
+        }
+    }
+}
+
+pub(super) fn places(facts: &Facts) -> Markup {
+    let active = facts.epochs.iter().rev().find(|epoch| epoch.active);
+    html! {
+        section {
+            h2 { "Places and keys" }
+            dl {
+                @if let Some(wal) = &facts.wal {
+                    dt { "Archived log" }
+                    dd { (wal.segments) " segments, " (bytes(wal.stored_bytes)) @if let Some(at) = wal.newest_archived { ", the newest " (moment(at)) } }
+                    @if let Some(lag) = wal.lag_bytes { dt { "Not archived yet" } dd { (bytes(lag)) } }
+                }
+                @for standby in &facts.standbys {
+                    dt { "Standby " (clean(&standby.name)) }
+                    dd {
+                        (clean(standby.state.as_deref().unwrap_or("not shown")))
+                        @if let Some(mode) = &standby.sync_state { ", " (clean(mode)) }
+                        @if let Some(lag) = standby.lag_bytes { ", " (bytes(lag)) " behind" }
+                    }
+                }
+                @if let Some(epoch) = active {
+                    dt { "Key epoch" } dd { "since " (moment(epoch.begun)) ", " (epoch.slots) " ways to open it" }
+                }
+                @for disk in &facts.disks {
+                    dt { "Free at " code { (clean(&disk.path.display().to_string())) } }
+                    dd { (bytes(disk.free_bytes)) " of " (bytes(disk.total_bytes)) }
+                }
+            }
+        }
+    }
+}
