@@ -32,6 +32,7 @@ METHODS = (
     "import_file",
     "list",
     "note_evidence",
+    "observe",
     "prune",
     "record_drill",
     "release",
