@@ -147,12 +147,14 @@ fn render(health: &Health) -> String {
 /// Says to which moments a cluster can be brought back, and to which it cannot.
 fn render_window(window: &RecoveryWindow) -> String {
     let (Some(first), Some(last)) = (window.spans.first(), window.spans.last()) else { return String::new() };
-    let mut text = format!(
-        "cluster {}: every moment from {} to {}\n",
-        window.system_identifier,
-        moment(first.from),
-        moment(last.until)
-    );
+    let cluster = window.system_identifier;
+    if !window.archived {
+        return format!(
+            "cluster {cluster}: the moments of its backups, the newest {}: its log is not archived\n",
+            moment(last.from)
+        );
+    }
+    let mut text = format!("cluster {cluster}: every moment from {} to {}\n", moment(first.from), moment(last.until));
     for (from, until) in window.gaps() {
         text.push_str(&format!("  BUT NOT from {} to {}\n", moment(from), moment(until)));
     }

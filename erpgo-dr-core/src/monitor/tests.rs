@@ -53,7 +53,7 @@ fn facts() -> Facts {
             problems: Vec::new(),
         },
         max_age_seconds: Some(8.0 * 3600.0),
-        windows: vec![RecoveryWindow { system_identifier: 7_123, spans }],
+        windows: vec![RecoveryWindow { system_identifier: 7_123, archived: true, spans }],
         wal: Some(WalFacts {
             segments: 12,
             stored_bytes: 3 << 20,
@@ -106,6 +106,16 @@ fn the_page_says_which_moments_cannot_be_had() {
     assert!(page.contains("every moment from 2027-01-15 08:00:00 UTC to 2027-01-17 07:00:00 UTC, but for 2027-01-15 18:00:00 UTC to 2027-01-16 08:00:00 UTC"), "{page}");
     assert!(page.contains("objective 15 min: missed") && page.contains("objective 4 h: met"), "{page}");
     assert_eq!(page.matches("class=\"covered\"").count(), 2, "two spans are drawn");
+}
+
+#[test]
+fn without_an_archive_there_are_moments_and_no_gaps() {
+    let mut facts = facts();
+    facts.windows[0].archived = false;
+    let page = facts.to_html();
+    assert!(page.contains("Cluster 7123: the moments of its backups, the newest 2027-01-16 08:00:00 UTC"), "{page}");
+    assert!(!page.contains("but for") && !page.contains("class=\"gap\""), "{page}");
+    assert!(facts.to_openmetrics().contains("erpgo_dr_recovery_window_gaps{cluster=\"7123\"} 0.0"));
 }
 
 #[test]

@@ -25,6 +25,8 @@ const AT_ONCE: usize = 8;
 pub struct RecoveryWindow {
     /// The cluster.
     pub system_identifier: u64,
+    /// Whether any of its log is archived: without it, only the moments of the backups can be had.
+    pub archived: bool,
     /// Stretches of time of which every moment can be had, the oldest first; they do not touch one another.
     pub spans: Vec<RecoverySpan>,
 }
@@ -43,9 +45,9 @@ pub struct RecoverySpan {
 }
 
 impl RecoveryWindow {
-    /// Returns the stretches between the spans: no moment of them can be had.
+    /// Returns the stretches between the spans, no moment of which can be had although the log is archived.
     pub fn gaps(&self) -> impl Iterator<Item = (DateTime<Utc>, DateTime<Utc>)> {
-        self.spans.windows(2).map(|pair| (pair[0].until, pair[1].from))
+        self.spans.windows(2).filter(|_| self.archived).map(|pair| (pair[0].until, pair[1].from))
     }
 }
 
@@ -70,7 +72,7 @@ pub async fn recovery_windows(repository: &Repository, catalogue: &Catalogue) ->
     for (system_identifier, starts) in of_cluster {
         let archive = Archive::read(repository, system_identifier).await?;
         let spans = merged(starts.into_iter().map(|start| archive.span_behind(start)).collect());
-        windows.push(RecoveryWindow { system_identifier, spans });
+        windows.push(RecoveryWindow { system_identifier, archived: !archive.segments.is_empty(), spans });
     }
     Ok(windows)
 }

@@ -182,7 +182,7 @@ pub(super) fn places(facts: &Facts) -> Markup {
                     }
                 }
                 @if let Some(epoch) = active {
-                    dt { "Key epoch" } dd { "since " (moment(epoch.begun)) ", " (epoch.slots) " ways to open it" }
+                    dt { "Key epoch" } dd { "since " (moment(epoch.begun)) ", " (epoch.slots) @if epoch.slots == 1 { " way" } @else { " ways" } " to open it" }
                 }
                 @for disk in &facts.disks {
                     dt { "Free at " code { (clean(&disk.path.display().to_string())) } }

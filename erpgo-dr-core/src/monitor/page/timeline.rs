@@ -49,7 +49,7 @@ impl Axis {
         let moments = moments.filter_map(|second| DateTime::from_timestamp(second, 0));
         moments
             .map(|at| (self.at(at), at.format(form).to_string()))
-            .filter(|(share, _)| (4.0..94.0).contains(share))
+            .filter(|(share, _)| (4.0..88.0).contains(share))
             .collect()
     }
 }
@@ -110,7 +110,9 @@ fn covered(axis: &Axis, window: &RecoveryWindow, top: usize) -> Markup {
     let shown: Vec<_> = window.spans.iter().filter(|span| span.until >= axis.from).collect();
     let first = shown.first().map_or(100.0, |span| axis.at(span.from));
     html! {
-        rect class="gap" x=(percent(first)) y=(top) width=(percent(100.0 - first)) height="16" rx="2" {}
+        @if window.archived {
+            rect class="gap" x=(percent(first)) y=(top) width=(percent(100.0 - first)) height="16" rx="2" {}
+        }
         @for span in shown {
             @let left = axis.at(span.from);
             @let wide = (axis.at(span.until) - left).max(0.4);
@@ -144,6 +146,13 @@ fn in_words(facts: &Facts) -> Vec<String> {
     let mut lines = Vec::new();
     for window in &facts.windows {
         let (Some(first), Some(last)) = (window.spans.first(), window.spans.last()) else { continue };
+        if !window.archived {
+            let (cluster, newest) = (window.system_identifier, moment(last.from));
+            lines.push(format!(
+                "Cluster {cluster}: the moments of its backups, the newest {newest}; its log is not archived."
+            ));
+            continue;
+        }
         let behind = length((facts.at - last.until).as_seconds_f64().max(0.0));
         let gaps: Vec<String> =
             window.gaps().map(|(from, until)| format!("{} to {}", moment(from), moment(until))).collect();
