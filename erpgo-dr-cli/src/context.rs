@@ -12,6 +12,7 @@ mod wal_command;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use erpgo_dr_core::Repository;
 use erpgo_dr_core::clock::SystemClock;
 use erpgo_dr_core::compute::ComputePool;
@@ -19,6 +20,7 @@ use erpgo_dr_core::ops::{self, BackupSelector, select};
 use erpgo_dr_core::postgres::ClientPrograms;
 use erpgo_dr_core::progress::Progress;
 use erpgo_dr_core::repository::{Catalogue, CatalogueEntry, Cleanups, Environment};
+use erpgo_dr_core::retention::RetentionSettings;
 use erpgo_dr_core::types::BackupId;
 
 pub(crate) use connection::refuse_password;
@@ -93,6 +95,22 @@ impl Context {
         }
     }
 
+    /// Reads the configuration anew, for a service that goes on. What this one has begun to clean up is shared.
+    pub(crate) fn renewed(&self) -> Result<Self, CliError> {
+        let mut renewed = Self::new(self.global.clone(), self.output.clone());
+        if let Some(fault) = renewed.faults.pop() {
+            return Err(fault.into());
+        }
+        renewed.prompts.ask_nobody();
+        renewed.cleanups = self.cleanups.clone();
+        Ok(renewed)
+    }
+
+    /// Returns how old the newest proven backup may be, by the configuration.
+    pub(crate) fn max_age(&self) -> Result<Option<TimeDelta>, CliError> {
+        self.config.status.max_age.as_deref().map(parse_age).transpose()
+    }
+
     /// Returns what shows progress.
     pub(crate) fn progress(&self) -> &dyn Progress {
         &self.progress
@@ -158,6 +176,12 @@ fn or_default<T: Default>(read: Result<T, ConfigError>, faults: &mut Vec<ConfigE
         faults.push(fault);
         T::default()
     })
+}
+
+/// Reads how old a backup may be: `8h`, `2d`.
+pub(crate) fn parse_age(text: &str) -> Result<TimeDelta, CliError> {
+    let parsed = RetentionSettings::parse_duration(text);
+    parsed.map_err(|error| ConfigError::Invalid { message: format!("max age: {error}") }.into())
 }
 
 /// Reads `latest`, `latest-proven`, or an identifier or a beginning of one that only one backup has.

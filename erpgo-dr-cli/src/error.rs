@@ -6,6 +6,7 @@ mod hints;
 
 use std::path::Path;
 
+use erpgo_dr_core::agent::AgentError;
 use erpgo_dr_core::codec::CodecError;
 use erpgo_dr_core::container::ContainerError;
 use erpgo_dr_core::crypto::CryptoError;
@@ -70,6 +71,9 @@ pub(crate) enum CliError {
     /// Of a runbook or a run of one.
     #[error(transparent)]
     Runbook(Box<RunbookError>),
+    /// Of the agent.
+    #[error(transparent)]
+    Agent(Box<AgentError>),
     /// Of the configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -102,6 +106,7 @@ impl CliError {
         match self {
             Self::Core(error) => kind_name(error.kind()),
             Self::Runbook(error) => kind_name(error.kind()),
+            Self::Agent(error) => kind_name(error.kind()),
             Self::Config(_) => "config",
             Self::Usage { .. } => "usage",
             Self::Refused { .. } => kind_name(ErrorKind::Refused),
@@ -115,6 +120,7 @@ impl CliError {
         match self {
             Self::Core(error) => exit_code(error.kind()),
             Self::Runbook(error) => exit_code(error.kind()),
+            Self::Agent(error) => exit_code(error.kind()),
             Self::Config(_) | Self::Usage { .. } => USAGE,
             Self::Refused { .. } => exit_code(ErrorKind::Refused),
             Self::NotProven(_) => exit_code(ErrorKind::Integrity),
@@ -128,6 +134,7 @@ impl CliError {
         match self {
             Self::Core(error) => hints::of(error),
             Self::Runbook(error) => hints::of_runbook(error),
+            Self::Agent(error) => hints::of_agent(error),
             Self::Config(error) => error.hint(),
             Self::Usage { hint, .. } => hint.clone(),
             Self::Refused { hint, .. } => Some(hint.clone()),
@@ -199,6 +206,16 @@ impl From<RunbookError> for CliError {
         match error {
             RunbookError::Repository(error) => error.into(),
             error => Self::Runbook(Box::new(error)),
+        }
+    }
+}
+
+impl From<AgentError> for CliError {
+    fn from(error: AgentError) -> Self {
+        match error {
+            // Hints are for what failed there.
+            AgentError::Repository(error) => error.into(),
+            error => Self::Agent(Box::new(error)),
         }
     }
 }

@@ -43,7 +43,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode
         Ok(cli) => cli,
         Err(error) => return refuse(&error, wants_json, error::code_offset(asks_for_wal)),
     };
-    let output = Output::new(&cli.global, cli.command.name());
+    let output = Output::new(&cli.global, cli.command.name(), cli.command.is_service());
     logging::install(&cli.global, &output);
     let run = std::panic::AssertUnwindSafe(|| execute(cli, &output));
     let outcome = std::panic::catch_unwind(run).unwrap_or_else(|panic| {

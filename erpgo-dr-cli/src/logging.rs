@@ -7,12 +7,13 @@ use tracing_subscriber::filter::Directive;
 use crate::cli::{GlobalOptions, LogFormat};
 use crate::output::Output;
 
-/// Installs the logger: warnings by default, more with `-v`, only errors with `-q`.
+/// Installs the logger: warnings by default, of a service what it does, more with `-v`, only errors with `-q`.
 ///
 /// Other crates' lines are shown as warnings at most: HTTP and TLS libraries may log headers.
 pub(crate) fn install(options: &GlobalOptions, output: &Output) {
     let level = match (options.quiet, options.verbose) {
         (true, _) => LevelFilter::ERROR,
+        (_, 0) if output.is_log() => LevelFilter::INFO,
         (_, 0) => LevelFilter::WARN,
         (_, 1) => LevelFilter::INFO,
         (_, 2) => LevelFilter::DEBUG,

@@ -57,6 +57,8 @@ pub(crate) struct Output {
     code_offset: u8,
     json: bool,
     quiet: bool,
+    /// Whether what is told beside the result goes into the log, in its form.
+    log: bool,
     colors_stderr: bool,
     /// How progress is shown.
     pub(crate) progress: ProgressMode,
@@ -74,7 +76,7 @@ pub(crate) enum ProgressMode {
 
 impl Output {
     /// Decides on colors and progress by the options and by what standard error is.
-    pub(crate) fn new(options: &GlobalOptions, command: &'static str) -> Self {
+    pub(crate) fn new(options: &GlobalOptions, command: &'static str, log: bool) -> Self {
         match options.color {
             When::Auto => anstream::ColorChoice::Auto,
             When::Always => anstream::ColorChoice::Always,
@@ -92,12 +94,18 @@ impl Output {
         let colors = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
         let (json, quiet) = (options.json, options.quiet);
         let code_offset = crate::error::code_offset(command == crate::commands::WAL_FETCH);
-        Self { command, code_offset, json, quiet, colors_stderr: colors, progress, bars: MultiProgress::new() }
+        let bars = MultiProgress::new();
+        Self { command, code_offset, json, quiet, log, colors_stderr: colors, progress, bars }
     }
 
     /// Returns whether the result is printed as JSON.
     pub(crate) fn is_json(&self) -> bool {
         self.json
+    }
+
+    /// Returns whether what is told beside the result goes into the log.
+    pub(crate) fn is_log(&self) -> bool {
+        self.log
     }
 
     /// Returns whether lines on standard error may be colored.
@@ -107,13 +115,18 @@ impl Output {
 
     /// Tells the operator something beside the result.
     pub(crate) fn note(&self, text: &str) {
-        if !self.quiet {
-            self.line(text);
+        match (self.log, self.quiet) {
+            (true, _) => tracing::info!("{text}"),
+            (false, true) => {}
+            (false, false) => self.line(text),
         }
     }
 
     /// Warns of something, also with `-q`.
     pub(crate) fn warn(&self, text: &str) {
+        if self.log {
+            return tracing::warn!("{text}");
+        }
         let style = anstyle::AnsiColor::Yellow.on_default().bold();
         self.line(&format!("{style}warning:{style:#} {text}"));
     }

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! monitor      what is known, for those who watch: metrics, a page, JSON
+//! agent        jobs by schedule, one agent at a time
 //! runbook      procedures for disasters: steps, journal, report
 //! ops          backup, restore, verify, prune, repair: the only layer that joins the ones below
 //! topology     who replicates from whom, beside it
@@ -19,6 +20,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "agent")]
+pub mod agent;
 mod causes;
 pub mod cleanup;
 pub mod clock;

@@ -87,6 +87,26 @@ impl BackupArgs {
     }
 }
 
+/// Returns what a backup takes by the configuration alone; `databases` are others than those that it names.
+pub(super) fn configured_dump(context: &Context, databases: Option<&Vec<String>>) -> DumpOptions {
+    let config = &context.config.backup;
+    let selection = match databases.unwrap_or(&config.databases) {
+        none if none.is_empty() => DatabaseSelection::All,
+        named => DatabaseSelection::Named(named.clone()),
+    };
+    let (scope, jobs) = (config.scope.unwrap_or_default(), config.jobs.unwrap_or(0));
+    DumpOptions::new().databases(selection).scope(scope).globals(true).jobs(jobs)
+}
+
+/// Returns how a backup is taken by the configuration alone.
+pub(super) fn configured_backup(context: &Context) -> BackupOptions {
+    let config = &context.config.backup;
+    BackupOptions::default()
+        .with_codec(config.codec)
+        .with_storage_class(config.storage_class.clone())
+        .with_verify(config.verify.unwrap_or(BackupVerify::Mac).level())
+}
+
 /// Says in words what was stored.
 pub(super) fn describe(report: &BackupReport) -> String {
     let mut text = format!(

@@ -1,5 +1,6 @@
 //! The commands, one file each: parse, call the library, and make a report of what it returns.
 
+mod agent;
 mod backup;
 mod bench;
 mod bisect;
@@ -12,6 +13,7 @@ mod doctor;
 mod drill;
 mod encrypt;
 mod evidence;
+mod history;
 mod hold;
 mod import;
 mod init;
@@ -72,6 +74,8 @@ pub(crate) enum Command {
     Runbook(runbook::RunbookArgs),
     Evidence(evidence::EvidenceArgs),
     Drill(Box<drill::DrillArgs>),
+    Agent(agent::AgentArgs),
+    History(history::HistoryArgs),
     Import(import::ImportArgs),
     Decrypt(decrypt::DecryptArgs),
     Encrypt(encrypt::EncryptArgs),
@@ -109,6 +113,8 @@ impl Command {
             Self::Runbook(arguments) => arguments.name(),
             Self::Evidence(arguments) => arguments.name(),
             Self::Drill(arguments) => arguments.name(),
+            Self::Agent(_) => "agent",
+            Self::History(_) => "history",
             Self::Import(_) => "import",
             Self::Decrypt(_) => "decrypt",
             Self::Encrypt(_) => "encrypt",
@@ -123,6 +129,11 @@ impl Command {
     /// Returns whether a configuration that cannot be read is a finding of the command, and not its end.
     pub(crate) fn looks_for_faults(&self) -> bool {
         matches!(self, Self::Doctor(_))
+    }
+
+    /// Returns whether it runs for long, and says in its log what it does.
+    pub(crate) fn is_service(&self) -> bool {
+        matches!(self, Self::Agent(_))
     }
 
     /// Runs the command.
@@ -151,6 +162,8 @@ impl Command {
             Self::Runbook(arguments) => arguments.run(context).await,
             Self::Evidence(arguments) => arguments.run(context).await,
             Self::Drill(arguments) => arguments.run(context).await,
+            Self::Agent(arguments) => arguments.run(context).await,
+            Self::History(arguments) => arguments.run(context).await,
             Self::Import(arguments) => arguments.run(context).await,
             Self::Decrypt(arguments) => arguments.run(context).await,
             Self::Encrypt(arguments) => arguments.run(context).await,

@@ -62,10 +62,7 @@ impl PruneArgs {
     }
 
     fn settings(&self, context: &Context) -> Result<RetentionSettings, CliError> {
-        let mut settings = match &context.config.retention {
-            Some(settings) => settings.clone(),
-            None => context.env_file.retention()?.unwrap_or_default(),
-        };
+        let mut settings = configured_retention(context)?;
         settings.daily = self.keep_daily.unwrap_or(settings.daily);
         settings.weekly = self.keep_weekly.unwrap_or(settings.weekly);
         settings.monthly = self.keep_monthly.unwrap_or(settings.monthly);
@@ -77,6 +74,14 @@ impl PruneArgs {
         settings.keep_all |= self.keep_all;
         Ok(settings)
     }
+}
+
+/// Returns what is kept by the configuration alone.
+pub(super) fn configured_retention(context: &Context) -> Result<RetentionSettings, CliError> {
+    Ok(match &context.config.retention {
+        Some(settings) => settings.clone(),
+        None => context.env_file.retention()?.unwrap_or_default(),
+    })
 }
 
 fn wrong(error: &RetentionError) -> CliError {

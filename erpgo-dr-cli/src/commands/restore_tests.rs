@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::error::CliError;
 
 /// How a restore test is made.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(super) struct TestArgs {
     /// Where a throwaway server keeps its data, in the clear [default: the temporary folder]
     #[arg(long, value_name = "FOLDER", env = "ERPGO_DR_SCRATCH", hide_env_values = true)]

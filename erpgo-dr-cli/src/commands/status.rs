@@ -5,14 +5,12 @@ use clap::Args;
 use erpgo_dr_core::Repository;
 use erpgo_dr_core::ops::drill::{DrillState, Scenario, forecast};
 use erpgo_dr_core::ops::{self, RecoveryWindow, Status, recovery_windows};
-use erpgo_dr_core::retention::RetentionSettings;
 use erpgo_dr_core::runbook::Span;
 use serde::Serialize;
 
 use super::drill::{due, told};
 use super::list::problems;
-use crate::config::ConfigError;
-use crate::context::{Access, Context, Places};
+use crate::context::{Access, Context, Places, parse_age};
 use crate::error::{self, CliError};
 use crate::output::{Report, bytes, moment, seconds};
 
@@ -46,7 +44,10 @@ struct Health {
 
 impl StatusArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Report, CliError> {
-        let max_age = self.max_age(context)?;
+        let max_age = match &self.max_age {
+            Some(text) => Some(parse_age(text)?),
+            None => context.max_age()?,
+        };
         let places = context.places()?;
         let repository = context.open_at(&places, Access::Unlocked).await?;
         let Some(every) = self.watch else { return look(context, &places, &repository, max_age).await };
@@ -65,12 +66,6 @@ impl StatusArgs {
                 () = tokio::time::sleep(every.duration()) => {}
             }
         }
-    }
-
-    fn max_age(&self, context: &Context) -> Result<Option<TimeDelta>, CliError> {
-        let text = self.max_age.as_ref().or(context.config.status.max_age.as_ref());
-        let parsed = text.map(|text| RetentionSettings::parse_duration(text)).transpose();
-        parsed.map_err(|error| ConfigError::Invalid { message: format!("max age: {error}") }.into())
     }
 }
 

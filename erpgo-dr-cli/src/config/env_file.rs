@@ -12,7 +12,7 @@ use super::ConfigError;
 const DEFAULT_FOLDER: &str = "/backups/postgres";
 
 /// The names that are read.
-const USED: [&str; 19] = [
+const USED: [&str; 21] = [
     "POSTGRES_DB",
     "POSTGRES_USER",
     "POSTGRES_PASSWORD",
@@ -23,6 +23,8 @@ const USED: [&str; 19] = [
     "BACKUP_S3_BUCKET",
     "BACKUP_S3_REGION",
     "BACKUP_MAX_RETRIES",
+    "BACKUP_SCHEDULE",
+    "SLACK_WEBHOOK_URL",
     "BACKUP_RETENTION_DAILY_DAYS",
     "BACKUP_RETENTION_WEEKLY_WEEKS",
     "BACKUP_RETENTION_MONTHLY_MONTHS",
@@ -35,11 +37,8 @@ const USED: [&str; 19] = [
 ];
 
 /// Names of the old scripts that have no effect here, and what to use instead.
-const IGNORED: [(&str, &str); 3] = [
-    ("BACKUP_SCHEDULE", "run `erpgo-dr backup` from cron or a systemd timer"),
-    ("SLACK_WEBHOOK_URL", "alert on the exit code of `erpgo-dr status`"),
-    ("NOTIFICATION_EMAIL", "alert on the exit code of `erpgo-dr status`"),
-];
+const IGNORED: [(&str, &str); 1] =
+    [("NOTIFICATION_EMAIL", "name a mail server and this recipient in [agent.notify.email] of erpgo-dr.toml")];
 
 /// The assignments of an environment file. `Debug` shows names only.
 #[derive(Clone, Default)]

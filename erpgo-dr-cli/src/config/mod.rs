@@ -3,10 +3,12 @@
 //! [`Config::parse`] is a pure function of the text. A key that is not known is an error with its line: a misspelt
 //! setting must not be one that silently does nothing.
 
+mod agent;
 mod env_file;
 mod find;
 mod places;
 
+pub use agent::{AgentConfig, AgentJobConfig, AgentMailConfig, AgentNotifyConfig, VerifyDepth};
 pub use env_file::EnvFile;
 pub use places::{
     AzureConfig, GcsConfig, HttpConfig, ReplicaConfig, S3Config, S3CredentialsConfig, StorageConfig, WritePolicyConfig,
@@ -120,6 +122,8 @@ pub struct Config {
     pub runbook: RunbookConfig,
     /// What is collected after a breach.
     pub evidence: EvidenceConfig,
+    /// What the agent does, and when.
+    pub agent: AgentConfig,
     /// What is shown to those who watch, where, and what recovery is to reach.
     pub monitor: MonitorConfig,
     /// Which drills are done how often; a restore every month and a great one each quarter where nothing is said.

@@ -46,6 +46,11 @@ impl Context {
         Ok(Places { storage: Arc::new(replicated.clone()), replicated: Some(replicated) })
     }
 
+    /// Returns whether the repository has several places.
+    pub(crate) fn has_replicas(&self) -> bool {
+        !self.global.replica.is_empty() || !self.config.replicas.is_empty()
+    }
+
     /// Returns the address that any of the sources names.
     pub(crate) fn named_repository(&self) -> Option<String> {
         let named = self.global.repository.clone().or_else(|| self.config.repository.clone());

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 
+use erpgo_dr_core::agent::AgentError;
 use erpgo_dr_core::crypto::CryptoError;
 use erpgo_dr_core::ops::legacy::LegacyError;
 use erpgo_dr_core::ops::wal::WalStreamError;
@@ -46,6 +47,19 @@ pub(super) fn of_runbook(error: &RunbookError) -> Option<String> {
             "somebody altered the journal, or the place lost a part of it: look at each step yourself before you go on"
                 .to_owned()
         }
+        _ => return by_kind(error.kind()).map(str::to_owned),
+    })
+}
+
+/// Finds the hint for an agent that cannot begin.
+pub(super) fn of_agent(error: &AgentError) -> Option<String> {
+    use AgentError as E;
+    Some(match error {
+        E::Schedule { .. } => {
+            "a schedule is five fields of cron, `0 */6 * * *`, and a time zone a name such as Europe/Berlin".to_owned()
+        }
+        E::Name(_) | E::SameName { .. } => "give each [[agent.job]] a `name` of its own, such as backup-erp".to_owned(),
+        E::NoJobs => "docs/agent.md says which jobs there are".to_owned(),
         _ => return by_kind(error.kind()).map(str::to_owned),
     })
 }

@@ -1,9 +1,10 @@
 //! Where everything lies: the one place that spells object keys.
 
+use super::history::JobName;
 use crate::container::{ObjectIdentity, ObjectKind};
 #[cfg(feature = "evidence")]
 use crate::types::EvidenceId;
-use crate::types::{BackupId, DrillId, EpochId, ObjectKey, RunId, TimelineId, WalFileName, WalSegmentName};
+use crate::types::{BackupId, DrillId, EpochId, JobRunId, ObjectKey, RunId, TimelineId, WalFileName, WalSegmentName};
 
 /// The folder of catalogue entries and manifests.
 pub(crate) const BACKUPS: &str = "backups";
@@ -29,6 +30,10 @@ pub(crate) const VERDICTS: &str = "state/verdicts";
 pub(crate) const RUNS: &str = "state/runs";
 /// The folder of what drills showed.
 pub(crate) const DRILLS: &str = "state/drills";
+/// The folder of what the agent did.
+pub(crate) const HISTORY: &str = "state/history";
+/// The folder of alarms.
+pub(crate) const ALARMS: &str = "state/alarms";
 /// The folder of bundles of evidence.
 pub(crate) const EVIDENCE: &str = "evidence";
 /// The folder of holds.
@@ -175,6 +180,31 @@ pub(crate) fn drill(id: &DrillId) -> ObjectKey {
     key(format!("{DRILLS}/{id}"))
 }
 
+/// `state/history/<job>/<id>/begun`
+pub(crate) fn run_begun(job: &JobName, id: &JobRunId) -> ObjectKey {
+    key(format!("{HISTORY}/{job}/{id}/begun"))
+}
+
+/// `state/history/<job>/<id>/ended`
+pub(crate) fn run_ended(job: &JobName, id: &JobRunId) -> ObjectKey {
+    key(format!("{HISTORY}/{job}/{id}/ended"))
+}
+
+/// Returns the job and the run that a record of the history is of, and whether it is that of its end; `None` for any other key.
+pub(crate) fn parse_job_run(object: &ObjectKey) -> Option<(JobName, JobRunId, bool)> {
+    let mut parts = object.as_str().strip_prefix(HISTORY)?.strip_prefix('/')?.split('/');
+    let (job, id, name) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?);
+    let is_end = name == "ended";
+    let same = if is_end { run_ended(&job, &id) } else { run_begun(&job, &id) };
+    (same == *object).then_some((job, id, is_end))
+}
+
+/// `state/alarms/<subject>`
+#[cfg_attr(not(feature = "agent"), allow(dead_code, reason = "only the agent raises alarms"))]
+pub(crate) fn alarm(subject: &JobName) -> ObjectKey {
+    key(format!("{ALARMS}/{subject}"))
+}
+
 /// `state/runs/<id>`: the folder of a run's journal.
 #[cfg_attr(not(feature = "runbooks"), allow(dead_code, reason = "only runbooks have runs"))]
 pub(crate) fn run(id: &RunId) -> String {
@@ -228,6 +258,8 @@ pub(crate) fn record_domain(key: &ObjectKey) -> Option<&'static str> {
         (VERDICTS, super::verdict::VERDICT_DOMAIN),
         (HOLDS, super::verdict::HOLD_DOMAIN),
         (DRILLS, super::drills::DRILL_DOMAIN),
+        (HISTORY, super::history::HISTORY_DOMAIN),
+        (ALARMS, super::alarms::ALARM_DOMAIN),
         (EXPIRED, super::catalogue::EXPIRED_DOMAIN),
     ];
     match key.file_name() {

@@ -3,8 +3,12 @@
 //! A lease is an object that its holder writes again and again. Its age is measured by the clock of the
 //! storage place alone, so that hosts whose clocks disagree agree on who is alive. A lease keeps others
 //! from acting; it is not what a commit rests on: that is the creation of the catalogue entry.
+//!
+//! A lease lives for [`LEASE_TTL`] after its last renewal, unless its name ends with `-ttl<seconds>`: whoever looks at it reads there how
+//! long, so that holders with different settings do not take each other for dead.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -35,6 +39,8 @@ struct LeaseText {
 pub(crate) struct Lease {
     storage: Arc<dyn Storage>,
     object: ObjectKey,
+    /// Whether it has lapsed once: others may have taken it since, whatever is written later.
+    lapsed: Arc<AtomicBool>,
     renewals: tokio::task::JoinHandle<()>,
 }
 
@@ -48,8 +54,9 @@ impl Lease {
         let object = layout::lease(purpose, holder);
         let text = LeaseText { purpose: purpose.to_owned(), holder: holder.to_owned(), renewed: Utc::now() };
         write(storage.as_ref(), &object, &text).await?;
-        let renewals = tokio::spawn(renew(Arc::clone(storage), object.clone(), text));
-        Ok(Self { storage: Arc::clone(storage), object, renewals })
+        let lapsed = Arc::new(AtomicBool::new(false));
+        let renewals = tokio::spawn(renew(Arc::clone(storage), object.clone(), text, Arc::clone(&lapsed)));
+        Ok(Self { storage: Arc::clone(storage), object, lapsed, renewals })
     }
 
     /// Takes a lease that nobody else may hold for the same purpose.
@@ -65,11 +72,7 @@ impl Lease {
         let others = live_leases(storage.as_ref(), purpose).await?;
         let Some(other) = others.into_iter().find(|meta| meta.key != lease.object) else { return Ok(lease) };
         lease.release().await?;
-        Err(RepositoryError::Busy {
-            purpose: purpose.to_owned(),
-            holder: other.key.file_name().to_owned(),
-            renewed: other.last_modified.to_rfc3339(),
-        })
+        Err(busy(purpose, &other))
     }
 
     /// Gives the lease up.
@@ -84,6 +87,14 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.renewals.abort();
+    }
+}
+
+fn busy(purpose: &str, other: &ObjectMeta) -> RepositoryError {
+    RepositoryError::Busy {
+        purpose: purpose.to_owned(),
+        holder: other.key.file_name().to_owned(),
+        renewed: other.last_modified.to_rfc3339(),
     }
 }
 
@@ -120,19 +131,80 @@ impl Drop for OperationLease {
     }
 }
 
+/// The lease of an agent, which knows when it has lapsed.
+#[cfg(feature = "agent")]
+#[derive(Debug)]
+pub(crate) struct AgentLease {
+    lease: OperationLease,
+    holder: String,
+    lapsed: Arc<AtomicBool>,
+}
+
+#[cfg(feature = "agent")]
+impl AgentLease {
+    /// Takes the lease, unless another agent holds it: whoever only waits for it writes nothing that others could take for a holder.
+    pub(super) async fn take(
+        storage: &Arc<dyn Storage>,
+        cleanups: Cleanups,
+        ttl: Duration,
+    ) -> Result<Self, RepositoryError> {
+        let purpose = super::history::AGENT;
+        if let Some(other) = live_leases(storage.as_ref(), purpose).await?.into_iter().next() {
+            return Err(busy(purpose, &other));
+        }
+        let holder = format!("{:016x}-ttl{}", rand::random::<u64>(), ttl.as_secs().max(1));
+        let lease = Lease::exclusive(storage, purpose, &holder).await?;
+        let lapsed = Arc::clone(&lease.lapsed);
+        let lease = OperationLease::new(lease, cleanups);
+        remove_lapsed(storage.as_ref(), purpose).await?;
+        Ok(Self { lease, holder, lapsed })
+    }
+
+    /// Returns whether it has been renewed in time, always.
+    pub(crate) fn is_held(&self) -> bool {
+        !self.lapsed.load(Ordering::Acquire)
+    }
+
+    /// Returns who holds it, as others see it.
+    pub(crate) fn holder(&self) -> &str {
+        &self.holder
+    }
+
+    /// Gives it up.
+    pub(crate) async fn release(self) -> Result<(), RepositoryError> {
+        self.lease.release().await
+    }
+}
+
 async fn write(storage: &dyn Storage, object: &ObjectKey, text: &LeaseText) -> Result<ObjectMeta, RepositoryError> {
     let data = serde_json::to_vec(text).expect("a lease is plain JSON");
     Ok(storage.write(object, data.into(), &PutOptions::default()).await?)
 }
 
-async fn renew(storage: Arc<dyn Storage>, object: ObjectKey, mut text: LeaseText) {
+async fn renew(storage: Arc<dyn Storage>, object: ObjectKey, mut text: LeaseText, lapsed: Arc<AtomicBool>) {
+    let ttl = ttl_of(&object);
+    // By two clocks: one does not run while the host sleeps, the other may be set.
+    let mut renewed = (tokio::time::Instant::now(), std::time::SystemTime::now());
     loop {
-        tokio::time::sleep(LEASE_TTL / RENEWALS_PER_TTL).await;
+        tokio::time::sleep(ttl / RENEWALS_PER_TTL).await;
+        let begun = (tokio::time::Instant::now(), std::time::SystemTime::now());
         text.renewed = Utc::now();
         if let Err(error) = write(storage.as_ref(), &object, &text).await {
             tracing::warn!(lease = %object, error = %error, "could not renew a lease; trying again");
+        } else {
+            renewed = if renewed.0.elapsed() < ttl { begun } else { renewed };
+        }
+        let slept = renewed.1.elapsed().unwrap_or_default();
+        if renewed.0.elapsed() >= ttl || slept >= ttl {
+            lapsed.store(true, Ordering::Release);
         }
     }
+}
+
+/// Returns how long a lease lives after a renewal, which its name may say.
+fn ttl_of(object: &ObjectKey) -> Duration {
+    let named = object.file_name().rsplit_once("-ttl").and_then(|(_, seconds)| seconds.parse().ok());
+    named.map_or(LEASE_TTL, Duration::from_secs)
 }
 
 /// Lists the leases of a purpose that have been renewed in time, by the storage place's own clock.
@@ -157,11 +229,11 @@ async fn sort_leases(
     let prefix = format!("{purpose}-");
     let all: Vec<ObjectMeta> = storage.list(layout::LEASES).try_collect().await?;
     let now = storage_time(storage).await?;
-    let ttl = TimeDelta::from_std(LEASE_TTL).expect("ten minutes fit");
+    let ttl = |key: &ObjectKey| TimeDelta::from_std(ttl_of(key)).unwrap_or(TimeDelta::MAX);
     Ok(all
         .into_iter()
         .filter(|meta| meta.key.file_name().starts_with(&prefix))
-        .partition(|meta| now - meta.last_modified <= ttl))
+        .partition(|meta| now - meta.last_modified <= ttl(&meta.key)))
 }
 
 /// Asks the storage place what time it is, by writing an object and looking at its time.

@@ -4,6 +4,7 @@
 //! its catalogue entry exists, and never before; whatever a crash leaves behind is invisible, and prune
 //! finds it. This layer knows what objects mean, and neither how a database is read nor when to act.
 
+mod alarms;
 mod catalogue;
 mod drills;
 mod dump;
@@ -11,6 +12,7 @@ mod epoch;
 mod error;
 #[cfg(feature = "evidence")]
 mod evidence;
+mod history;
 mod keyring;
 mod layout;
 mod lease;
@@ -31,10 +33,12 @@ mod verdict;
 mod wal;
 
 pub use crate::cleanup::Cleanups;
+pub use alarms::AlarmRecord;
 pub use catalogue::{Catalogue, CatalogueEntry, CatalogueProblem};
 pub use drills::{DrillRecord, Drills};
 pub use epoch::{EpochInfo, EpochRole, SlotInfo};
 pub use error::RepositoryError;
+pub use history::{History, JobName, JobNameError, JobRun, RunBeginning, RunCause, RunEnding, RunResult};
 pub use keyring::Keyring;
 pub use lease::LEASE_TTL;
 pub use manifest::{ImportOrigin, MANIFEST_FORMAT, Manifest, StoredObject, StoredStream};
@@ -53,6 +57,8 @@ pub(crate) use dump::{DumpSink, DumpSource};
 pub(crate) use evidence::EvidenceWriter;
 pub(crate) use layout::{BACKUPS, DUMPS, HOLDS, VERDICTS, summary as summary_key};
 pub(crate) use layout::{LEASES, PACKS, identity_of, owner_of};
+#[cfg(feature = "agent")]
+pub(crate) use lease::AgentLease;
 #[cfg(feature = "runbooks")]
 pub(crate) use lease::OperationLease;
 pub(crate) use physical::{

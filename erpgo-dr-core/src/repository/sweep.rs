@@ -49,6 +49,12 @@ impl Repository {
         Ok(lease)
     }
 
+    /// Takes the lease that only one agent may hold, and that lives for `ttl` after each renewal.
+    #[cfg(feature = "agent")]
+    pub(crate) async fn agent_lease(&self, ttl: std::time::Duration) -> Result<lease::AgentLease, RepositoryError> {
+        lease::AgentLease::take(&self.storage, self.environment.cleanups.clone(), ttl).await
+    }
+
     /// Finds the objects of runs that have neither a catalogue entry nor a live lease, and did nothing for `grace`.
     pub(crate) async fn leftovers(
         &self,
@@ -171,7 +177,7 @@ impl Repository {
         for purpose in [run::PURPOSE, "prune", "clock"] {
             lease::remove_lapsed(self.storage.as_ref(), purpose).await?;
         }
-        Ok(())
+        self.forget_history().await
     }
 
     /// Removes verdicts and holds of backups that prune removed: a crash can leave them when the backup is already gone.

@@ -13,6 +13,7 @@ mod engine;
 mod error;
 mod journal;
 mod model;
+mod notice;
 mod operator;
 mod plan;
 mod report;
@@ -39,6 +40,7 @@ pub use model::{
     Condition, Counts, Objectives, OnFailure, Outcome, Runbook, RunbookName, Service, ServiceOrder, Step, StepId,
     Variable,
 };
+pub use notice::send_notice;
 pub use operator::{Answer, Choice, Operator, Question, QuestionKind, Unattended};
 pub use plan::{PlannedStep, RunbookPlan, plan};
 pub use report::{

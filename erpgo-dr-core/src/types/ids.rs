@@ -102,6 +102,11 @@ timed_id! {
 }
 
 timed_id! {
+    /// Names a run of a job of the agent, in the same form as a [`BackupId`].
+    JobRunId, "id of a run of a job"
+}
+
+timed_id! {
     /// Names a drill, in the same form as a [`BackupId`].
     DrillId, "id of a drill"
 }

@@ -7,7 +7,7 @@ mod lsn;
 mod wal_name;
 
 pub use hash::{ContentHash, ContentHasher};
-pub use ids::{BackupId, DrillId, EpochId, EvidenceId, IdError, RepositoryId, RunId};
+pub use ids::{BackupId, DrillId, EpochId, EvidenceId, IdError, JobRunId, RepositoryId, RunId};
 pub use key::{KeyError, ObjectKey};
 pub use lsn::{Lsn, LsnError, TimelineId};
 pub use wal_name::{WalFileName, WalNameError, WalSegmentName, WalSegmentSize};

@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::output::Report;
 
-pub(super) use plan::{due, planned};
+pub(super) use plan::{due, objectives, planned};
 
 /// Rehearse recovery where it can harm nobody, measure it against its objectives, and know when the next drill is due
 #[derive(Debug, Args)]

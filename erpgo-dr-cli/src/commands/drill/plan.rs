@@ -23,7 +23,7 @@ pub(in crate::commands) fn planned(config: &Config) -> Vec<PlannedDrill> {
 }
 
 /// Returns what recovery must reach in a scenario: what the configuration says, and else what is usual.
-pub(super) fn objectives(config: &Config, scenario: Scenario) -> Objectives {
+pub(in crate::commands) fn objectives(config: &Config, scenario: Scenario) -> Objectives {
     let usual = scenario.objectives();
     let planned = config.drills.iter().find(|drill| drill.scenario == scenario);
     let [rto, rpo] = [planned.and_then(|drill| drill.rto), planned.and_then(|drill| drill.rpo)];

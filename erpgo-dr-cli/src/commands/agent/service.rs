@@ -1,0 +1,74 @@
+//! The agent as a service: signals in, states out.
+
+use erpgo_dr_core::agent::{Agent, AgentControl, AgentReport, AgentRole};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{plan_of, systemd};
+use crate::context::Context;
+use crate::error::{self, CliError};
+
+/// Runs an agent until the process is told to stop.
+pub(super) async fn serve(context: &Context, agent: Agent) -> Result<AgentReport, CliError> {
+    let hangup = signal(SignalKind::hangup());
+    let mut hangups = hangup.map_err(|source| error::io("listen for signals", source))?;
+    let (control, mut state) = (agent.control(), agent.state());
+    let grace = agent.grace();
+    let stop = async {
+        context.stop.requested().await;
+        systemd::stopping(grace);
+    };
+    let mut run = std::pin::pin!(agent.run(stop));
+    let mut watchdog = systemd::watchdog().map(interval);
+    if let Some(watchdog) = &mut watchdog {
+        watchdog.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    }
+    let mut is_ready = false;
+    loop {
+        tokio::select! {
+            report = run.as_mut() => return Ok(report),
+            Ok(()) = state.changed() => {
+                let (summary, role) = {
+                    let state = state.borrow_and_update();
+                    (state.summary(), state.role.clone())
+                };
+                match is_ready || role == AgentRole::Starting {
+                    true => systemd::status(&summary),
+                    false => {
+                        is_ready = true;
+                        systemd::ready(&summary);
+                    }
+                }
+            }
+            Some(()) = hangups.recv() => {
+                systemd::reloading();
+                reload(context, &control).await;
+                let summary = state.borrow().summary();
+                systemd::ready(&summary);
+            }
+            () = tick(&mut watchdog) => systemd::alive(),
+        }
+    }
+}
+
+async fn tick(watchdog: &mut Option<tokio::time::Interval>) {
+    match watchdog {
+        Some(watchdog) => drop(watchdog.tick().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads the configuration anew. One that cannot be used changes nothing.
+async fn reload(context: &Context, control: &AgentControl) {
+    let plan = match context.renewed() {
+        Ok(renewed) => plan_of(&renewed).await,
+        Err(error) => Err(error),
+    };
+    match plan {
+        Ok(plan) => control.reload(plan),
+        Err(error) => {
+            let causes: String = error.causes().iter().map(|cause| format!(": {cause}")).collect();
+            control.refuse(format!("{error}{causes}"));
+        }
+    }
+}

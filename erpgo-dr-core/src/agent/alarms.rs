@@ -1,0 +1,123 @@
+//! Alarms: raised once and cleared once, also over restarts, because what was told is written down in the repository.
+//!
+//! An alarm is written down before it is told, and that it was told afterwards: whoever dies in between tells it again. While the repository
+//! is away it is told all the same, and written down later.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::notify::Notifier;
+use crate::repository::{AlarmRecord, JobName, Repository, RepositoryError};
+
+/// The wait before a message is tried again that nobody got.
+const PATIENCE: TimeDelta = TimeDelta::seconds(60);
+
+/// The alarms of a repository.
+#[derive(Debug, Default)]
+pub(super) struct Alarms {
+    known: BTreeMap<JobName, AlarmRecord>,
+    /// What is not written down yet.
+    unsaved: BTreeSet<JobName>,
+    not_before: Option<DateTime<Utc>>,
+}
+
+impl Alarms {
+    /// Reads what was told by whichever agent. What is not written down yet stays.
+    pub(super) async fn load(&mut self, repository: &Repository) -> Result<(), RepositoryError> {
+        for alarm in repository.alarms().await? {
+            if !self.unsaved.contains(&alarm.subject) {
+                self.known.insert(alarm.subject.clone(), alarm);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns those that are open.
+    pub(super) fn open(&self) -> Vec<AlarmRecord> {
+        self.known.values().filter(|alarm| alarm.is_open()).cloned().collect()
+    }
+
+    /// Raises one, unless it is open.
+    pub(super) fn raise(&mut self, subject: &JobName, reason: &str, now: DateTime<Utc>) {
+        if self.known.get(subject).is_some_and(AlarmRecord::is_open) {
+            return;
+        }
+        tracing::error!(%subject, reason, "alarm raised");
+        let reason = reason.to_owned();
+        let alarm = AlarmRecord { subject: subject.clone(), raised_at: now, reason, cleared_at: None, told: false };
+        self.change(alarm);
+    }
+
+    /// Clears one, if it is open.
+    pub(super) fn clear(&mut self, subject: &JobName, now: DateTime<Utc>) {
+        let Some(alarm) = self.known.get(subject).filter(|alarm| alarm.is_open()) else { return };
+        tracing::info!(%subject, "alarm cleared");
+        self.change(AlarmRecord { cleared_at: Some(now), told: false, ..alarm.clone() });
+    }
+
+    fn change(&mut self, alarm: AlarmRecord) {
+        self.unsaved.insert(alarm.subject.clone());
+        self.known.insert(alarm.subject.clone(), alarm);
+        self.not_before = None;
+    }
+
+    /// Writes down and tells what is new. What could not be delivered is tried again later.
+    pub(super) async fn settle(
+        &mut self,
+        repository: &Repository,
+        notifier: Option<&dyn Notifier>,
+        host: &str,
+        now: DateTime<Utc>,
+    ) {
+        self.save(repository).await;
+        if self.not_before.is_some_and(|moment| now < moment) {
+            return;
+        }
+        let untold: Vec<JobName> =
+            self.known.values().filter(|alarm| !alarm.told).map(|alarm| alarm.subject.clone()).collect();
+        for subject in untold {
+            let Some(alarm) = self.known.get_mut(&subject) else { continue };
+            let told = match notifier {
+                Some(notifier) => notifier.tell(&message(alarm, host)).await,
+                None => Ok(()),
+            };
+            match told {
+                Ok(()) => {
+                    alarm.told = true;
+                    self.unsaved.insert(subject);
+                }
+                Err(error) => {
+                    tracing::warn!(%subject, %error, "an alarm could not be delivered; trying again");
+                    self.not_before = Some(now + PATIENCE);
+                }
+            }
+        }
+        self.save(repository).await;
+    }
+
+    async fn save(&mut self, repository: &Repository) {
+        for subject in self.unsaved.clone() {
+            let Some(alarm) = self.known.get(&subject) else { continue };
+            match repository.record_alarm(alarm).await {
+                Ok(()) => drop(self.unsaved.remove(&subject)),
+                Err(error) => {
+                    return tracing::warn!(%subject, %error, "an alarm could not be written down; trying again");
+                }
+            }
+        }
+    }
+}
+
+fn message(alarm: &AlarmRecord, host: &str) -> String {
+    let (subject, reason) = (&alarm.subject, &alarm.reason);
+    let moment = |at: DateTime<Utc>| at.format("%Y-%m-%d %H:%M:%S UTC").to_string();
+    match alarm.cleared_at {
+        None => format!("erpgo-dr on {host}: ALARM: {subject}: {reason}"),
+        Some(at) => format!(
+            "erpgo-dr on {host}: cleared: {subject} is well again since {} (alarm of {}: {reason})",
+            moment(at),
+            moment(alarm.raised_at)
+        ),
+    }
+}

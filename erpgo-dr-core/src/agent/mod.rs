@@ -1,0 +1,34 @@
+//! The agent: backups and all that belongs to them by schedule, one agent at a time for each repository.
+//!
+//! [`Agent::run`] does what is due until it is told to stop. When a job is due is a pure function of its [`Timing`], its history in the
+//! repository, and the time, so that an agent that was down makes up for what was missed, once, and one that takes over goes on where the
+//! other one was. [`AgentState`] tells outsiders how it stands.
+//!
+//! Refuses: signals, service managers and the environment, which are the business of the program around it; and running two jobs at once.
+
+mod alarms;
+mod due;
+mod error;
+mod job;
+pub mod jobs;
+mod leadership;
+mod notify;
+mod plan;
+mod report_log;
+mod runner;
+mod schedule;
+mod state;
+
+pub use due::Timing;
+pub use error::AgentError;
+pub use job::{Job, JobContext, JobKind, JobOutcome, ScheduledJob};
+pub use notify::{AlarmMail, NoticeBoard, Notifier, NotifyError};
+pub use plan::{PlannedJob, agent_plan};
+pub use runner::{Agent, AgentControl, AgentOptions, AgentPlan, AgentReport};
+pub use schedule::{Schedule, ScheduleError};
+pub use state::{AgentRole, AgentState, JobState};
+
+/// Returns a text as one line.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

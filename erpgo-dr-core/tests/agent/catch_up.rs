@@ -1,0 +1,154 @@
+//! What was missed is made up for, once.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use erpgo_dr_core::agent::agent_plan;
+use erpgo_dr_core::ops::{PruneOptions, prune};
+use erpgo_dr_core::progress::NoProgress;
+use erpgo_dr_core::repository::{RunCause, RunResult};
+use erpgo_dr_core::retention::KeepAll;
+
+use crate::support::Site;
+
+#[tokio::test]
+async fn of_three_days_of_downtime_one_run_is_made_up_for() {
+    let site = Site::new().await;
+    let agent = site.start("a");
+    let runs = site.until_ended(1).await;
+    assert_eq!(runs[0].beginning.cause, RunCause::First, "what was never done is done at once");
+    site.pass(TimeDelta::hours(4)).await;
+    assert_eq!(site.history().await.len(), 1, "it is 05:00, and the next one is at 06:00");
+    site.pass(TimeDelta::hours(1)).await;
+    let runs = site.until_ended(2).await;
+    assert_eq!((runs[0].beginning.cause, runs[0].beginning.attempt), (RunCause::Schedule, 1));
+    agent.stop().await;
+
+    site.clock.advance(TimeDelta::days(3) + TimeDelta::hours(2));
+    let mut agent = site.start("a");
+    let runs = site.until_ended(3).await;
+    assert_eq!(runs[0].beginning.cause, RunCause::CatchUp);
+    assert_eq!(runs[0].beginning.scheduled, "2026-11-23T06:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap());
+    site.pass(TimeDelta::hours(1)).await;
+    assert_eq!(site.history().await.len(), 3, "one for twelve that were missed");
+    let state = agent.until("the next run", |state| state.jobs[0].next_due.is_some()).await;
+    assert_eq!(state.jobs[0].next_due, Some("2026-11-23T12:00:00Z".parse().unwrap()));
+    assert_eq!((state.jobs[0].attempts, state.jobs[0].successes, state.jobs[0].last_bytes), (1, 1, Some(7)));
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_host_that_slept_makes_up_for_it_too() {
+    let site = Site::new().await;
+    let agent = site.start("a");
+    site.until_ended(1).await;
+    site.clock.advance(TimeDelta::days(2));
+    let runs = site.until_ended(2).await;
+    assert_eq!(runs[0].beginning.cause, RunCause::CatchUp);
+    site.pass(TimeDelta::minutes(5)).await;
+    assert_eq!(site.history().await.len(), 2);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_plan_says_what_an_agent_then_does() {
+    let site = Site::new().await;
+    let jobs = [site.job("work", "0 */6 * * *")];
+    let before = agent_plan(&site.repository, &jobs, "a").await.unwrap();
+    assert_eq!((before[0].cause, before[0].next), (Some(RunCause::First), Some(site.now())));
+    assert_eq!(site.history().await.len(), 0, "a plan does nothing");
+    let agent = site.start("a");
+    site.until_ended(1).await;
+    agent.stop().await;
+    let after = agent_plan(&site.repository, &jobs, "a").await.unwrap();
+    let at = |text: &str| text.parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+    assert_eq!((after[0].cause, after[0].next), (Some(RunCause::Schedule), Some(at("2026-11-20T06:00:00Z"))));
+    assert_eq!(after[0].then[..2], [at("2026-11-20T12:00:00Z"), at("2026-11-20T18:00:00Z")]);
+}
+
+#[tokio::test]
+async fn a_run_that_broke_off_is_shown_and_done_again_and_not_for_ever() {
+    let site = Site::new().await;
+    site.work.waits.store(true, Ordering::SeqCst);
+    for attempt in 1..=3_usize {
+        let agent = site.start("a");
+        while site.work.begun.load(Ordering::SeqCst) < attempt {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let runs = site.history().await;
+        assert_eq!((runs[0].running, runs[0].result()), (true, None), "it goes on");
+        agent.abort().await;
+        site.repository.environment().cleanups.settle().await;
+        let runs = site.history().await;
+        assert_eq!((runs[0].running, runs[0].result()), (false, Some(RunResult::BrokenOff)));
+        assert_eq!(runs[0].beginning.attempt as usize, attempt);
+        // The wait before the next attempt.
+        site.clock.advance(TimeDelta::minutes(30));
+    }
+    let mut agent = site.start("a");
+    agent.until("an alarm", |state| !state.alarms.is_empty()).await;
+    site.pass(TimeDelta::minutes(1)).await;
+    assert_eq!(site.results().await, [Some(RunResult::BrokenOff); 3], "it is given up until its next time");
+    assert!(site.history().await.iter().all(|run| run.ending.is_some()), "each has an end now");
+    site.work.waits.store(false, Ordering::SeqCst);
+    site.clock.advance(TimeDelta::hours(6));
+    assert_eq!(site.until_ended(4).await[0].result(), Some(RunResult::Succeeded));
+    agent.until("that it is cleared", |state| state.alarms.is_empty()).await;
+    agent.stop().await;
+    assert_eq!(site.ears.heard().len(), 2);
+}
+
+#[tokio::test]
+async fn a_stop_lets_a_job_end_or_gives_it_up_behind_its_grace() {
+    let site = Site::new().await;
+    site.work.waits.store(true, Ordering::SeqCst);
+    let mut agent = site.start("a");
+    while site.work.begun.load(Ordering::SeqCst) < 1 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    agent.tell_to_stop();
+    agent.until("that it stops", |state| state.role == erpgo_dr_core::agent::AgentRole::Stopping).await;
+    site.work.waits.store(false, Ordering::SeqCst);
+    let report = agent.stop().await;
+    assert!(report.is_well() && report.runs.len() == 1, "{report:?}");
+
+    site.work.waits.store(true, Ordering::SeqCst);
+    site.clock.advance(TimeDelta::hours(6));
+    let plan = site.plan(vec![site.job("work", "0 */6 * * *")]);
+    let mut agent = site.start_with("a", plan, Duration::from_millis(50));
+    while site.work.begun.load(Ordering::SeqCst) < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    agent.tell_to_stop();
+    let report = agent.stop().await;
+    assert_eq!(report.runs[0].result(), Some(RunResult::Interrupted));
+    // It is done by the next agent, and counts as no attempt.
+    site.work.waits.store(false, Ordering::SeqCst);
+    let agent = site.start("b");
+    let runs = site.until_ended(3).await;
+    assert_eq!((runs[0].beginning.attempt, runs[0].result()), (1, Some(RunResult::Succeeded)));
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn old_runs_are_forgotten_by_a_prune_and_the_newest_of_each_job_are_not() {
+    let site = Site::new().await;
+    let agent = site.start("a");
+    for count in 1..=14 {
+        site.until_ended(count).await;
+        site.clock.advance(TimeDelta::hours(6));
+    }
+    agent.stop().await;
+    let before = site.history().await;
+    assert!(before.len() >= 14);
+    prune(&site.repository, &KeepAll, &PruneOptions::default(), &NoProgress).await.unwrap();
+    assert_eq!(site.history().await, before);
+    site.clock.advance(TimeDelta::days(500));
+    prune(&site.repository, &KeepAll, &PruneOptions::default(), &NoProgress).await.unwrap();
+    let after = site.history().await;
+    assert_eq!(after[..], before[..10]);
+    let limited = site.repository.history(Some(&"work".parse().unwrap()), 3).await.unwrap();
+    assert_eq!(limited.runs[..], before[..3]);
+    assert_eq!(site.repository.history(Some(&"other".parse().unwrap()), 3).await.unwrap().runs, []);
+}
