@@ -117,6 +117,11 @@ fn every_document_is_as_the_reference_says() {
     check("bisect", &desk.json(&since));
     check("metrics", &desk.json(&["metrics"]));
     check("report", &desk.json(&["report"]));
+    check("agent --dry-run", &with_command(desk.json(&["agent", "--dry-run"]), "agent --dry-run"));
+    desk.configure("[[agent.job]]\nkind = \"backup\"\n");
+    check("agent", &desk.json(&["agent", "--once"]));
+    check("history", &desk.json(&["history"]));
+    desk.configure("");
     let run = desk.run(&["doctor", "--json"]);
     check("doctor", &serde_json::from_str(&run.stdout).unwrap());
     let quick = ["bench", "--seconds", "0.01", "--bytes", "1k", "--algorithm", "zstd", "--json"];

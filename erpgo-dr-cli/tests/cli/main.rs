@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // in the helpers too, where clippy does not see a test
 
+mod agent;
 mod bench;
 mod configuration;
 mod demo;

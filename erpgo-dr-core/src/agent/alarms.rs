@@ -4,6 +4,7 @@
 //! is away it is told all the same, and written down later.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -12,6 +13,9 @@ use crate::repository::{AlarmRecord, JobName, Repository, RepositoryError};
 
 /// The wait before a message is tried again that nobody got.
 const PATIENCE: TimeDelta = TimeDelta::seconds(60);
+
+/// How long the repository may take to write one down: people are told all the same.
+const WRITING: Duration = Duration::from_secs(10);
 
 /// The alarms of a repository.
 #[derive(Debug, Default)]
@@ -99,11 +103,10 @@ impl Alarms {
     async fn save(&mut self, repository: &Repository) {
         for subject in self.unsaved.clone() {
             let Some(alarm) = self.known.get(&subject) else { continue };
-            match repository.record_alarm(alarm).await {
-                Ok(()) => drop(self.unsaved.remove(&subject)),
-                Err(error) => {
-                    return tracing::warn!(%subject, %error, "an alarm could not be written down; trying again");
-                }
+            let written = tokio::time::timeout(WRITING, repository.record_alarm(alarm)).await;
+            match written {
+                Ok(Ok(())) => drop(self.unsaved.remove(&subject)),
+                failed => return tracing::warn!(%subject, ?failed, "an alarm could not be written down; trying again"),
             }
         }
     }

@@ -31,9 +31,8 @@ impl Leadership {
     }
 
     /// Returns how long to wait before asking again who acts, another time each time: two that ask at once both step back.
-    pub(super) fn pause(&self) -> Duration {
-        let quarter = self.ttl / 4;
-        quarter.mul_f64(0.75 + rand::random::<f64>() / 2.0)
+    pub(super) fn pause(&self, most: Duration) -> Duration {
+        (self.ttl / 4).min(most).mul_f64(0.75 + rand::random::<f64>() / 2.0)
     }
 
     /// Asks for the lease, unless this agent has it.

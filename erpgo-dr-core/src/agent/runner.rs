@@ -31,6 +31,8 @@ const TRIES: u32 = 3;
 const BETWEEN_TRIES: Duration = Duration::from_secs(1);
 /// What stands for the configuration among alarms.
 const CONFIGURATION: &str = "configuration";
+/// What stands for the repository, when nobody can tell who acts.
+const REPOSITORY: &str = "repository";
 
 /// What an agent does, and for which repository. It may be replaced while the agent runs.
 #[derive(Debug, Clone)]
@@ -208,6 +210,8 @@ pub struct Agent {
     messages: mpsc::UnboundedReceiver<Message>,
     control: AgentControl,
     stopping: bool,
+    /// Since when the repository cannot be reached.
+    away_since: Option<DateTime<Utc>>,
 }
 
 impl std::fmt::Debug for Agent {
@@ -233,6 +237,7 @@ impl Agent {
             messages,
             control: AgentControl { messages: sender },
             stopping: false,
+            away_since: None,
             plan,
             options,
         }
@@ -330,17 +335,29 @@ impl Agent {
             Standing::StandingBy { holder } => AgentRole::StandingBy { holder },
             Standing::OutOfTouch { error } => AgentRole::OutOfTouch { error },
         };
-        if let AgentRole::OutOfTouch { error } = &role {
-            tracing::warn!(error, "who acts cannot be found out; trying again");
-        }
+        self.watch_repository(&role);
         let acts = role == AgentRole::Leader;
         self.enter(role);
+        self.settle_alarms().await;
         if acts {
-            self.settle_alarms().await;
             return None;
         }
         self.state.send_modify(|state| state.jobs.iter_mut().for_each(|job| job.next_due = None));
-        Some(self.leadership.pause().min(self.options.tick))
+        Some(self.leadership.pause(self.options.tick))
+    }
+
+    /// Raises an alarm when the repository has been away for as long as a lease lives: nobody acts any more then.
+    fn watch_repository(&mut self, role: &AgentRole) {
+        let (now, subject) = (self.now(), own_name(REPOSITORY));
+        let AgentRole::OutOfTouch { error } = role else {
+            self.away_since = None;
+            return self.alarms.clear(&subject, now);
+        };
+        tracing::warn!(error, "who acts cannot be found out; trying again");
+        let since = *self.away_since.get_or_insert(now);
+        if now - since >= TimeDelta::from_std(self.options.lease).unwrap_or(TimeDelta::MAX) {
+            self.alarms.raise(&subject, &format!("cannot be reached: {}", one_line(error)), now);
+        }
     }
 
     fn enter(&self, role: AgentRole) {
@@ -580,7 +597,7 @@ impl Agent {
 
     /// Takes a new configuration, or notes that one was refused.
     async fn heed(&mut self, message: Message) {
-        let subject: JobName = CONFIGURATION.parse().expect("a constant that is a name");
+        let subject = own_name(CONFIGURATION);
         let now = self.now();
         match message {
             Message::Refuse(reason) => {
@@ -661,6 +678,10 @@ impl Agent {
 /// Returns from when on moments of a schedule count: since the first run of any job, or now.
 pub(super) async fn first_seen(repository: &Repository, now: DateTime<Utc>) -> Result<DateTime<Utc>, RepositoryError> {
     Ok(repository.history_since().await?.unwrap_or(now).min(now))
+}
+
+fn own_name(text: &str) -> JobName {
+    text.parse().expect("a constant that is a name")
 }
 
 /// Returns whether another attempt may go better without anybody's help.

@@ -28,6 +28,7 @@ METHODS = (
     "evidence",
     "export_evidence",
     "forecast",
+    "history",
     "hold",
     "import_file",
     "list",

@@ -5,6 +5,7 @@ mod bisect;
 mod clusters;
 mod drills;
 pub(crate) mod evidence;
+mod history;
 mod monitor;
 mod restores;
 pub(crate) mod runbooks;
