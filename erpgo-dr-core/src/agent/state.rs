@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::job::JobKind;
-use crate::repository::{AlarmRecord, JobName, RunResult};
+use crate::repository::{AlarmRecord, JobName, JobRun, RunResult};
 
 /// What an agent is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -77,6 +77,31 @@ impl JobState {
             last_message: None,
             last_duration_seconds: None,
             last_bytes: None,
+        }
+    }
+
+    /// Shows what is remembered of a job, the newest run first.
+    pub(super) fn recall(&mut self, runs: &[JobRun]) {
+        self.consecutive_failures = 0;
+        for run in runs.iter().rev() {
+            self.note(run);
+        }
+    }
+
+    /// Shows a run that has ended.
+    pub(super) fn note(&mut self, run: &JobRun) {
+        let Some(result) = run.result() else { return };
+        self.last_result = Some(result);
+        self.last_message = run.ending.as_ref().map(|ending| ending.message.clone());
+        match (result, &run.ending) {
+            (RunResult::Succeeded, Some(ending)) => {
+                self.consecutive_failures = 0;
+                self.last_success = Some(ending.ended);
+                self.last_duration_seconds = ending.seconds;
+                self.last_bytes = ending.bytes;
+            }
+            (RunResult::Interrupted, _) => {}
+            _ => self.consecutive_failures = self.consecutive_failures.saturating_add(1),
         }
     }
 }
