@@ -92,7 +92,7 @@ impl<'s> Lock<'s> {
 
 /// The runs that the history has, the oldest first.
 pub(crate) fn history(desk: &Desk) -> Vec<Value> {
-    let mut runs = desk.json(&["history"])["result"]["runs"].as_array().unwrap().clone();
+    let mut runs = desk.json(&["history", "--limit", "100000"])["result"]["runs"].as_array().unwrap().clone();
     runs.reverse();
     runs
 }

@@ -220,6 +220,9 @@ impl Repository {
                 Err(error) => history.problems.push(CatalogueProblem::new(&key.id, &error)),
             }
         }
+        // Identifiers know whole seconds.
+        let order = |run: &JobRun| std::cmp::Reverse((run.beginning.began, run.beginning.attempt));
+        history.runs.sort_by_key(order);
         Ok(history)
     }
 

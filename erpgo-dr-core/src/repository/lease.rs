@@ -7,8 +7,8 @@
 //! A lease lives for [`LEASE_TTL`] after its last renewal, unless its name ends with `-ttl<seconds>`: whoever looks at it reads there how
 //! long, so that holders with different settings do not take each other for dead.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -39,8 +39,7 @@ struct LeaseText {
 pub(crate) struct Lease {
     storage: Arc<dyn Storage>,
     object: ObjectKey,
-    /// Whether it has lapsed once: others may have taken it since, whatever is written later.
-    lapsed: Arc<AtomicBool>,
+    renewal: Arc<Renewal>,
     renewals: tokio::task::JoinHandle<()>,
 }
 
@@ -53,10 +52,12 @@ impl Lease {
     ) -> Result<Self, RepositoryError> {
         let object = layout::lease(purpose, holder);
         let text = LeaseText { purpose: purpose.to_owned(), holder: holder.to_owned(), renewed: Utc::now() };
+        let begun = Moment::now();
         write(storage.as_ref(), &object, &text).await?;
-        let lapsed = Arc::new(AtomicBool::new(false));
-        let renewals = tokio::spawn(renew(Arc::clone(storage), object.clone(), text, Arc::clone(&lapsed)));
-        Ok(Self { storage: Arc::clone(storage), object, lapsed, renewals })
+        let renewal =
+            Arc::new(Renewal { ttl: ttl_of(&object), lapsed: AtomicBool::new(false), last: Mutex::new(begun) });
+        let renewals = tokio::spawn(renew(Arc::clone(storage), object.clone(), text, Arc::clone(&renewal)));
+        Ok(Self { storage: Arc::clone(storage), object, renewal, renewals })
     }
 
     /// Takes a lease that nobody else may hold for the same purpose.
@@ -137,7 +138,7 @@ impl Drop for OperationLease {
 pub(crate) struct AgentLease {
     lease: OperationLease,
     holder: String,
-    lapsed: Arc<AtomicBool>,
+    renewal: Arc<Renewal>,
 }
 
 #[cfg(feature = "agent")]
@@ -154,15 +155,15 @@ impl AgentLease {
         }
         let holder = format!("{:016x}-ttl{}", rand::random::<u64>(), ttl.as_secs().max(1));
         let lease = Lease::exclusive(storage, purpose, &holder).await?;
-        let lapsed = Arc::clone(&lease.lapsed);
+        let renewal = Arc::clone(&lease.renewal);
         let lease = OperationLease::new(lease, cleanups);
         remove_lapsed(storage.as_ref(), purpose).await?;
-        Ok(Self { lease, holder, lapsed })
+        Ok(Self { lease, holder, renewal })
     }
 
     /// Returns whether it has been renewed in time, always.
     pub(crate) fn is_held(&self) -> bool {
-        !self.lapsed.load(Ordering::Acquire)
+        !self.renewal.has_lapsed()
     }
 
     /// Returns who holds it, as others see it.
@@ -181,22 +182,59 @@ async fn write(storage: &dyn Storage, object: &ObjectKey, text: &LeaseText) -> R
     Ok(storage.write(object, data.into(), &PutOptions::default()).await?)
 }
 
-async fn renew(storage: Arc<dyn Storage>, object: ObjectKey, mut text: LeaseText, lapsed: Arc<AtomicBool>) {
-    let ttl = ttl_of(&object);
-    // By two clocks: one does not run while the host sleeps, the other may be set.
-    let mut renewed = (tokio::time::Instant::now(), std::time::SystemTime::now());
-    loop {
-        tokio::time::sleep(ttl / RENEWALS_PER_TTL).await;
-        let begun = (tokio::time::Instant::now(), std::time::SystemTime::now());
-        text.renewed = Utc::now();
-        if let Err(error) = write(storage.as_ref(), &object, &text).await {
-            tracing::warn!(lease = %object, error = %error, "could not renew a lease; trying again");
-        } else {
-            renewed = if renewed.0.elapsed() < ttl { begun } else { renewed };
+/// When a lease was renewed last, and whether that was ever too late: others may have taken it since, whatever is written later.
+#[derive(Debug)]
+struct Renewal {
+    ttl: Duration,
+    lapsed: AtomicBool,
+    last: Mutex<Moment>,
+}
+
+/// A moment by two clocks: one does not run while the host sleeps, the other may be set.
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    running: tokio::time::Instant,
+    wall: std::time::SystemTime,
+}
+
+impl Moment {
+    fn now() -> Self {
+        Self { running: tokio::time::Instant::now(), wall: std::time::SystemTime::now() }
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.running.elapsed().max(self.wall.elapsed().unwrap_or_default())
+    }
+}
+
+impl Renewal {
+    fn has_lapsed(&self) -> bool {
+        if self.last().elapsed() >= self.ttl {
+            self.lapsed.store(true, Ordering::Release);
         }
-        let slept = renewed.1.elapsed().unwrap_or_default();
-        if renewed.0.elapsed() >= ttl || slept >= ttl {
-            lapsed.store(true, Ordering::Release);
+        self.lapsed.load(Ordering::Acquire)
+    }
+
+    /// Notes a renewal that was begun at this moment: the storage place's time of it is no earlier.
+    fn note(&self, begun: Moment) {
+        if !self.has_lapsed() {
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = begun;
+        }
+    }
+
+    fn last(&self) -> Moment {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn renew(storage: Arc<dyn Storage>, object: ObjectKey, mut text: LeaseText, renewal: Arc<Renewal>) {
+    loop {
+        tokio::time::sleep(renewal.ttl / RENEWALS_PER_TTL).await;
+        let begun = Moment::now();
+        text.renewed = Utc::now();
+        match write(storage.as_ref(), &object, &text).await {
+            Ok(_) => renewal.note(begun),
+            Err(error) => tracing::warn!(lease = %object, error = %error, "could not renew a lease; trying again"),
         }
     }
 }

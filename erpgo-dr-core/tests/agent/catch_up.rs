@@ -125,6 +125,7 @@ async fn a_stop_lets_a_job_end_or_gives_it_up_behind_its_grace() {
     assert_eq!(report.runs[0].result(), Some(RunResult::Interrupted));
     // It is done by the next agent, and counts as no attempt.
     site.work.waits.store(false, Ordering::SeqCst);
+    site.clock.advance(TimeDelta::seconds(1));
     let agent = site.start("b");
     let runs = site.until_ended(3).await;
     assert_eq!((runs[0].beginning.attempt, runs[0].result()), (1, Some(RunResult::Succeeded)));

@@ -1,8 +1,13 @@
 //! Of several agents of a repository one acts.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use erpgo_dr_core::agent::{Agent, AgentError, AgentOptions, AgentRole};
+use erpgo_dr_core::conformance::faulty::{Effect, Fault, FaultyStorage, Operation};
 use erpgo_dr_core::repository::RepositoryError;
+use erpgo_dr_core::storage::ObjectStorage;
 
 use crate::support::Site;
 
@@ -45,4 +50,28 @@ async fn once_does_what_is_due_and_is_refused_beside_another() {
     let refused = once().await.unwrap_err();
     assert!(matches!(refused, AgentError::Repository(RepositoryError::Busy { .. })), "{refused:?}");
     agent.stop().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_cannot_renew_its_lease_begins_nothing_until_it_has_it_again() {
+    let storage = FaultyStorage::new(Arc::new(ObjectStorage::memory()));
+    let mut site = Site::over(Arc::new(storage.clone())).await;
+    site.lease = Duration::from_secs(1);
+    let mut agent = site.start("a");
+    site.until_ended(1).await;
+    for operation in [Operation::Put, Operation::Write, Operation::Finish, Operation::List] {
+        storage.inject(Fault::new(operation, Effect::Unavailable).under("state/leases"));
+    }
+    agent.until("that it is out of touch", |state| matches!(state.role, AgentRole::OutOfTouch { .. })).await;
+    site.pass(TimeDelta::hours(6)).await;
+    assert_eq!(site.history().await.len(), 1, "another agent may act by now");
+    agent.until("an alarm", |state| state.alarms.iter().any(|alarm| alarm.told)).await;
+    let heard = site.ears.heard();
+    assert!(heard.len() == 1 && heard[0].contains("ALARM: repository: cannot be reached"), "{heard:?}");
+    storage.heal();
+    let runs = site.until_ended(2).await;
+    assert_ne!(runs[0].beginning.agent, runs[1].beginning.agent, "it is a new lease");
+    agent.until("that all is well", |state| state.alarms.is_empty()).await;
+    agent.stop().await;
+    assert!(site.ears.heard()[1].contains("cleared: repository"));
 }

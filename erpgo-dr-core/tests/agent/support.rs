@@ -16,7 +16,7 @@ use erpgo_dr_core::compute::ComputePool;
 use erpgo_dr_core::crypto::keys::{Wrapper, generate_identity};
 use erpgo_dr_core::ops;
 use erpgo_dr_core::repository::{Environment, InitOptions, JobRun, RunResult};
-use erpgo_dr_core::storage::ObjectStorage;
+use erpgo_dr_core::storage::{ObjectStorage, Storage};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -26,6 +26,8 @@ pub(crate) struct Site {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) work: Arc<Work>,
     pub(crate) ears: Arc<Ears>,
+    /// How long leases live.
+    pub(crate) lease: Duration,
 }
 
 /// A job that counts, and fails or waits while it is told to.
@@ -92,13 +94,17 @@ pub(crate) struct Running {
 
 impl Site {
     pub(crate) async fn new() -> Self {
+        Self::over(Arc::new(ObjectStorage::memory())).await
+    }
+
+    pub(crate) async fn over(storage: Arc<dyn Storage>) -> Self {
         let clock = Arc::new(ManualClock::new("2026-11-20T01:00:00Z".parse().unwrap()));
         let environment = Environment::new(ComputePool::new(1).unwrap(), clock.clone());
         let recipient = generate_identity().recipient;
         let slots = [("owner".parse().unwrap(), Wrapper::Recipients(vec![recipient]))];
-        let storage = Arc::new(ObjectStorage::memory());
         let repository = Repository::init(storage, environment, &InitOptions::default(), &slots).await.unwrap();
-        Self { repository: Arc::new(repository), clock, work: Arc::default(), ears: Arc::default() }
+        let lease = Duration::from_secs(60);
+        Self { repository: Arc::new(repository), clock, work: Arc::default(), ears: Arc::default(), lease }
     }
 
     pub(crate) fn job(&self, name: &str, pattern: &str) -> ScheduledJob {
@@ -118,7 +124,7 @@ impl Site {
 
     pub(crate) fn start_with(&self, host: &str, plan: AgentPlan, grace: Duration) -> Running {
         let options = AgentOptions::new(host).with_tick(Duration::from_millis(5)).with_grace(grace);
-        let agent = Agent::new(plan, options.with_lease(Duration::from_secs(60)));
+        let agent = Agent::new(plan, options.with_lease(self.lease));
         let (state, control) = (agent.state(), agent.control());
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(agent.run(async move { drop(stopped.await) }));

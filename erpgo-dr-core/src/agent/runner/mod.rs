@@ -29,6 +29,9 @@ use options::Message;
 /// What stands for the repository, when nobody can tell who acts.
 const REPOSITORY: &str = "repository";
 
+/// How long a job gives way to more urgent ones.
+const PATIENCE: TimeDelta = TimeDelta::hours(1);
+
 /// A job and what is known of it.
 struct Tracked {
     job: ScheduledJob,
@@ -113,7 +116,7 @@ impl Agent {
             };
             let pause = match pause {
                 Some(pause) => pause,
-                None => match self.due(self.now()) {
+                None => match self.due(self.now(), &BTreeSet::new()) {
                     // Not within a `select`: what has begun is not dropped because of a request to stop.
                     Ok((index, due)) => {
                         self.act(index, due, stop.as_mut()).await;
@@ -144,11 +147,12 @@ impl Agent {
             return Err(error.into());
         }
         let mut done = BTreeSet::new();
-        while let Ok((index, due)) = self.due(self.now()) {
-            // An attempt that failed is made again by a later call.
-            if self.stopping || !done.insert(self.tracked[index].job.name.clone()) {
+        // An attempt that failed is made again by a later call.
+        while let Ok((index, due)) = self.due(self.now(), &done) {
+            if self.stopping {
                 break;
             }
+            done.insert(index);
             self.act(index, due, stop.as_mut()).await;
         }
         Ok(self.leave().await)
@@ -180,7 +184,13 @@ impl Agent {
         if acts {
             return None;
         }
-        self.state.send_modify(|state| state.jobs.iter_mut().for_each(|job| job.next_due = None));
+        self.state.send_if_modified(|state| {
+            let mut changed = false;
+            for job in &mut state.jobs {
+                changed |= job.next_due.take().is_some();
+            }
+            changed
+        });
         Some(self.leadership.pause(self.options.tick))
     }
 
@@ -210,15 +220,18 @@ impl Agent {
         });
     }
 
-    /// Returns the job that is run now, or how long to wait.
-    fn due(&self, now: DateTime<Utc>) -> Result<(usize, Due), Duration> {
-        let all = self.tracked.iter().enumerate().filter_map(|(index, tracked)| {
+    /// Returns the job that is run now, of those that are not done, or how long to wait.
+    fn due(&self, now: DateTime<Utc>, done: &BTreeSet<usize>) -> Result<(usize, Due), Duration> {
+        let left = self.tracked.iter().enumerate().filter(|(index, _)| !done.contains(index));
+        let all = left.filter_map(|(index, tracked)| {
             Some((index, next(&tracked.job.timing, tracked.delay, &tracked.memory, now)?))
         });
         let all: Vec<(usize, Due)> = all.collect();
         let ready = all.iter().filter(|(_, due)| due.at <= now);
-        // Kinds are in the order of their urgency.
-        if let Some(found) = ready.min_by_key(|(index, due)| (self.tracked[*index].job.job.kind(), due.at)) {
+        // Kinds are in the order of their urgency, and what has waited for long is urgent: a job that is always due keeps no other away.
+        let waits = |due: &Due| now - due.at < PATIENCE;
+        if let Some(found) = ready.min_by_key(|(index, due)| (waits(due), self.tracked[*index].job.job.kind(), due.at))
+        {
             return Ok(*found);
         }
         let soonest = all.iter().map(|(_, due)| due.at).min();
