@@ -88,11 +88,11 @@ impl BackupArgs {
 }
 
 /// Returns what a backup takes by the configuration alone; `databases` are others than those that it names.
-pub(super) fn configured_dump(context: &Context, databases: Option<&Vec<String>>) -> DumpOptions {
+pub(super) fn configured_dump(context: &Context, databases: Option<&[String]>) -> DumpOptions {
     let config = &context.config.backup;
     let selection = match databases.unwrap_or(&config.databases) {
-        none if none.is_empty() => DatabaseSelection::All,
-        named => DatabaseSelection::Named(named.clone()),
+        [] => DatabaseSelection::All,
+        named => DatabaseSelection::Named(named.to_vec()),
     };
     let (scope, jobs) = (config.scope.unwrap_or_default(), config.jobs.unwrap_or(0));
     DumpOptions::new().databases(selection).scope(scope).globals(true).jobs(jobs)

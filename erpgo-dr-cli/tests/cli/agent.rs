@@ -82,6 +82,15 @@ impl<'s> Lock<'s> {
         wait_for("a backup that waits", || self.server.psql("erp", WAITING) == "t");
     }
 
+    /// Ends sessions that wait for it: the server does not notice by itself that their programs are gone.
+    pub(crate) fn dismiss(&self) {
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted";
+        wait_for("an end of waiting", || {
+            self.server.psql("erp", end);
+            self.server.psql("erp", WAITING) == "f"
+        });
+    }
+
     pub(crate) fn release(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -169,4 +178,32 @@ fn a_configuration_that_makes_no_sense_is_refused_with_a_next_step() {
     refused("kind = \"backup\"\n[[agent.job]]\nkind = \"backup\"", 3, "invalid", "a `name` of its own");
     let run = refused("kind = \"backup\"\nshedule = \"0 0 * * *\"", 2, "config", "docs/cli.md");
     assert!(run.stderr.contains("shedule"), "{}", run.stderr);
+}
+
+#[test]
+fn units_manifests_and_the_guide_call_the_tool_as_it_is() {
+    let units = [
+        include_str!("../../../packaging/systemd/erpgo-dr-agent.service"),
+        include_str!("../../../packaging/systemd/erpgo-dr-agent-once.service"),
+    ];
+    let manifests = [
+        include_str!("../../../packaging/kubernetes/agent.yaml"),
+        include_str!("../../../packaging/kubernetes/cronjob.yaml"),
+    ];
+    let of_units = units.iter().map(|unit| {
+        let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/bin/erpgo-dr ")).unwrap();
+        line.split(' ').map(str::to_owned).collect::<Vec<_>>()
+    });
+    let of_manifests = manifests.iter().map(|manifest| {
+        let line = manifest.lines().find_map(|line| line.trim().strip_prefix("args: ")).unwrap();
+        serde_json::from_str::<Vec<String>>(line).unwrap()
+    });
+    for arguments in of_units.chain(of_manifests) {
+        let line = std::iter::once("erpgo-dr".to_owned()).chain(arguments.clone());
+        let matches = erpgo_dr_cli::command().try_get_matches_from(line).unwrap();
+        assert_eq!(matches.subcommand_name(), Some("agent"), "{arguments:?}");
+    }
+    let guide = include_str!("../../../docs/agent.md");
+    let config = guide.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    erpgo_dr_cli::config::Config::parse(config).unwrap();
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use chrono::TimeDelta;
+use erpgo_dr_core::agent::{NoticeBoard, Notifier as _};
 use erpgo_dr_core::repository::{RunCause, RunResult};
 
 use crate::support::Site;
@@ -87,4 +88,20 @@ async fn an_alarm_that_nobody_heard_is_told_later() {
     agent.until("that it is told", |state| state.alarms.iter().any(|alarm| alarm.told)).await;
     agent.stop().await;
     assert_eq!(site.ears.heard().len(), 1);
+}
+
+#[tokio::test]
+async fn one_way_that_works_is_enough_and_the_address_of_a_web_hook_is_told_to_nobody() {
+    let site = Site::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let heard = folder.path().join("heard");
+    let path = vec![("PATH".into(), std::env::var_os("PATH").unwrap())];
+    let dead = "http://127.0.0.1:1/services/secret-token".to_owned();
+    let board = NoticeBoard::new(site.repository.clone()).with_environment(path).with_webhook(dead.into(), None);
+    let error = board.tell("one").await.unwrap_err();
+    assert!(error.reason.starts_with("web hook: ") && !error.reason.contains("secret-token"), "{error}");
+    assert!(!format!("{board:?}").contains("secret-token"));
+    let program = ["sh", "-c", "cat > \"$0\"", heard.to_str().unwrap()].map(str::to_owned).to_vec();
+    board.with_command(program).tell("two {{ braces }}").await.unwrap();
+    assert_eq!(std::fs::read_to_string(&heard).unwrap(), "two {{ braces }}");
 }

@@ -35,7 +35,7 @@ pub(super) fn configured(context: &Context) -> Result<Vec<AgentJobConfig>, CliEr
     };
     for job in &jobs {
         if let [key, ..] = job.strangers()[..] {
-            return Err(wrong(job, format!("`{key}` means nothing for the kind {}", job.kind)));
+            return Err(wrong(job, &format!("`{key}` means nothing for the kind {}", job.kind)));
         }
     }
     Ok(jobs)
@@ -76,7 +76,7 @@ fn timing(context: &Context, config: &AgentJobConfig) -> Result<Timing, CliError
     let pattern = match &config.schedule {
         Some(pattern) => pattern.as_str(),
         None if config.kind == JobKind::Backup => context.env_file.value("BACKUP_SCHEDULE").unwrap_or(EVERY_SIX_HOURS),
-        None => return Err(wrong(config, "it has no `schedule`".to_owned())),
+        None => return Err(wrong(config, "it has no `schedule`")),
     };
     let named = |source| AgentError::Schedule { job: config.name().to_owned(), source };
     let schedule = Schedule::new(pattern, zone).map_err(named)?;
@@ -95,7 +95,7 @@ fn timing(context: &Context, config: &AgentJobConfig) -> Result<Timing, CliError
 fn work(context: &Context, places: &Places, config: &AgentJobConfig) -> Result<Arc<dyn Job>, CliError> {
     Ok(match config.kind {
         JobKind::Backup => {
-            let driver = context.driver()?.dump_options(configured_dump(context, config.databases.as_ref()));
+            let driver = context.driver()?.dump_options(configured_dump(context, config.databases.as_deref()));
             Arc::new(BackupJob::new(Arc::new(driver), configured_backup(context)))
         }
         JobKind::ClusterBackup => cluster_backup(context, config)?,
@@ -114,7 +114,7 @@ fn work(context: &Context, places: &Places, config: &AgentJobConfig) -> Result<A
                 let options = RepairOptions::default().with_deep(config.deep.unwrap_or(false));
                 Arc::new(RepairJob::new(replicated.clone(), options))
             }
-            None => return Err(wrong(config, "the repository has one place only".to_owned())),
+            None => return Err(wrong(config, "the repository has one place only")),
         },
         JobKind::RestoreTest => {
             let random = config.random.unwrap_or(false).then(|| archive(context)).transpose()?;
@@ -127,14 +127,14 @@ fn work(context: &Context, places: &Places, config: &AgentJobConfig) -> Result<A
             let scratch = Some(context.scratch(None));
             Arc::new(PruneJob::new(policy.into(), PruneOptions::default()).with_scratch(scratch))
         }
-        JobKind::WalPrune => Arc::new(WalPruneJob::default()),
-        other => return Err(wrong(config, format!("the kind {other} is not known here"))),
+        JobKind::WalPrune => Arc::new(WalPruneJob),
+        other => return Err(wrong(config, &format!("the kind {other} is not known here"))),
     })
 }
 
 fn cluster_backup(context: &Context, config: &AgentJobConfig) -> Result<Arc<dyn Job>, CliError> {
     let source = match (config.remote.unwrap_or(false), &config.data_dir) {
-        (true, Some(_)) => return Err(wrong(config, "`remote` and `data_dir` exclude each other".to_owned())),
+        (true, Some(_)) => return Err(wrong(config, "`remote` and `data_dir` exclude each other")),
         (true, None) => ClusterSource::Server { scratch: context.scratch(None) },
         (false, data) => ClusterSource::Files(data.clone()),
     };
@@ -156,7 +156,7 @@ fn check(context: &Context, places: &Places, config: &AgentJobConfig) -> Result<
 fn drill(context: &Context, config: &AgentJobConfig) -> Result<Arc<dyn Job>, CliError> {
     let scenario = config.scenario.unwrap_or(Scenario::Restore);
     if !scenario.is_automatic() {
-        return Err(wrong(config, format!("a drill of {scenario} is done by people")));
+        return Err(wrong(config, &format!("a drill of {scenario} is done by people")));
     }
     let access = archive(context)?;
     let options = DrillOptions::new(scenario, "agent", TestArgs::default().options(context)?)
@@ -170,6 +170,6 @@ fn archive(context: &Context) -> Result<ArchiveAccess, CliError> {
     Ok(ArchiveAccess { restore_command, environment })
 }
 
-fn wrong(config: &AgentJobConfig, what: String) -> CliError {
+fn wrong(config: &AgentJobConfig, what: &str) -> CliError {
     ConfigError::Invalid { message: format!("the job {}: {what}", config.name()) }.into()
 }

@@ -18,6 +18,7 @@ fn a_backup_that_runs_is_finished_or_given_up_cleanly() {
     assert_eq!(files(&desk.path("repository/dumps")).len(), 0, "nothing is left");
     assert_eq!(files(&desk.path("repository/state/leases")).len(), 0, "the leases are given up");
 
+    lock.dismiss();
     // What was given up is due when the next one starts; with time enough it is finished.
     desk.configure(&format!("[agent]\ntick = \"200ms\"\ngrace = \"10m\"\n{JOB}"));
     let service = Service::start(&desk, "long", &["--log-format", "json"], &[]);

@@ -8,8 +8,7 @@ use crate::ops;
 use crate::ops::wal::wal_prune;
 
 /// Removes the log before the oldest physical backup of each cluster.
-#[derive(Debug, Clone, Copy, Default)]
-#[non_exhaustive]
+#[derive(Debug, Clone, Copy)]
 pub struct WalPruneJob;
 
 #[async_trait]

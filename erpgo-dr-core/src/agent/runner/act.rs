@@ -130,7 +130,7 @@ impl Agent {
         for try_again in (0..TRIES).rev() {
             match self.plan.repository.end_job_run(&beginning.job, &beginning.id, ending).await {
                 Ok(()) => break,
-                Err(error) if !try_again.eq(&0) => {
+                Err(error) if try_again > 0 => {
                     tracing::warn!(%error, "how a run ended could not be written down; trying again");
                     tokio::time::sleep(BETWEEN_TRIES).await;
                 }
@@ -164,6 +164,14 @@ fn may_pass(kind: ErrorKind) -> bool {
     !matches!(kind, ErrorKind::Invalid | ErrorKind::Integrity | ErrorKind::Locked | ErrorKind::Archived)
 }
 
+/// Returns the word for a kind, as it appears in the table of exit codes.
 fn kind_name(kind: ErrorKind) -> String {
-    format!("{kind:?}").to_lowercase()
+    let mut name = String::new();
+    for letter in format!("{kind:?}").chars() {
+        if letter.is_ascii_uppercase() && !name.is_empty() {
+            name.push('-');
+        }
+        name.push(letter.to_ascii_lowercase());
+    }
+    name
 }

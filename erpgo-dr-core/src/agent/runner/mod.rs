@@ -138,7 +138,7 @@ impl Agent {
     /// Does what is due now, and ends.
     ///
     /// # Errors
-    /// [`RepositoryError::Busy`] while another agent acts; of the repository.
+    /// [`RepositoryError::Busy`](crate::repository::RepositoryError::Busy) while another agent acts; of the repository.
     pub async fn once(mut self, stop: impl Future<Output = ()> + Send) -> Result<AgentReport, AgentError> {
         let mut stop = std::pin::pin!(stop.fuse());
         self.leadership.take(&self.plan.repository).await?;
