@@ -20,7 +20,7 @@ pub(super) enum Standing {
     /// It acts from now on: what another agent did since is to be read.
     New,
     /// Another one does.
-    StandingBy { holder: String },
+    Other { holder: String },
     /// Nobody knows.
     OutOfTouch { error: String },
 }
@@ -50,7 +50,7 @@ impl Leadership {
                 self.lease = Some(lease);
                 Standing::New
             }
-            Err(RepositoryError::Busy { holder, .. }) => Standing::StandingBy { holder },
+            Err(RepositoryError::Busy { holder, .. }) => Standing::Other { holder },
             Err(error) => Standing::OutOfTouch { error: chain(&error) },
         }
     }

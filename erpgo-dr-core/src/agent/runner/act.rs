@@ -124,7 +124,7 @@ impl Agent {
         match ending.result {
             RunResult::Succeeded => tracing::info!(job = %beginning.job, message = ending.message, "job done"),
             result => {
-                tracing::warn!(job = %beginning.job, ?result, message = ending.message, retry_at = ?ending.retry_at, "job not done well")
+                tracing::warn!(job = %beginning.job, ?result, message = ending.message, retry_at = ?ending.retry_at, "job not done well");
             }
         }
         for try_again in (0..TRIES).rev() {

@@ -174,7 +174,7 @@ impl Agent {
                     AgentRole::OutOfTouch { error: chain(&error) }
                 }
             },
-            Standing::StandingBy { holder } => AgentRole::StandingBy { holder },
+            Standing::Other { holder } => AgentRole::StandingBy { holder },
             Standing::OutOfTouch { error } => AgentRole::OutOfTouch { error },
         };
         self.watch_repository(&role);
