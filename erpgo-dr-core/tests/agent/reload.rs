@@ -21,6 +21,7 @@ async fn a_new_configuration_is_taken_and_a_bad_one_told_once() {
     let heard = site.ears.heard();
     assert!(heard.len() == 1 && heard[0].contains("configuration") && heard[0].contains("line 7"), "{heard:?}");
 
+    site.clock.advance(TimeDelta::seconds(1));
     agent.control.reload(site.plan(vec![site.job("work", "0 */6 * * *"), site.job("more", "0 3 * * *")]));
     let runs = site.until_ended(3).await;
     assert_eq!(runs[0].beginning.job.as_str(), "more", "what is new and was never done is done; what is old is not");

@@ -1,6 +1,7 @@
 //! The agent as a service: signals in, states out.
 
 use erpgo_dr_core::agent::{Agent, AgentControl, AgentReport, AgentRole};
+use futures::future::LocalBoxFuture;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -23,6 +24,8 @@ pub(super) async fn serve(context: &Context, agent: Agent) -> Result<AgentReport
     if let Some(watchdog) = &mut watchdog {
         watchdog.set_missed_tick_behavior(MissedTickBehavior::Delay);
     }
+    // Beside the agent, not in its stead: keys and a repository may take their time, and a job goes on meanwhile.
+    let mut reloading: Option<LocalBoxFuture<'_, ()>> = None;
     let mut is_ready = false;
     loop {
         tokio::select! {
@@ -40,14 +43,24 @@ pub(super) async fn serve(context: &Context, agent: Agent) -> Result<AgentReport
                     }
                 }
             }
-            Some(()) = hangups.recv() => {
+            Some(()) = hangups.recv(), if reloading.is_none() => {
                 systemd::reloading();
-                reload(context, &control).await;
+                reloading = Some(Box::pin(reload(context, &control)));
+            }
+            () = end_of(&mut reloading) => {
+                reloading = None;
                 let summary = state.borrow().summary();
                 systemd::ready(&summary);
             }
             () = tick(&mut watchdog) => systemd::alive(),
         }
+    }
+}
+
+async fn end_of(work: &mut Option<LocalBoxFuture<'_, ()>>) {
+    match work {
+        Some(work) => work.await,
+        None => std::future::pending().await,
     }
 }
 
