@@ -39,6 +39,7 @@ struct LeaseText {
 pub(crate) struct Lease {
     storage: Arc<dyn Storage>,
     object: ObjectKey,
+    #[cfg_attr(not(feature = "agent"), allow(dead_code, reason = "only an agent asks whether it has lapsed"))]
     renewal: Arc<Renewal>,
     renewals: tokio::task::JoinHandle<()>,
 }
