@@ -9,6 +9,8 @@ use erpgo_dr_core::ops::{PruneOptions, prune};
 use erpgo_dr_core::progress::NoProgress;
 use erpgo_dr_core::repository::{RunCause, RunResult};
 use erpgo_dr_core::retention::KeepAll;
+use erpgo_dr_core::storage::{ObjectMeta, PutOptions, StorageExt as _};
+use futures::TryStreamExt as _;
 
 use crate::support::Site;
 
@@ -152,4 +154,21 @@ async fn old_runs_are_forgotten_by_a_prune_and_the_newest_of_each_job_are_not() 
     let limited = site.repository.history(Some(&"work".parse().unwrap()), 3).await.unwrap();
     assert_eq!(limited.runs[..], before[..3]);
     assert_eq!(site.repository.history(Some(&"other".parse().unwrap()), 3).await.unwrap().runs, []);
+}
+
+#[tokio::test]
+async fn a_record_that_was_altered_is_named_and_not_believed() {
+    let site = Site::new().await;
+    let agent = site.start("a");
+    site.until_ended(1).await;
+    agent.stop().await;
+    let storage = site.repository.storage();
+    let objects: Vec<ObjectMeta> = storage.list("state/history").try_collect().await.unwrap();
+    let ended = &objects.iter().find(|meta| meta.key.file_name() == "ended").unwrap().key;
+    let stored = storage.read(ended, 1 << 20).await.unwrap();
+    let altered = String::from_utf8(stored.to_vec()).unwrap().replace("succeeded", "interrupted");
+    storage.write(ended, altered.into(), &PutOptions::default()).await.unwrap();
+    let history = site.repository.history(None, 10).await.unwrap();
+    assert_eq!((history.runs.len(), history.problems.len()), (0, 1));
+    assert!(history.problems[0].problem.contains("authentic"), "{:?}", history.problems);
 }
