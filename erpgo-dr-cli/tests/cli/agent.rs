@@ -16,9 +16,9 @@ use serde_json::Value;
 
 use crate::support::{Desk, Run};
 
-/// An agent that runs, and its log.
+/// An agent that runs, and its log. It does not outlive the test, which may have failed.
 pub(crate) struct Service {
-    child: Child,
+    child: Option<Child>,
     log: PathBuf,
 }
 
@@ -28,7 +28,7 @@ impl Service {
         let mut command: Command = desk.command(&[arguments, &["agent", "--json"]].concat());
         let log = desk.path(&format!("{name}.log"));
         command.envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(File::create(&log).unwrap());
-        Self { child: command.spawn().unwrap(), log }
+        Self { child: Some(command.spawn().unwrap()), log }
     }
 
     pub(crate) fn log(&self) -> String {
@@ -40,7 +40,7 @@ impl Service {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        kill_process(Pid::from_child(self.child.as_ref().unwrap()), signal).unwrap();
     }
 
     /// Tells it to stop, and waits until it has.
@@ -50,11 +50,19 @@ impl Service {
     }
 
     /// Waits until it has ended.
-    pub(crate) fn end(self) -> Run {
-        let log = self.log.clone();
-        let mut run = Run::of(&self.child.wait_with_output().unwrap());
-        run.stderr = std::fs::read_to_string(log).unwrap();
+    pub(crate) fn end(mut self) -> Run {
+        let mut run = Run::of(&self.child.take().unwrap().wait_with_output().unwrap());
+        run.stderr = self.log();
         run
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
