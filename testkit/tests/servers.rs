@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use erpgo_dr_testkit::fault_proxy::{Direction, Fault};
 use erpgo_dr_testkit::postgres::{MAJORS, PgServerOptions};
 use erpgo_dr_testkit::{
-    Azurite, Bind, FaultProxy, FullDisk, GcsServer, Ministack, PgServer, SeaweedFs, SmtpServer, python, sample_schema,
+    Azurite, Bind, FaultProxy, FullDisk, GcsServer, Ministack, PatroniOptions, PgServer, SeaweedFs, SmtpServer, python,
+    sample_schema,
 };
 
 fn closed(port: u16) -> bool {
@@ -218,4 +219,18 @@ fn a_mail_server_keeps_what_it_gets() {
     stream.read_to_end(&mut Vec::new()).unwrap();
     let [message] = server.messages().try_into().unwrap();
     assert!(message.starts_with("X-Recipients: b@ex.test") && message.contains("text"), "{message}");
+}
+
+#[test]
+fn patroni_replaces_a_leader_that_is_lost() {
+    let mut cluster = PatroniOptions::new(2).synchronous().start();
+    let leader = cluster.leader_with_standbys();
+    let interface = cluster.nodes[leader].interface_port();
+    cluster.nodes[leader].kill();
+    cluster.forget_leader();
+    cluster.nodes[1 - leader].wait_until("SELECT NOT pg_is_in_recovery()");
+    cluster.nodes[leader].start();
+    assert_eq!(cluster.leader_with_standbys(), 1 - leader);
+    drop(cluster);
+    assert!(closed(interface));
 }

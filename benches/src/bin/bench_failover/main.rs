@@ -18,6 +18,7 @@ use std::path::Path;
 
 use erpgo_dr_benches::failover::{ON_HOST, carry_out};
 use erpgo_dr_benches::measure::median;
+use erpgo_dr_testkit::patroni::{MAJOR, TTL};
 use erpgo_dr_testkit::postgres::give_to_postgres;
 use tempfile::TempDir;
 
@@ -25,9 +26,6 @@ use crate::ours::Ours;
 use crate::patroni::Patroni;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
-
-/// Of all servers: what Debian has for Patroni, too.
-const MAJOR: u32 = 15;
 
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -41,7 +39,7 @@ fn main() -> Outcome<()> {
     let folder = TempDir::with_prefix("erpgo-dr-bench-")?;
     give_to_postgres(folder.path());
     let mut ours = Ours::begin(folder.path())?;
-    let mut patroni = Patroni::begin(folder.path())?;
+    let mut patroni = Patroni::begin()?;
     let (mut of_ours, mut of_patroni) = (Vec::new(), Vec::new());
     writeln!(
         out,
@@ -57,7 +55,7 @@ fn main() -> Outcome<()> {
     }
     let lost = ours.lost() + patroni.lost();
     writeln!(out, "rounds {rounds}")?;
-    writeln!(out, "patroni_ttl_s {}", patroni::TTL)?;
+    writeln!(out, "patroni_ttl_s {}", TTL)?;
     writeln!(out, "lost_acknowledged {lost}")?;
     writeln!(out, "ours_slowest_s {:.2}", slowest(&of_ours))?;
     writeln!(out, "patroni_slowest_s {:.2}", slowest(&of_patroni))?;

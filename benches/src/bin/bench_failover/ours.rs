@@ -7,8 +7,9 @@ use erpgo_dr_benches::failover::{Application, Network, SCHEMA, Server, Watched};
 use erpgo_dr_core::postgres::ConnectionSettings;
 use erpgo_dr_core::runbook::{WatchEnding, WatchOptions};
 use erpgo_dr_core::types::RunId;
+use erpgo_dr_testkit::patroni::MAJOR;
 
-use crate::{MAJOR, Outcome};
+use crate::Outcome;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
