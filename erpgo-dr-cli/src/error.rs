@@ -15,8 +15,9 @@ use erpgo_dr_core::ops::legacy::LegacyError;
 use erpgo_dr_core::postgres::PostgresError;
 use erpgo_dr_core::postgres::wal::WalError;
 use erpgo_dr_core::repository::RepositoryError;
-use erpgo_dr_core::runbook::RunbookError;
+use erpgo_dr_core::runbook::{RunbookError, ha_kind};
 use erpgo_dr_core::storage::StorageError;
+use erpgo_dr_core::topology::ha::HaError;
 use erpgo_dr_core::{Error, ErrorKind};
 
 use crate::config::ConfigError;
@@ -74,6 +75,9 @@ pub(crate) enum CliError {
     /// Of the agent.
     #[error(transparent)]
     Agent(Box<AgentError>),
+    /// Of whoever runs a cluster.
+    #[error(transparent)]
+    Ha(Box<HaError>),
     /// Of the configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -107,6 +111,7 @@ impl CliError {
             Self::Core(error) => kind_name(error.kind()),
             Self::Runbook(error) => kind_name(error.kind()),
             Self::Agent(error) => kind_name(error.kind()),
+            Self::Ha(error) => kind_name(ha_kind(error)),
             Self::Config(_) => "config",
             Self::Usage { .. } => "usage",
             Self::Refused { .. } => kind_name(ErrorKind::Refused),
@@ -121,6 +126,7 @@ impl CliError {
             Self::Core(error) => exit_code(error.kind()),
             Self::Runbook(error) => exit_code(error.kind()),
             Self::Agent(error) => exit_code(error.kind()),
+            Self::Ha(error) => exit_code(ha_kind(error)),
             Self::Config(_) | Self::Usage { .. } => USAGE,
             Self::Refused { .. } => exit_code(ErrorKind::Refused),
             Self::NotProven(_) => exit_code(ErrorKind::Integrity),
@@ -135,6 +141,7 @@ impl CliError {
             Self::Core(error) => hints::of(error),
             Self::Runbook(error) => hints::of_runbook(error),
             Self::Agent(error) => hints::of_agent(error),
+            Self::Ha(error) => hints::of_ha(error),
             Self::Config(error) => error.hint(),
             Self::Usage { hint, .. } => hint.clone(),
             Self::Refused { hint, .. } => Some(hint.clone()),
@@ -197,6 +204,15 @@ impl From<ServeError> for CliError {
                 hint: "listen at 127.0.0.1, or give --certificate, --key and --token-file".to_owned(),
             },
             _ => Self::usage(message, "check the path, and that the file is in PEM form"),
+        }
+    }
+}
+
+impl From<HaError> for CliError {
+    fn from(error: HaError) -> Self {
+        match error {
+            HaError::Postgres(error) => error.into(),
+            error => Self::Ha(Box::new(error)),
         }
     }
 }

@@ -13,6 +13,7 @@ mod doctor;
 mod drill;
 mod encrypt;
 mod evidence;
+mod ha;
 mod history;
 mod hold;
 mod import;
@@ -70,6 +71,7 @@ pub(crate) enum Command {
     Repair(repair::RepairArgs),
     Thaw(thaw::ThawArgs),
     Topology(topology::TopologyArgs),
+    Ha(Box<ha::HaArgs>),
     Wal(wal::WalArgs),
     Runbook(runbook::RunbookArgs),
     Evidence(evidence::EvidenceArgs),
@@ -109,6 +111,7 @@ impl Command {
             Self::Repair(_) => "repair",
             Self::Thaw(_) => "thaw",
             Self::Topology(_) => "topology",
+            Self::Ha(arguments) => arguments.name(),
             Self::Wal(arguments) => arguments.name(),
             Self::Runbook(arguments) => arguments.name(),
             Self::Evidence(arguments) => arguments.name(),
@@ -158,6 +161,7 @@ impl Command {
             Self::Repair(arguments) => arguments.run(context).await,
             Self::Thaw(arguments) => arguments.run(context).await,
             Self::Topology(arguments) => arguments.run(context).await,
+            Self::Ha(arguments) => arguments.run(context).await,
             Self::Wal(arguments) => arguments.run(context).await,
             Self::Runbook(arguments) => arguments.run(context).await,
             Self::Evidence(arguments) => arguments.run(context).await,

@@ -118,6 +118,8 @@ pub struct Config {
     pub status: StatusConfig,
     /// What runs beside a server that archives or restores its write-ahead log.
     pub wal: WalConfig,
+    /// How Patroni is reached.
+    pub ha: HaConfig,
     /// Where runbooks lie, and what they work with.
     pub runbook: RunbookConfig,
     /// What is collected after a breach.
@@ -185,6 +187,25 @@ pub struct WalConfig {
     pub prefetch: Option<usize>,
     /// The system identifier of the cluster.
     pub system: Option<u64>,
+}
+
+/// The table `[ha]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct HaConfig {
+    /// The addresses of Patroni's interfaces.
+    pub patroni: Vec<String>,
+    /// Who logs in there.
+    pub user: Option<String>,
+    /// A file whose first line is the password for that.
+    pub password_file: Option<PathBuf>,
+    /// A PEM file of authorities to trust instead of the operating system's.
+    pub ca_file: Option<PathBuf>,
+    /// The PEM file of our certificate.
+    pub client_cert: Option<PathBuf>,
+    /// The PEM file of its key.
+    pub client_key: Option<PathBuf>,
 }
 
 /// The table `[runbook]`.

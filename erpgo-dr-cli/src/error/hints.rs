@@ -9,8 +9,9 @@ use erpgo_dr_core::ops::wal::WalStreamError;
 use erpgo_dr_core::postgres::physical::PhysicalError;
 use erpgo_dr_core::postgres::{PostgresError, Refusal};
 use erpgo_dr_core::repository::RepositoryError;
-use erpgo_dr_core::runbook::RunbookError;
+use erpgo_dr_core::runbook::{RunbookError, ha_kind};
 use erpgo_dr_core::storage::StorageError;
+use erpgo_dr_core::topology::ha::HaError;
 use erpgo_dr_core::{Error, ErrorKind};
 
 /// Finds the most specific hint: by the error itself, then by its kind.
@@ -42,6 +43,9 @@ pub(super) fn of_runbook(error: &RunbookError) -> Option<String> {
         E::Ended(run) => {
             format!("`erpgo-dr runbook log {run}` shows what it did; begin another one with `runbook run`")
         }
+        E::RunByPatroni { .. } => {
+            "watch nothing there; `erpgo-dr runbook run patroni-failover` acts where Patroni does not".to_owned()
+        }
         E::Busy(run) => format!("let that process end, or stop it; then `erpgo-dr runbook resume {run}`"),
         E::Journal { .. } => {
             "somebody altered the journal, or the place lost a part of it: look at each step yourself before you go on"
@@ -62,6 +66,40 @@ pub(super) fn of_agent(error: &AgentError) -> Option<String> {
         E::NoJobs => "docs/agent.md says which jobs there are".to_owned(),
         _ => return by_kind(error.kind()).map(str::to_owned),
     })
+}
+
+/// Finds the hint for a failure around the high availability of a cluster.
+pub(super) fn of_ha(error: &HaError) -> Option<String> {
+    use HaError as E;
+    let hint = match error {
+        E::Setting { .. } => "docs/high-availability.md says how Patroni is reached",
+        E::Unreachable { .. } => {
+            "give the addresses of all members: --patroni URL for each; the port is that of `restapi`"
+        }
+        E::Tls { .. } => {
+            "trust the authority of its certificate with --ca-file; where it asks for ours, give --client-cert and --client-key"
+        }
+        E::Unauthorized { .. } => {
+            "give --user and --password-file as `restapi.authentication` has them; 403 is the allowlist or a missing certificate"
+        }
+        E::Unanswered { .. } | E::NotSettled { .. } => {
+            "it may be done all the same: `erpgo-dr ha show` tells; do not repeat it before you have looked"
+        }
+        E::Refused { .. } => "`erpgo-dr ha show` shows the members; the log of Patroni says more",
+        E::NoLeader => "wait for Patroni to replace it; where it does not, `erpgo-dr ha failover --candidate MEMBER`",
+        E::Ambiguous { .. } => "fence all but the one that has the newest data, before anybody writes",
+        E::AnotherLeads { .. } | E::AlreadyLeads { .. } => "`erpgo-dr ha show` shows who leads now",
+        E::IsLeader { .. } => "hand over first: `erpgo-dr ha switchover`",
+        E::NoSuchMember { .. } => "names are those of `erpgo-dr ha show`",
+        E::NotReady { .. } | E::NoCandidate => {
+            "`erpgo-dr ha show` shows who follows; `erpgo-dr ha reinitialize MEMBER` makes the data of one anew"
+        }
+        E::Lagging { .. } => "wait until it has caught up; --max-lag BYTES takes one that is further behind",
+        E::Paused => "name one: --candidate MEMBER; or end the pause: `erpgo-dr ha resume`",
+        E::Host { .. } => "look at that host before anything else is done",
+        error => return by_kind(ha_kind(error)).map(str::to_owned),
+    };
+    Some(hint.to_owned())
 }
 
 /// Hints that name what the error names.

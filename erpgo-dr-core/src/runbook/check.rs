@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::RunbookError;
 use super::actions::{Action, TextUse, Uses};
 use super::model::{Condition, Runbook, Step, is_slug};
-use super::template::is_name;
+use super::template::{Template, is_name};
 use super::values::{Value, ValueError, VariableKind};
 
 impl Runbook {
@@ -56,6 +56,17 @@ impl Faults {
                     self.0.push(format!("the default of {name} has a password, which everybody can read"));
                 } else if variable.kind.parse(name, &default.text()).is_err() {
                     self.0.push(format!("the default of {name} is not {}", variable.kind.described()));
+                }
+            }
+        }
+        if let Some(patroni) = &runbook.patroni {
+            let used = patroni.texts().flat_map(Template::variables).map(|variable| (variable, TextUse::Visible));
+            self.0.extend(used.filter_map(|used| unusable(runbook, used)).map(|fault| format!("[patroni]: {fault}")));
+            if let Some(name) = &patroni.password {
+                match runbook.variables.get(name) {
+                    Some(found) if found.kind == VariableKind::Secret => {}
+                    Some(_) => self.0.push(format!("[patroni]: {name} is no secret")),
+                    None => self.0.push(format!("[patroni]: there is no variable {name}")),
                 }
             }
         }
@@ -130,9 +141,13 @@ impl Faults {
     fn of_action(&mut self, runbook: &Runbook, step: &Step, action: &Action) {
         let mut uses = Uses::default();
         action.act().uses(&mut uses);
-        for (template, place) in &uses.texts {
+        if uses.patroni && runbook.patroni.is_none() {
+            self.add(step, "there is no table [patroni]");
+        }
+        let loose = uses.loose.iter().map(|template| (*template, TextUse::Visible));
+        for (template, place) in uses.texts.iter().copied().chain(loose) {
             for variable in template.variables() {
-                if let Some(fault) = unusable(runbook, (variable, *place)) {
+                if let Some(fault) = unusable(runbook, (variable, place)) {
                     self.add(step, &fault);
                 }
             }

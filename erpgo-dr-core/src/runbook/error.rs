@@ -9,6 +9,7 @@ use crate::causes::chain;
 use crate::ops::{self, ErrorKind};
 use crate::postgres::PostgresError;
 use crate::repository::RepositoryError;
+use crate::topology::ha::HaError;
 use crate::types::RunId;
 
 /// A runbook that cannot be used, or a run that cannot begin or go on. That a step failed is no error: it is in the report.
@@ -58,6 +59,12 @@ pub enum RunbookError {
         /// The runbook.
         name: RunbookName,
     },
+    /// Patroni runs the cluster: it replaces its primary, and nobody else may.
+    #[error("Patroni runs {server}, and replaces a primary that is lost by itself")]
+    RunByPatroni {
+        /// A server of the cluster.
+        server: String,
+    },
     /// The repository has no such run.
     #[error("there is no run {0}")]
     NoSuchRun(RunId),
@@ -94,7 +101,7 @@ impl RunbookError {
             | Self::MissingValues { .. }
             | Self::NotWatchable { .. } => ErrorKind::Invalid,
             Self::NoSuchRun(_) => ErrorKind::NotFound,
-            Self::Ended(_) => ErrorKind::Refused,
+            Self::Ended(_) | Self::RunByPatroni { .. } => ErrorKind::Refused,
             Self::Busy(_) => ErrorKind::Busy,
             Self::Journal { .. } => ErrorKind::Integrity,
             Self::Repository(error) => ops::repository_kind(error),
@@ -129,6 +136,9 @@ pub enum ActionError {
     /// The repository.
     #[error("{}", chain(.0))]
     Repository(#[from] RepositoryError),
+    /// Whoever runs the cluster, or its state.
+    #[error(transparent)]
+    Ha(HaError),
     /// A program could not be started.
     #[error("cannot start {program}: {source}")]
     Spawn {
@@ -184,6 +194,33 @@ pub enum ActionError {
     /// It took longer than it may.
     #[error("not done within {0}")]
     TimedOut(super::span::Span),
+}
+
+impl From<HaError> for ActionError {
+    /// A setting that makes no sense does not get better by trying again.
+    fn from(error: HaError) -> Self {
+        match error {
+            error @ (HaError::Setting { .. } | HaError::Unsupported { .. }) => Self::Unusable(error.to_string()),
+            error => Self::Ha(error),
+        }
+    }
+}
+
+/// Returns what a failure around the high availability of a cluster means for the caller.
+pub fn ha_kind(error: &HaError) -> ErrorKind {
+    match error {
+        HaError::Setting { .. } | HaError::Unsupported { .. } => ErrorKind::Invalid,
+        HaError::Unauthorized { .. } | HaError::Tls { .. } => ErrorKind::Permission,
+        HaError::NoSuchMember { .. } => ErrorKind::NotFound,
+        HaError::Unreachable { .. }
+        | HaError::Unanswered { .. }
+        | HaError::Unreadable { .. }
+        | HaError::NoLeader
+        | HaError::NotSettled { .. }
+        | HaError::Host { .. } => ErrorKind::Unavailable,
+        HaError::Postgres(_) => ErrorKind::Database,
+        _ => ErrorKind::Refused,
+    }
 }
 
 fn tail(stderr: &str) -> String {

@@ -26,19 +26,19 @@ mod watch;
 
 pub use actions::{
     Action, Backup, CaughtUp, CheckIntegrity, Collect, Command, Confirm, Dns, Email, Expectation, Fence, FindBackup,
-    HttpCheck, KeyAlgorithm, Loss, MailTls, Manual, Nested, Notify, PgReady, PrimaryDown, Promote, Readiness,
+    Ha, HttpCheck, KeyAlgorithm, Loss, MailTls, Manual, Nested, Notify, PgReady, PrimaryDown, Promote, Readiness,
     RecordKind, Repoint, Restore, RestoreCluster, RotateSecret, SecretForm, ServiceStep, Sql, SqlCheck, TcpReady,
     WaitFor, Wal, WalTask, WriteFile,
 };
 pub use engine::{RunOptions, Standing, resume_run, run_runbook, runbook_of_run, undo_run};
-pub use error::{ActionError, RunbookError};
+pub use error::{ActionError, RunbookError, ha_kind};
 pub use journal::{
     Beginning, Ending, Entry, Event, NoObserver, ProcessMark, Purpose, RecordedValue, RunObserver, Stored, list_runs,
     read_journal,
 };
 pub use model::{
-    Condition, Counts, Objectives, OnFailure, Outcome, Runbook, RunbookName, Service, ServiceOrder, Step, StepId,
-    Variable,
+    Condition, Counts, Objectives, OnFailure, Outcome, PatroniAccess, Runbook, RunbookName, Service, ServiceOrder,
+    Step, StepId, Variable,
 };
 pub use notice::send_notice;
 pub use operator::{Answer, Choice, Operator, Question, QuestionKind, Unattended};

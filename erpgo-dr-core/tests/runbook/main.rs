@@ -6,6 +6,7 @@ mod breach;
 mod conditions;
 mod cut_off;
 mod failover;
+mod patroni;
 mod recovery;
 mod secrets;
 mod steps;

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod patroni;
+mod writer;
+
 use std::time::Duration;
 
 use erpgo_dr_core::postgres::ConnectionSettings;
@@ -22,7 +25,9 @@ async fn a_healthy_cluster_has_one_primary_whom_all_others_follow() {
             let standby = standby_of(&primary);
             primary
                 .psql("postgres", "SELECT pg_create_physical_replication_slot('spare', true); CREATE TABLE t (n int)");
-            let streaming = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";
+            // A standby that streams has not replayed a commit yet.
+            let streaming = "SELECT count(*) FROM pg_stat_replication
+                             WHERE state = 'streaming' AND replay_lsn >= pg_current_wal_lsn()";
             while primary.psql("postgres", streaming) != "1" {
                 std::thread::sleep(Duration::from_millis(50));
             }

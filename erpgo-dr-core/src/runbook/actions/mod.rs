@@ -8,6 +8,7 @@ mod collect;
 mod command;
 mod dns;
 mod fence;
+mod ha;
 mod http;
 mod mail;
 mod nested;
@@ -35,6 +36,7 @@ pub use command::Command;
 pub(crate) use command::{STEP_VARIABLE, step_value};
 pub use dns::{Dns, KeyAlgorithm, RecordKind};
 pub use fence::Fence;
+pub use ha::Ha;
 pub use http::HttpCheck;
 pub use mail::{Email, MailTls};
 pub use nested::Nested;
@@ -101,6 +103,8 @@ pub enum Action {
     Repoint(Repoint),
     /// Makes sure that an old primary takes no more writes.
     Fence(Box<Fence>),
+    /// Asks or tells the Patroni that runs the cluster.
+    Ha(Ha),
     /// Stops or starts a service.
     Service(ServiceStep),
     /// Changes records of a zone, and waits until they are seen.
@@ -137,7 +141,7 @@ pub(crate) trait Act: Send + Sync {
 
 impl Action {
     /// The names of all actions, as TOML has them.
-    pub const KINDS: [&'static str; 26] = [
+    pub const KINDS: [&'static str; 27] = [
         "sql",
         "sql-check",
         "check-integrity",
@@ -156,6 +160,7 @@ impl Action {
         "promote",
         "repoint",
         "fence",
+        "ha",
         "service",
         "dns",
         "write-file",
@@ -187,6 +192,7 @@ impl Action {
             Self::Promote(_) => "promote",
             Self::Repoint(_) => "repoint",
             Self::Fence(_) => "fence",
+            Self::Ha(_) => "ha",
             Self::Service(_) => "service",
             Self::Dns(_) => "dns",
             Self::WriteFile(_) => "write-file",
@@ -225,6 +231,7 @@ impl Action {
     pub(crate) fn own_undo(&self) -> Option<Self> {
         match self {
             Self::Service(action) if action.order != ServiceOrder::Restart => Some(Self::Service(action.inverse())),
+            Self::Ha(action) => action.inverse().map(Self::Ha),
             Self::WriteFile(action) => action.previous().map(Self::WriteFile),
             _ => None,
         }
@@ -250,6 +257,7 @@ impl Action {
             Self::Promote(action) => action,
             Self::Repoint(action) => action,
             Self::Fence(action) => &**action,
+            Self::Ha(action) => action,
             Self::Service(action) => action,
             Self::Dns(action) => &**action,
             Self::WriteFile(action) => action,

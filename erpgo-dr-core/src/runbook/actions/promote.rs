@@ -9,8 +9,8 @@ use serde::Deserialize;
 use super::super::error::ActionError;
 use super::super::values::Value;
 use super::{Act, Done, Loss, Nature, Scope, Uses, View, server};
-use crate::postgres::{Client, ConnectionSettings};
-use crate::topology::{Liveness, ask_server, candidate, discover, liveness};
+use crate::postgres::ConnectionSettings;
+use crate::topology::{Liveness, ask_server, candidate, discover, liveness, patroni_runs, promote_standby};
 use crate::types::Lsn;
 
 /// Promotes a standby, and waits until it takes writes. Of several it takes the one that has the most of the log. Returns the name of
@@ -31,6 +31,9 @@ pub struct Promote {
     /// Promotes although the old primary takes writes: what it takes from then on is lost.
     #[serde(default)]
     pub beside_running_primary: bool,
+    /// Promotes although Patroni runs the standby, for a cluster whose agents are lost for good: one that comes back decides otherwise.
+    #[serde(default)]
+    pub beside_patroni: bool,
 }
 
 /// How long a standby may take to say how much it has.
@@ -69,13 +72,21 @@ impl Act for Promote {
         if promoted {
             return Ok(Done { output: format!("{name} is a primary already"), ..done });
         }
+        if !self.beside_patroni && patroni_runs(&settings, ANSWER).await.unwrap_or(false) {
+            return Err(ActionError::Unexpected {
+                expected: format!("{name} to be run by nobody else"),
+                found: "that Patroni runs it, which is asked by `ha` instead".to_owned(),
+            });
+        }
         let written = self.old_primary_position(scope).await?;
         self.wait_until_deaf(scope, &settings).await?;
         let before = ask_server(&settings, ANSWER).await?;
-        let client = server::connect(settings.clone(), scope.timeout.duration()).await?;
-        let promoted = promote(&client, scope.timeout.duration()).await;
-        client.close().await;
-        promoted?;
+        if !promote_standby(&settings, scope.timeout.duration()).await? {
+            return Err(ActionError::Unexpected {
+                expected: "the standby to become a primary in time".to_owned(),
+                found: "it was asked to, and is still in recovery".to_owned(),
+            });
+        }
         // What was received is replayed before it is promoted.
         let after = ask_server(&settings, ANSWER).await?;
         let bytes = written.zip(before.reached()).map(|(written, reached)| written.0.saturating_sub(reached.0));
@@ -151,17 +162,5 @@ impl Promote {
             }
             tokio::time::sleep(PAUSE).await;
         }
-    }
-}
-
-async fn promote(client: &Client, limit: Duration) -> Result<(), ActionError> {
-    let sql = format!("SELECT pg_catalog.pg_promote(true, {})", limit.as_secs().clamp(1, 86_400));
-    let answered = server::run(client, &sql, "promote").await?;
-    match answered.first() == Some("t") {
-        true => Ok(()),
-        false => Err(ActionError::Unexpected {
-            expected: "the standby to become a primary in time".to_owned(),
-            found: "it was asked to, and is still in recovery".to_owned(),
-        }),
     }
 }

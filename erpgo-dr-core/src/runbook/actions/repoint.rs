@@ -7,9 +7,9 @@ use serde::Deserialize;
 
 use super::super::error::ActionError;
 use super::super::template::Template;
-use super::{Act, Done, Nature, Scope, Uses, View, server};
-use crate::postgres::{Client, quoting};
-use crate::topology::{Role, ask_server};
+use super::{Act, Done, Nature, Scope, Uses, View};
+use crate::postgres::PostgresError;
+use crate::topology::{Role, ask_server, point_standby, receives_from};
 
 /// How long one question to a server may take.
 const QUESTION: Duration = Duration::from_secs(5);
@@ -59,10 +59,7 @@ impl Act for Repoint {
             match ask_server(&settings, QUESTION).await {
                 Ok(state) if state.role != Role::Standby => said.push(format!("{name} is no standby")),
                 Ok(_) => {
-                    let client = server::connect(settings.clone(), scope.timeout.duration()).await?;
-                    let pointed = point(&client, &host, &port).await;
-                    client.close().await;
-                    pointed?;
+                    point_standby(&settings, &host, &port).await.map_err(unusable)?;
                     waiting.push((name, settings));
                 }
                 Err(error) => said.push(format!("{name} does not answer, and is left as it is: {error}")),
@@ -70,7 +67,7 @@ impl Act for Repoint {
         }
         for (name, settings) in waiting {
             // The step's own time is the limit.
-            while !receives(&settings, &host, &port).await {
+            while !receives_from(&settings, &host, &port).await {
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
             said.push(format!("{name} follows {host}:{port}"));
@@ -79,28 +76,10 @@ impl Act for Repoint {
     }
 }
 
-async fn point(client: &Client, host: &str, port: &str) -> Result<(), ActionError> {
-    let shown = server::run(client, "SHOW primary_conninfo", "ask whom it follows").await?;
-    let before = shown.first().unwrap_or_default();
-    if before.starts_with("postgresql://") || before.starts_with("postgres://") {
-        let reason = "its primary_conninfo is a URI, to which nothing can be added: write it as keywords";
-        return Err(ActionError::Unusable(format!("{} cannot be pointed elsewhere: {reason}", client.server())));
+/// Another attempt does no better where the server's own settings are in the way.
+fn unusable(error: PostgresError) -> ActionError {
+    match error {
+        PostgresError::InvalidSettings(reason) => ActionError::Unusable(reason),
+        error => error.into(),
     }
-    // It may hold a password, which would be in the server's log with the statement. Only a superuser may, and only it needs to.
-    let _ = server::run(client, "SET log_statement = 'none'", "keep a statement out of the log").await;
-    // Of a keyword that comes twice, the last one counts (`conninfo_storeval` of libpq's fe-connect.c).
-    let own = format!("{} {}", quoting::conninfo("host", host), quoting::conninfo("port", port));
-    let before = before.strip_suffix(own.as_str()).unwrap_or(before).trim_end();
-    let sql = format!("ALTER SYSTEM SET primary_conninfo = {}", quoting::literal(&format!("{before} {own}")));
-    client.batch_execute(&sql).await.map_err(client.query_error("set whom it follows"))?;
-    server::run(client, "SELECT pg_catalog.pg_reload_conf()", "have it read its configuration").await.map(drop)
-}
-
-async fn receives(settings: &crate::postgres::ConnectionSettings, host: &str, port: &str) -> bool {
-    let Ok(state) = ask_server(settings, QUESTION).await else { return false };
-    state.follows.is_some_and(|followed| {
-        followed.is_streaming()
-            && followed.host.as_deref() == Some(host)
-            && followed.port.is_some_and(|found| found.to_string() == port)
-    })
 }

@@ -102,6 +102,10 @@ pub(crate) struct Uses<'s> {
     pub(crate) secrets: Vec<&'s str>,
     /// Services.
     pub(crate) services: Vec<&'s str>,
+    /// Texts whose variables may have no value, and that others may see.
+    pub(crate) loose: Vec<&'s Template>,
+    /// Whether it needs the table `[patroni]`.
+    pub(crate) patroni: bool,
     /// Actions inside it that are to be checks.
     pub(crate) checks: Vec<&'s super::Action>,
 }
@@ -154,6 +158,11 @@ impl Done {
 impl<'s> Uses<'s> {
     pub(crate) fn visible(&mut self, texts: impl IntoIterator<Item = &'s Template>) {
         self.texts.extend(texts.into_iter().map(|text| (text, TextUse::Visible)));
+    }
+
+    /// Adds texts that are left out where a variable in them has no value: others may see them, and the step is done all the same.
+    pub(crate) fn if_set(&mut self, texts: impl IntoIterator<Item = &'s Template>) {
+        self.loose.extend(texts);
     }
 
     pub(crate) fn quiet(&mut self, texts: impl IntoIterator<Item = &'s Template>) {

@@ -118,7 +118,11 @@ impl Engine<'_> {
 
 /// Returns whether an action that failed may have been done all the same.
 fn may_be_done(error: &ActionError) -> bool {
-    matches!(error, ActionError::TimedOut(_) | ActionError::Postgres(_))
+    match error {
+        ActionError::TimedOut(_) | ActionError::Postgres(_) => true,
+        ActionError::Ha(error) => error.may_be_done(),
+        _ => false,
+    }
 }
 
 /// Returns whether another attempt may do better: not where the text of the step is wrong, or people said no.

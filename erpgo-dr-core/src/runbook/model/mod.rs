@@ -1,9 +1,11 @@
 //! What a runbook is: data, read from TOML, and checked before anything is done.
 
+mod patroni;
 mod service;
 mod step;
 mod variable;
 
+pub use patroni::PatroniAccess;
 pub use service::{Service, ServiceOrder};
 pub use step::{Condition, Counts, OnFailure, Outcome, Step, StepId};
 pub use variable::Variable;
@@ -40,6 +42,9 @@ pub struct Runbook {
     /// Services that it stops and starts.
     #[serde(default)]
     pub services: BTreeMap<String, Service>,
+    /// The Patroni that runs the cluster.
+    #[serde(default)]
+    pub patroni: Option<PatroniAccess>,
     /// What is done, in this order.
     pub steps: Vec<Step>,
     /// The text that it was read from.

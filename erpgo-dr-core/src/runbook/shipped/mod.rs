@@ -1,8 +1,10 @@
 //! The runbooks that come with the tool, one for each scenario. They are texts like everybody's own: to be read, copied and changed.
 
-const SHIPPED: [(&str, &str); 8] = [
+const SHIPPED: [(&str, &str); 10] = [
     ("database-failure", include_str!("database-failure.toml")),
     ("switchover", include_str!("switchover.toml")),
+    ("patroni-switchover", include_str!("patroni-switchover.toml")),
+    ("patroni-failover", include_str!("patroni-failover.toml")),
     ("application-failure", include_str!("application-failure.toml")),
     ("backup-restore", include_str!("backup-restore.toml")),
     ("region-failover", include_str!("region-failover.toml")),

@@ -23,7 +23,7 @@ use super::surroundings::Surroundings;
 use super::values::{Value, Values};
 use crate::postgres::ConnectionSettings;
 use crate::repository::OperationLease;
-use crate::topology::{Liveness, PrimaryVerdict, ProbeOptions, liveness, probe_primary};
+use crate::topology::{Liveness, PrimaryVerdict, ProbeOptions, liveness, patroni_runs, probe_primary};
 use others::Others;
 
 /// Watches until `stop` resolves, a run has replaced the primary or has failed, or, with [`WatchOptions::once`], after the first run.
@@ -32,7 +32,7 @@ use others::Others;
 /// for its end. Dropping the future leaves the run where it is, as a crash does.
 ///
 /// # Errors
-/// [`RunbookError::NotWatchable`] where the runbook has no `primary-down`; [`RunbookError::Busy`] where a run of the same runbook for the
+/// [`RunbookError::NotWatchable`] where the runbook has no `primary-down`; [`RunbookError::RunByPatroni`] where one of the servers says so; [`RunbookError::Busy`] where a run of the same runbook for the
 /// same primary is open, and those of [`run_runbook`].
 pub async fn watch_primary(
     runbook: &Runbook,
@@ -113,6 +113,8 @@ impl<'w> Watch<'w> {
         let primary = server(&down.primary)?;
         let standbys: Result<Vec<_>, RunbookError> =
             down.standbys.iter().map(|name| Ok((name.clone(), server(name)?))).collect();
+        let standbys = standbys?;
+        refuse_patroni(&primary, &standbys, options.limit).await?;
         let mut others = Others::new(runbook, &primary);
         others.look(&surroundings.repository).await?;
         Ok(Self {
@@ -123,7 +125,7 @@ impl<'w> Watch<'w> {
             observer,
             run_observer,
             primary,
-            standbys: standbys?,
+            standbys,
             others,
             state: None,
             probes: 0,
@@ -258,6 +260,21 @@ async fn give_up(lease: Option<OperationLease>) {
     {
         tracing::warn!(%error, "could not give up the lease of a run; it will lapse by itself");
     }
+}
+
+/// Refuses to watch a cluster beside Patroni. A server that does not answer says nothing.
+async fn refuse_patroni(
+    primary: &ConnectionSettings,
+    standbys: &[(String, ConnectionSettings)],
+    limit: Duration,
+) -> Result<(), RunbookError> {
+    let servers = std::iter::once(primary).chain(standbys.iter().map(|(_, settings)| settings));
+    for server in servers {
+        if patroni_runs(server, limit).await.unwrap_or(false) {
+            return Err(RunbookError::RunByPatroni { server: server.to_string() });
+        }
+    }
+    Ok(())
 }
 
 /// Returns the question whether a primary is down, where a step asks it.

@@ -1,0 +1,115 @@
+//! `ha switchover` and `ha failover`: another member leads.
+
+use std::time::Duration;
+
+use clap::Args;
+use erpgo_dr_core::topology::ha::{
+    ChangeKind, ChangeOptions, ChangePlan, ChangeReport, PatroniBackend, carry_out, plan_failover, plan_switchover,
+};
+use serde::Serialize;
+
+use super::super::parse_span;
+use super::access::PatroniAccessOptions;
+use super::confirmed;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::output::{Report, bytes};
+
+#[derive(Debug, Args)]
+pub(super) struct HaChangeArgs {
+    #[command(flatten)]
+    access: PatroniAccessOptions,
+    /// Who leads now: where another does, nothing is done
+    #[arg(long, value_name = "MEMBER")]
+    leader: Option<String>,
+    /// Who is to lead [default: the most suitable, unless the cluster is paused]
+    #[arg(long, value_name = "MEMBER")]
+    candidate: Option<String>,
+    /// Bytes that it may be behind
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
+    max_lag: u64,
+    /// How long all of it may take
+    #[arg(long, value_name = "SPAN", default_value = "2m", value_parser = parse_span)]
+    limit: Duration,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask before it is done
+    #[arg(short, long)]
+    yes: bool,
+}
+
+#[derive(Serialize)]
+struct Changed {
+    dry_run: bool,
+    plan: ChangePlan,
+    report: Option<ChangeReport>,
+}
+
+impl HaChangeArgs {
+    pub(super) async fn switchover(self, context: &Context) -> Result<Report, CliError> {
+        let backend = self.access.backend(context)?;
+        let plan = plan_switchover(&backend, &self.options()).await?;
+        self.change(context, &backend, plan).await
+    }
+
+    pub(super) async fn failover(self, context: &Context) -> Result<Report, CliError> {
+        let backend = self.access.backend(context)?;
+        let plan = plan_failover(&backend, &self.options()).await?;
+        self.change(context, &backend, plan).await
+    }
+
+    fn options(&self) -> ChangeOptions {
+        let options = ChangeOptions::default().with_leader(self.leader.clone()).with_candidate(self.candidate.clone());
+        options.with_max_lag(self.max_lag).with_limit(self.limit)
+    }
+
+    async fn change(self, context: &Context, backend: &PatroniBackend, plan: ChangePlan) -> Result<Report, CliError> {
+        let danger = danger(&plan);
+        if self.dry_run {
+            return Report::new(&Changed { dry_run: true, plan, report: None }, format!("{danger}\n"), true);
+        }
+        let word = if plan.kind == ChangeKind::Switchover { "SWITCH" } else { "FAILOVER" };
+        confirmed(context, self.yes, &danger, word).await?;
+        let report = carry_out(backend, &plan, self.limit).await?;
+        let ok = report.findings.is_empty() && report.lost_bytes.is_none_or(|lost| lost == 0);
+        let text = text(&report);
+        Report::new(&Changed { dry_run: false, plan, report: Some(report) }, text, ok)
+    }
+}
+
+fn danger(plan: &ChangePlan) -> String {
+    let leader = plan.leader.as_deref().unwrap_or("nobody");
+    let behind = plan.behind_bytes.map_or_else(|| "an unknown number of bytes".to_owned(), bytes);
+    let candidate = &plan.candidate;
+    match plan.kind {
+        ChangeKind::Switchover => {
+            format!(
+                "{leader} leads, and would hand over to {candidate}, which is {behind} behind; until then nothing can be written"
+            )
+        }
+        _ => format!(
+            "{leader} leads, and {candidate} would; what it does not have would be lost: {behind} by what is known"
+        ),
+    }
+}
+
+fn text(report: &ChangeReport) -> String {
+    let lost = match report.lost_bytes {
+        Some(0) => "nothing of what it had is lost".to_owned(),
+        Some(lost) => format!("{} of the log are lost", bytes(lost)),
+        None => "how much of the log is lost is not known".to_owned(),
+    };
+    let old = report.old_leader.as_deref().unwrap_or("nobody");
+    let seconds = report.took_ms as f64 / 1000.0;
+    let mut text = format!("{} leads instead of {old}, after {seconds:.1} s; {lost}\n", report.new_leader);
+    if let (Some(written), Some(branched)) = (report.written, report.branched_at) {
+        text.push_str(&format!(
+            "the log was known to reach to {written}, and the new timeline leaves it at {branched}\n"
+        ));
+    }
+    for finding in &report.findings {
+        text.push_str(&format!("! {finding}\n"));
+    }
+    text
+}
