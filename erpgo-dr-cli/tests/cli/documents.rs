@@ -30,7 +30,7 @@ fn paths(value: &Value, prefix: &str, found: &mut BTreeSet<String>) {
     }
 }
 
-fn check(command: &str, document: &Value) {
+pub(crate) fn check(command: &str, document: &Value) {
     assert_eq!((&document["schema"], &document["command"]), (&Value::from(1), &Value::from(command)), "{document}");
     let part = if document.get("error").is_some() { "error" } else { "result" };
     let row = if part == "error" { "error" } else { command };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use erpgo_dr_core::runbook::{
     Choice, Ending, Entry, Event, NoObserver, NoWatchObserver, Outcome, RunObserver, RunOptions, Runbook, RunbookError,
-    WatchOptions, resume_run, run_runbook, shipped, watch_primary,
+    WatchObserver, WatchOptions, resume_run, run_runbook, shipped, watch_primary,
 };
 use erpgo_dr_core::types::RunId;
 use erpgo_dr_testkit::patroni::PATIENCE;
@@ -139,14 +139,9 @@ async fn nobody_decides_beside_it(site: &Site, cluster: &PatroniCluster) {
     let failure = named("database-failure");
     let given = [("primary", primary.as_str()), ("standby", &standby)];
     let values = failure.values(given).unwrap();
-    let watched = watch_primary(
-        &failure,
-        &values,
-        &site.surroundings,
-        &WatchOptions::default(),
-        (&NoWatchObserver, &NoObserver),
-        std::future::pending(),
-    );
+    let options = WatchOptions::default();
+    let observers: (&dyn WatchObserver, &dyn RunObserver) = (&NoWatchObserver, &NoObserver);
+    let watched = watch_primary(&failure, &values, &site.surroundings, &options, observers, std::future::pending());
     assert!(matches!(watched.await, Err(RunbookError::RunByPatroni { .. })));
 }
 

@@ -18,7 +18,7 @@ use std::path::Path;
 
 use erpgo_dr_benches::failover::{ON_HOST, carry_out};
 use erpgo_dr_benches::measure::median;
-use erpgo_dr_testkit::patroni::{MAJOR, TTL};
+use erpgo_dr_testkit::patroni::TTL;
 use erpgo_dr_testkit::postgres::give_to_postgres;
 use tempfile::TempDir;
 
