@@ -25,10 +25,10 @@ mod values;
 mod watch;
 
 pub use actions::{
-    Action, Backup, CaughtUp, CheckIntegrity, Collect, Command, Confirm, Dns, Email, Expectation, Fence, FindBackup,
-    Ha, HttpCheck, KeyAlgorithm, Loss, MailTls, Manual, Nested, Notify, PgReady, PrimaryDown, Promote, Readiness,
-    RecordKind, Repoint, Restore, RestoreCluster, RotateSecret, SecretForm, ServiceStep, Sql, SqlCheck, TcpReady,
-    WaitFor, Wal, WalTask, WriteFile,
+    Action, Backup, CaughtUp, CheckIntegrity, Collect, Command, Confirm, Dns, DnsUpdate, Email, Expectation, Fence,
+    FindBackup, Ha, HttpCheck, KeyAlgorithm, Loss, MailTls, Manual, Nested, Notify, PgReady, PrimaryDown, Promote,
+    Readiness, RecordKind, Repoint, Restore, RestoreCluster, RotateSecret, Route53, SecretForm, ServiceStep, Sql,
+    SqlCheck, TcpReady, WaitFor, Wal, WalTask, WriteFile,
 };
 pub use engine::{RunOptions, Standing, resume_run, run_runbook, runbook_of_run, undo_run};
 pub use error::{ActionError, RunbookError, ha_kind};

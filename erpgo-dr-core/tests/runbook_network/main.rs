@@ -5,4 +5,5 @@
 mod dns;
 mod mail;
 mod report;
+mod route53;
 mod support;

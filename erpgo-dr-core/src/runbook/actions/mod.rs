@@ -34,7 +34,7 @@ pub use checks::{PgReady, Readiness, TcpReady};
 pub use collect::Collect;
 pub use command::Command;
 pub(crate) use command::{STEP_VARIABLE, step_value};
-pub use dns::{Dns, KeyAlgorithm, RecordKind};
+pub use dns::{Dns, DnsUpdate, KeyAlgorithm, RecordKind, Route53};
 pub use fence::Fence;
 pub use ha::Ha;
 pub use http::HttpCheck;

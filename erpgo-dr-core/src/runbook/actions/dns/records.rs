@@ -108,6 +108,23 @@ impl RecordSet {
 }
 
 impl Records {
+    /// Returns what they say as zone files have it, each value by itself.
+    pub(super) fn written(&self) -> Vec<String> {
+        let quoted = |string: &[u8]| {
+            let escaped = string.iter().map(|byte| match byte {
+                b'"' | b'\\' => format!("\\{}", char::from(*byte)),
+                b' '..=b'~' => char::from(*byte).to_string(),
+                other => format!("\\{other:03o}"),
+            });
+            format!("\"{}\"", escaped.collect::<String>())
+        };
+        let written = |data: &RData| match data {
+            RData::TXT(text) => text.txt_data.iter().map(|string| quoted(string)).collect::<Vec<_>>().join(" "),
+            other => other.to_string(),
+        };
+        self.0.iter().map(written).collect()
+    }
+
     fn of<'r>(&'r self, name: &'r Name, ttl: u32) -> impl Iterator<Item = Record> + 'r {
         self.0.iter().map(move |data| Record::from_rdata(name.clone(), ttl, data.clone()))
     }
