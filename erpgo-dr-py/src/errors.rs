@@ -6,7 +6,8 @@ use std::error::Error as StdError;
 
 use erpgo_dr_core::ErrorKind;
 use erpgo_dr_core::ops;
-use erpgo_dr_core::runbook::RunbookError;
+use erpgo_dr_core::runbook::{RunbookError, ha_kind};
+use erpgo_dr_core::topology::ha::HaError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -21,6 +22,8 @@ pub(crate) enum Failure {
     Library(ops::Error),
     /// A runbook, or a run of one.
     Runbook(Box<RunbookError>),
+    /// Whoever runs a cluster.
+    Ha(Box<HaError>),
     /// Python code that was called raised this, or it was made of its arguments.
     Python(PyErr),
     /// It was told to stop.
@@ -33,6 +36,7 @@ impl Failure {
         match self {
             Self::Library(error) => exception(py, &error),
             Self::Runbook(error) => runbook_exception(py, &error),
+            Self::Ha(error) => ha_exception(py, &error),
             Self::Python(error) => error,
             Self::Stopped => pyo3::exceptions::PyRuntimeError::new_err("the operation was stopped"),
         }
@@ -118,6 +122,14 @@ pub(crate) fn exception(py: Python<'_>, error: &ops::Error) -> PyErr {
 pub(crate) fn runbook_exception(py: Python<'_>, error: &RunbookError) -> PyErr {
     let retryable = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Busy);
     raise(py, error.kind(), &error.to_string(), causes(error), retryable)
+}
+
+/// Makes the exception of an error around the high availability of a cluster.
+pub(crate) fn ha_exception(py: Python<'_>, error: &HaError) -> PyErr {
+    let kind = ha_kind(error);
+    // What may be done already is for people to look at first.
+    let retryable = kind == ErrorKind::Unavailable && !error.may_be_done();
+    raise(py, kind, &error.to_string(), causes(error), retryable)
 }
 
 fn causes(error: &dyn StdError) -> Vec<String> {

@@ -12,6 +12,7 @@ mod connection;
 mod encrypt;
 mod errors;
 mod files;
+mod ha;
 mod host;
 mod integrity;
 mod keys;
@@ -35,6 +36,7 @@ fn _erpgo_dr(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<operation::Operation>()?;
     module.add_class::<repository::Repository>()?;
     module.add_class::<retention::RetentionPolicy>()?;
+    module.add_class::<ha::Patroni>()?;
     module.add_function(wrap_pyfunction!(keys::generate_identity, module)?)?;
     module.add_function(wrap_pyfunction!(keys::wrap_key, module)?)?;
     module.add_function(wrap_pyfunction!(keys::unwrap_key, module)?)?;
@@ -42,6 +44,11 @@ fn _erpgo_dr(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(encrypt::decrypt, module)?)?;
     module.add_function(wrap_pyfunction!(repository::evidence::verify_exported_evidence, module)?)?;
     module.add_function(wrap_pyfunction!(integrity::check_integrity, module)?)?;
+    module.add_function(wrap_pyfunction!(ha::ha_cluster, module)?)?;
+    module.add_function(wrap_pyfunction!(ha::ha_switchover, module)?)?;
+    module.add_function(wrap_pyfunction!(ha::ha_failover, module)?)?;
+    module.add_function(wrap_pyfunction!(ha::ha_pause, module)?)?;
+    module.add_function(wrap_pyfunction!(ha::ha_reinitialize, module)?)?;
     module.add_function(wrap_pyfunction!(repository::runbooks::runbooks, module)?)?;
     module.add_function(wrap_pyfunction!(repository::runbooks::check_runbook, module)?)?;
     module.add_function(wrap_pyfunction!(repository::runbooks::plan_runbook, module)?)?;

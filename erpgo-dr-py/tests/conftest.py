@@ -81,7 +81,7 @@ def programs() -> Path:
     return found
 
 
-def _run(folder: Path) -> dict[str, Any]:
+def unprivileged(folder: Path) -> dict[str, Any]:
     """How PostgreSQL's programs run: never as root."""
     account = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
     return {"cwd": folder, "stdout": subprocess.DEVNULL, **account}
@@ -100,7 +100,7 @@ def make_cluster(folder: Path) -> Path:
     give_to_postgres(folder)
     data = folder / "data"
     initdb = [str(programs() / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "--no-sync"]
-    subprocess.run([*initdb, "-E", "UTF8", "--locale=C"], check=True, **_run(folder))
+    subprocess.run([*initdb, "-E", "UTF8", "--locale=C"], check=True, **unprivileged(folder))
     return data
 
 
@@ -112,7 +112,7 @@ def serve(data: Path, **settings: str) -> Iterator[Postgres]:
     command = [str(programs() / "postgres"), "-D", str(data)]
     command += [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
     with folder.with_suffix(".log").open("a") as log:
-        server = subprocess.Popen(command, stderr=log, **_run(folder))
+        server = subprocess.Popen(command, stderr=log, **unprivileged(folder))
     try:
         ready = [str(programs() / "pg_isready"), "-q", "-h", str(folder)]
         wait("PostgreSQL", lambda: subprocess.run(ready).returncode == 0)
@@ -129,7 +129,7 @@ def postgres(scratch: Path) -> Iterator[Postgres]:
         yield made
 
 
-def _ports(count: int) -> list[int]:
+def ports(count: int) -> list[int]:
     """Takes free ports of which 10000 more is a port too."""
     found: list[int] = []
     for port in range(15_000 + os.getpid() % 4_000, 40_000):
@@ -159,7 +159,7 @@ class S3:
 def s3(scratch: Path) -> Iterator[S3]:
     weed = ENVIRONMENT["WEED"]
     assert weed, "SeaweedFS is missing: run scripts/setup"
-    master, volume, filer, port, admin = _ports(5)
+    master, volume, filer, port, admin = ports(5)
     folder = scratch / "weed"
     folder.mkdir()
     command = [weed, "-logtostderr", "mini", "-master.telemetry=false", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]

@@ -181,6 +181,19 @@ class _Candidate(Protocol):
     def group(self) -> str: ...
 
 @final
+class Patroni:
+    def __new__(
+        cls,
+        urls: Sequence[str],
+        *,
+        user: str | None = None,
+        password: str | None = None,
+        ca_file: _StrPath | None = None,
+        client_cert: _StrPath | None = None,
+        client_key: _StrPath | None = None,
+    ) -> Self: ...
+
+@final
 class Connection:
     def __new__(
         cls,
@@ -697,6 +710,27 @@ def check_integrity(
     checks: Sequence[SqlCheck] | None = None,
     progress: _Progress | None = None,
 ) -> IntegrityReport: ...
+def ha_cluster(patroni: Patroni, *, max_lag: int = 16777216) -> dict[str, Any]: ...
+def ha_switchover(
+    patroni: Patroni,
+    *,
+    leader: str | None = None,
+    candidate: str | None = None,
+    max_lag: int = 1048576,
+    limit: _Span | None = None,
+    dry_run: bool = False,
+) -> dict[str, Any]: ...
+def ha_failover(
+    patroni: Patroni,
+    *,
+    leader: str | None = None,
+    candidate: str | None = None,
+    max_lag: int = 1048576,
+    limit: _Span | None = None,
+    dry_run: bool = False,
+) -> dict[str, Any]: ...
+def ha_pause(patroni: Patroni, paused: bool = True, *, limit: _Span | None = None) -> dict[str, Any]: ...
+def ha_reinitialize(patroni: Patroni, member: str, *, limit: _Span | None = None) -> dict[str, Any]: ...
 def encrypt(
     src: _Readable,
     dst: _Writable,
@@ -804,6 +838,7 @@ __all__ = (
     "NotChecked",
     "NotFoundError",
     "PageHashes",
+    "Patroni",
     "PermissionDeniedError",
     "PhysicalContents",
     "PlannedStep",
@@ -854,6 +889,11 @@ __all__ = (
     "decrypt",
     "encrypt",
     "generate_identity",
+    "ha_cluster",
+    "ha_failover",
+    "ha_pause",
+    "ha_reinitialize",
+    "ha_switchover",
     "openssl_decrypt_unauthenticated",
     "openssl_encrypt_unauthenticated",
     "plan_runbook",

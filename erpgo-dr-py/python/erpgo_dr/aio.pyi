@@ -29,6 +29,7 @@ from . import (
     FileKey,
     FileReport,
     IntegrityReport,
+    Patroni,
     PruneReport,
     RepairReport,
     RestoreReport,
@@ -504,6 +505,27 @@ async def check_integrity(
     checks: Sequence[SqlCheck] | None = None,
     progress: _Progress | None = None,
 ) -> IntegrityReport: ...
+async def ha_cluster(patroni: Patroni, *, max_lag: int = 16777216) -> dict[str, Any]: ...
+async def ha_switchover(
+    patroni: Patroni,
+    *,
+    leader: str | None = None,
+    candidate: str | None = None,
+    max_lag: int = 1048576,
+    limit: _Span | None = None,
+    dry_run: bool = False,
+) -> dict[str, Any]: ...
+async def ha_failover(
+    patroni: Patroni,
+    *,
+    leader: str | None = None,
+    candidate: str | None = None,
+    max_lag: int = 1048576,
+    limit: _Span | None = None,
+    dry_run: bool = False,
+) -> dict[str, Any]: ...
+async def ha_pause(patroni: Patroni, paused: bool = True, *, limit: _Span | None = None) -> dict[str, Any]: ...
+async def ha_reinitialize(patroni: Patroni, member: str, *, limit: _Span | None = None) -> dict[str, Any]: ...
 async def encrypt(
     src: _Readable,
     dst: _Writable,
@@ -565,6 +587,11 @@ __all__ = (
     "Repository",
     "decrypt",
     "encrypt",
+    "ha_cluster",
+    "ha_failover",
+    "ha_pause",
+    "ha_reinitialize",
+    "ha_switchover",
     "openssl_decrypt_unauthenticated",
     "openssl_encrypt_unauthenticated",
     "unwrap_key",

@@ -69,11 +69,12 @@ impl HaBackend for PatroniBackend {
 
     async fn switchover(&self, leader: &str, candidate: &str, limit: Duration) -> Result<(), HaError> {
         let order = json!({ "leader": leader, "candidate": candidate });
-        self.client.tell(Method::Post, "/switchover", &order, limit).await
+        self.client.tell(Method::Post, "/switchover", &order, limit).await.map_err(unless_unknown)
     }
 
     async fn failover(&self, candidate: &str, limit: Duration) -> Result<(), HaError> {
-        self.client.tell(Method::Post, "/failover", &json!({ "candidate": candidate }), limit).await
+        let order = json!({ "candidate": candidate });
+        self.client.tell(Method::Post, "/failover", &order, limit).await.map_err(unless_unknown)
     }
 
     async fn set_paused(&self, paused: bool, limit: Duration) -> Result<(), HaError> {
@@ -85,5 +86,29 @@ impl HaBackend for PatroniBackend {
     async fn reinitialize(&self, member: &str, limit: Duration) -> Result<(), HaError> {
         let url = self.interface(member).await?;
         self.client.tell_at(&url, Method::Post, "/reinitialize", &json!({ "force": true }), limit).await
+    }
+}
+
+/// Patroni waits for a while, and then says that it does not know: that is no refusal (`poll_failover_result` in its api.py).
+fn unless_unknown(error: HaError) -> HaError {
+    match error {
+        HaError::Refused { by, status: 503, text } if text.ends_with("status unknown") => {
+            HaError::Unanswered { url: by, reason: text }
+        }
+        error => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_patroni_does_not_know_yet_is_no_refusal() {
+        let refused =
+            |status, text: &str| HaError::Refused { by: "http://db1".to_owned(), status, text: text.to_owned() };
+        assert!(matches!(unless_unknown(refused(503, "Switchover status unknown")), HaError::Unanswered { .. }));
+        assert!(matches!(unless_unknown(refused(503, "Switchover failed")), HaError::Refused { .. }));
+        assert!(matches!(unless_unknown(refused(412, "leader name does not match")), HaError::Refused { .. }));
     }
 }
