@@ -139,6 +139,9 @@ wait-for = { check = { ha = { do = "healthy" } } }
     assert_eq!(resumed.code, 0, "{}{}", resumed.stdout, resumed.stderr);
     assert_eq!(leader(&desk), new.name());
     well(&desk);
+    // Whether it was told once more or was found done: there was one change.
+    let shown = desk.json(&["ha", "show"]);
+    assert_eq!(shown["result"]["members"][0]["timeline"], 2, "{shown}");
     let log = desk.ok(&["runbook", "log"]);
-    assert!(log.contains("by an earlier attempt") && !log.contains("geheim-17"), "{log}");
+    assert!(log.contains("resumed by") && !log.contains("geheim-17"), "{log}");
 }

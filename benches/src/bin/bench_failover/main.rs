@@ -55,7 +55,7 @@ fn main() -> Outcome<()> {
     }
     let lost = ours.lost() + patroni.lost();
     writeln!(out, "rounds {rounds}")?;
-    writeln!(out, "patroni_ttl_s {}", TTL)?;
+    writeln!(out, "patroni_ttl_s {TTL}")?;
     writeln!(out, "lost_acknowledged {lost}")?;
     writeln!(out, "ours_slowest_s {:.2}", slowest(&of_ours))?;
     writeln!(out, "patroni_slowest_s {:.2}", slowest(&of_patroni))?;

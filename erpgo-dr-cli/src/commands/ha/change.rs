@@ -72,7 +72,8 @@ impl HaChangeArgs {
         let word = if plan.kind == ChangeKind::Switchover { "SWITCH" } else { "FAILOVER" };
         confirmed(context, self.yes, &danger, word).await?;
         let report = carry_out(backend, &plan, self.limit).await?;
-        let ok = report.findings.is_empty() && report.lost_bytes.is_none_or(|lost| lost == 0);
+        // Who does not follow yet, right behind a change, may do so in a moment: that is for `ha show`.
+        let ok = report.lost_bytes.is_none_or(|lost| lost == 0);
         let text = text(&report);
         Report::new(&Changed { dry_run: false, plan, report: Some(report) }, text, ok)
     }

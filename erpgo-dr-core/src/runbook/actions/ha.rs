@@ -140,12 +140,12 @@ impl Act for Ha {
                     }
                     plan => plan?,
                 };
-                changed(carried_out(&backend, plan, &options, limit).await?)
+                Ok(changed(&carried_out(&backend, plan, &options, limit).await?))
             }
             Self::Failover { leader, candidate, max_lag } => {
                 let options = options(scope, leader.as_ref(), candidate.as_ref(), *max_lag, limit)?;
                 let plan = plan_failover(&backend, &options).await?;
-                changed(carried_out(&backend, plan, &options, limit).await?)
+                Ok(changed(&carried_out(&backend, plan, &options, limit).await?))
             }
             Self::Pause {} => pause(&backend, true, limit).await,
             Self::Resume {} => pause(&backend, false, limit).await,
@@ -260,7 +260,7 @@ async fn pause(backend: &PatroniBackend, paused: bool, limit: Duration) -> Resul
     Ok(Done::said(format!("the cluster is {state} {already}{unaware}")))
 }
 
-fn changed(report: ChangeReport) -> Result<Done, ActionError> {
+fn changed(report: &ChangeReport) -> Done {
     let name = &report.new_leader;
     let said = match (&report.lost_bytes, report.already_done) {
         (_, true) => format!("{name} leads, by an earlier attempt"),
@@ -274,7 +274,7 @@ fn changed(report: ChangeReport) -> Result<Done, ActionError> {
     // Where nothing is lost, the newest commit is later than what was asked before.
     let recovered_to = report.newest_commit.filter(|_| report.lost_bytes != Some(0));
     let loss = (!report.already_done).then_some(Loss { recovered_to, bytes: report.lost_bytes });
-    Ok(Done { output, value: Some(name.clone()), loss, ..Done::default() })
+    Done { output, value: Some(name.clone()), loss, ..Done::default() }
 }
 
 fn is_set(text: &Template, view: &View<'_>) -> bool {
