@@ -184,3 +184,38 @@ async fn where_patroni_replaces_nobody_the_runbook_does() {
     let standing = site.run(&failover, &given).await;
     assert!(ends(&site.journal(&standing.run).await).contains(&"failover skipped".to_owned()));
 }
+
+#[test]
+fn what_does_not_belong_to_an_order_is_a_fault() {
+    let read = |table: &str, ha: &str| {
+        let text = format!(
+            "name = \"x\"\ntitle = \"X\"\n[variables]\nkey = {{ type = \"secret\" }}\nname = {{ type = \"text\", optional = true }}\n{table}\n\
+             [[steps]]\nid = \"a\"\ntitle = \"A\"\nha = {{ {ha} }}\n"
+        );
+        Runbook::from_toml(&text).and_then(|runbook| runbook.check()).map_err(|error| error.to_string())
+    };
+    let table = "[patroni]\nurls = [\"http://db1:8008\"]\nuser = \"{{ name }}\"\npassword = \"key\"";
+    for good in [
+        "do = \"leads\"",
+        "do = \"healthy\", max-lag = 1, paused = true",
+        "do = \"failover\", candidate = \"{{ name }}\"",
+    ] {
+        assert_eq!(read(table, good), Ok(()), "{good}");
+    }
+    for (ha, said) in [
+        ("do = \"pause\", member = \"x\"", "unknown field"),
+        ("do = \"switchover\", leader = \"a\", max_lag = 1", "unknown field"),
+        ("do = \"switchover\"", "missing field `leader`"),
+        ("do = \"promote\"", "unknown variant"),
+        ("do = \"failover\", candidate = \"{{ key }}\"", "the secret key would be seen there"),
+        ("do = \"failover\", candidate = \"{{ nobody }}\"", "there is no variable nobody"),
+    ] {
+        let found = read(table, ha).unwrap_err();
+        assert!(found.contains(said), "{ha}: {found}");
+    }
+    let fault = |table: &str| read(table, "do = \"pause\"").unwrap_err();
+    assert!(fault("").contains("there is no table [patroni]"));
+    assert!(fault("[patroni]\nurls = [\"{{ key }}\"]").contains("would be seen there"));
+    assert!(fault("[patroni]\nurls = []\npassword = \"name\"").contains("name is no secret"));
+    assert!(fault("[patroni]\nurls = []\npasswords = \"key\"").contains("unknown field"));
+}
