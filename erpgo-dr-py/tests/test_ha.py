@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,10 +63,15 @@ postgresql:
         wait("Patroni", leads, 180)
         yield address
     finally:
-        # The agent stops its server.
+        # Killed, the agent cannot leave its server in whatever state it thinks right: that is ended by itself.
+        lock = folder / "data/postmaster.pid"
+        server = int(lock.read_text().split()[0]) if lock.exists() else None
         for process in reversed(running):
-            process.terminate()
-            process.wait(60)
+            process.kill()
+            process.wait()
+        if server is not None:
+            os.kill(server, signal.SIGQUIT)
+            wait("the end of PostgreSQL", lambda: not lock.exists(), 60)
 
 
 def test_a_cluster_is_asked_and_told(url: str) -> None:
