@@ -54,14 +54,7 @@ impl HistoryArgs {
 }
 
 fn word(run: &JobRun) -> &'static str {
-    match run.result() {
-        None => "running",
-        Some(RunResult::Succeeded) => "succeeded",
-        Some(RunResult::Found) => "found",
-        Some(RunResult::Failed) => "failed",
-        Some(RunResult::Interrupted) => "interrupted",
-        Some(_) => "broken-off",
-    }
+    run.result().map_or("running", RunResult::as_str)
 }
 
 /// Says in a line how a run went.

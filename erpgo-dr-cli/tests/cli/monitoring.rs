@@ -297,6 +297,36 @@ fn a_watched_status_is_told_again_and_again() {
     desk.ok(&["backup", "--database", "erp"]);
     assert!(healthy.any(|healthy| healthy), "the backup is seen");
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-    drop(healthy.last());
+    healthy.for_each(drop);
     assert_eq!(child.wait().unwrap().code(), Some(0), "the last look found all well");
+}
+
+#[test]
+fn an_agent_serves_its_jobs() {
+    let (desk, _server) = Desk::with_server(17);
+    desk.configure(
+        "[monitor]\nlisten = '127.0.0.1:0'\nevery = '1s'\n[[agent.job]]\nkind = 'backup'\nschedule = '0 0 1 1 *'\n",
+    );
+    let log = desk.path("agent.log");
+    let mut agent = desk.command(&["agent", "--color", "never"]);
+    let mut agent = agent.stderr(std::fs::File::create(&log).unwrap()).stdout(Stdio::null()).spawn().unwrap();
+    let mut address = None;
+    wait_for("the service", || {
+        let text = std::fs::read_to_string(&log).unwrap();
+        address = text.split_whitespace().find_map(|word| word.strip_prefix("address=")?.parse::<SocketAddr>().ok());
+        address.is_some()
+    });
+    let url = |path: &str| format!("http://{}{path}", address.unwrap());
+    let done = "backup_success_total 1";
+    wait_for("the first backup", || get(&url("/metrics"), &[], None).2.lines().any(|line| line == done));
+    let metrics = get(&url("/metrics"), &[], None).2;
+    let attempts = "erpgo_dr_job_attempts_total{job_name=\"backup\",kind=\"backup\"} 1";
+    assert!(metrics.lines().any(|line| line == attempts), "{metrics}");
+    assert!(metrics.contains("erpgo_dr_agent_leads 1.0"), "{metrics}");
+    let page = get(&url("/"), &[], None).2;
+    assert!(page.contains("What is done by schedule") && page.contains("succeeded"), "{page}");
+    std::fs::write(desk.path("page.html"), page).unwrap();
+    assert_eq!(look(&desk.path("page.html"), desk.folder.path()), [""; 0]);
+    kill_process(Pid::from_child(&agent), Signal::TERM).unwrap();
+    assert_eq!(agent.wait().unwrap().code(), Some(0));
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use crate::agent::AgentState;
 use crate::ops::drill::{DrillDue, DrillState, Forecast};
 use crate::ops::{RecoveryWindow, Status};
 use crate::repository::{DrillRecord, VerifyLevel};
@@ -45,6 +46,8 @@ pub struct Facts {
     pub epochs: Vec<EpochFacts>,
     /// Folders of this host that fill up.
     pub disks: Vec<DiskFacts>,
+    /// The agent of the process that asked, where it is one.
+    pub agent: Option<AgentState>,
     /// What could not be asked, and what is wrong with what was.
     pub problems: Vec<Problem>,
 }

@@ -9,11 +9,13 @@ use std::sync::atomic::AtomicU64;
 
 use chrono::{DateTime, Utc};
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::Facts;
+use crate::agent::{AgentRole, JobState};
 
 /// What [`Facts::to_openmetrics`] returns, as HTTP names it.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -31,6 +33,7 @@ impl Facts {
         figures.of_wal(self);
         figures.of_drills(self);
         figures.of_host(self);
+        figures.of_agent(self);
         figures.write()
     }
 }
@@ -48,6 +51,15 @@ impl Figures {
             family.get_or_create(&labels).set(value);
         }
         self.registry.register(name, help, family);
+    }
+
+    /// Adds a count for each set of labels. The format adds `_total` to its name by itself.
+    fn counted(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (Labels, u64)>) {
+        let family = Family::<Labels, Counter>::default();
+        for (labels, value) in values {
+            family.get_or_create(&labels).inc_by(value);
+        }
+        self.registry.register(name.strip_suffix("_total").unwrap_or(name), help, family);
     }
 
     /// Adds a metric with one value, if it is known.
@@ -201,6 +213,47 @@ impl Figures {
             "Bytes that may still be written there.",
             each(|disk| disk.free_bytes),
         );
+    }
+
+    /// Counts are those of the agent's process, and begin anew with it, as counters may.
+    fn of_agent(&mut self, facts: &Facts) {
+        let Some(agent) = &facts.agent else { return };
+        let labels = |job: &JobState| vec![("job_name", job.name.to_string()), ("kind", job.kind.as_str().to_owned())];
+        let gauge = |value: fn(&JobState) -> Option<f64>| {
+            agent.jobs.iter().filter_map(move |job| Some((labels(job), value(job)?)))
+        };
+        let count = |value: fn(&JobState) -> u64| agent.jobs.iter().map(move |job| (labels(job), value(job)));
+        self.one(
+            "erpgo_dr_agent_leads",
+            "1 if this agent does what is due, 0 if another does.",
+            flag(agent.role == AgentRole::Leader),
+        );
+        self.counted("erpgo_dr_job_attempts_total", "Runs of a job that have ended.", count(|job| job.attempts));
+        self.counted(
+            "erpgo_dr_job_failures_total",
+            "Runs that failed, or found something bad.",
+            count(|job| job.failures),
+        );
+        let name = "erpgo_dr_job_consecutive_failures";
+        self.labelled(
+            name,
+            "Runs that did not go well since the last that did.",
+            gauge(|job| Some(f64::from(job.consecutive_failures))),
+        );
+        let name = "erpgo_dr_job_last_success_timestamp_seconds";
+        self.labelled(name, "When the job last went well.", gauge(|job| job.last_success.map(seconds)));
+        let name = "erpgo_dr_job_last_duration_seconds";
+        self.labelled(name, "How long that took.", gauge(|job| job.last_duration_seconds));
+        let name = "erpgo_dr_job_next_due_timestamp_seconds";
+        self.labelled(name, "When the job is run next.", gauge(|job| job.next_due.map(seconds)));
+        let alarms = agent.alarms.iter().map(|alarm| (vec![("subject", alarm.subject.to_string())], 1.0));
+        self.labelled("erpgo_dr_alarm_open", "An alarm that the agent has raised and not cleared.", alarms);
+        // Those of the scripts.
+        let backups = || agent.jobs.iter().filter(|job| job.kind.is_backup());
+        let attempts = backups().map(|job| job.attempts).sum();
+        self.counted("backup_attempts_total", "Backups that were tried.", [(Labels::new(), attempts)]);
+        let successes = backups().map(|job| job.successes).sum();
+        self.counted("backup_success_total", "Backups that went well.", [(Labels::new(), successes)]);
     }
 
     fn write(&self) -> String {

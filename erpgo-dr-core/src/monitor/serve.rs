@@ -113,6 +113,15 @@ impl ServeOptions {
         self
     }
 
+    /// Checks that these may be served at an address. [`serve`] does that, too.
+    ///
+    /// # Errors
+    /// [`ServeError::Exposed`]; [`ServeError::Certificate`].
+    pub fn check(&self, address: SocketAddr) -> Result<(), ServeError> {
+        self.refuse_exposed(address)?;
+        self.tls.as_ref().map(acceptor).transpose().map(drop)
+    }
+
     fn refuse_exposed(&self, address: SocketAddr) -> Result<(), ServeError> {
         let lacks = match (address.ip().is_loopback(), self.tls.is_some(), self.token.is_some()) {
             (true, _, _) | (false, true, true) => return Ok(()),

@@ -81,6 +81,7 @@ fn facts() -> Facts {
         incidents: Vec::new(),
         epochs: Vec::new(),
         disks: vec![DiskFacts { path: HOSTILE.into(), total_bytes: 100, free_bytes: 30 }],
+        agent: None,
         problems: vec![Problem::new(HOSTILE, HOSTILE)],
         backups,
     }

@@ -112,6 +112,19 @@ pub enum RunResult {
     BrokenOff,
 }
 
+impl RunResult {
+    /// Returns the word for it, as it appears in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Found => "found",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+            Self::BrokenOff => "broken-off",
+        }
+    }
+}
+
 /// What is written down before a job is begun.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]

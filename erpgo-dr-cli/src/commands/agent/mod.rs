@@ -42,12 +42,13 @@ impl AgentArgs {
             let planned = agent_plan(&plan.repository, &plan.jobs, &options.host).await?;
             return plan::report(&planned);
         }
+        let repository = Arc::clone(&plan.repository);
         let agent = Agent::new(plan, options);
         if self.once {
             let report = agent.once(context.stop.requested()).await?;
             return Report::new(&report, render(&report), report.is_well());
         }
-        let report = service::serve(context, agent).await?;
+        let report = service::serve(context, repository, agent).await?;
         let given_up = report.runs.iter().any(|run| run.result() == Some(RunResult::Interrupted));
         Report::new(&report, render(&report), !given_up)
     }

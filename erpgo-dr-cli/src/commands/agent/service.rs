@@ -1,18 +1,31 @@
 //! The agent as a service: signals in, states out.
 
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use erpgo_dr_core::Repository;
 use erpgo_dr_core::agent::{Agent, AgentControl, AgentReport, AgentRole};
 use futures::future::LocalBoxFuture;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::super::monitor::{MonitorService, Watched};
 use super::{plan_of, systemd};
 use crate::context::Context;
 use crate::error::{self, CliError};
 
 /// Runs an agent until the process is told to stop.
-pub(super) async fn serve(context: &Context, agent: Agent) -> Result<AgentReport, CliError> {
+pub(super) async fn serve(
+    context: &Context,
+    repository: Arc<Repository>,
+    agent: Agent,
+) -> Result<AgentReport, CliError> {
     let hangup = signal(SignalKind::hangup());
     let mut hangups = hangup.map_err(|source| error::io("listen for signals", source))?;
+    // Before anything is begun: a wrong address is for whoever starts it to see.
+    let monitor = MonitorService::configured(context).await?;
+    let watched = Watched::of_agent(context, repository, agent.state())?;
+    let mut monitoring = std::pin::pin!(monitored(monitor, &watched));
     let (control, mut state) = (agent.control(), agent.state());
     let grace = agent.grace();
     let stop = async {
@@ -30,6 +43,7 @@ pub(super) async fn serve(context: &Context, agent: Agent) -> Result<AgentReport
     loop {
         tokio::select! {
             report = run.as_mut() => return Ok(report),
+            never = monitoring.as_mut() => match never {},
             Ok(()) = state.changed() => {
                 let (summary, role) = {
                     let state = state.borrow_and_update();
@@ -55,6 +69,16 @@ pub(super) async fn serve(context: &Context, agent: Agent) -> Result<AgentReport
             () = tick(&mut watchdog) => systemd::alive(),
         }
     }
+}
+
+/// Serves what is known, for as long as the agent runs. Backups go on where that ends.
+async fn monitored(monitor: Option<MonitorService>, watched: &Watched) -> Infallible {
+    if let Some(monitor) = monitor
+        && let Err(error) = monitor.run(watched, std::future::pending()).await
+    {
+        tracing::error!(%error, "nothing is served any more");
+    }
+    std::future::pending().await
 }
 
 async fn end_of(work: &mut Option<LocalBoxFuture<'_, ()>>) {

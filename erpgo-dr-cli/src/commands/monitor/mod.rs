@@ -4,10 +4,13 @@ mod metrics;
 mod options;
 mod report;
 mod serve;
+mod service;
 
 pub(super) use metrics::MetricsArgs;
+pub(super) use options::Watched;
 pub(super) use report::ReportArgs;
 pub(super) use serve::ServeArgs;
+pub(super) use service::MonitorService;
 
 use std::path::Path;
 

@@ -1,45 +1,54 @@
 //! What the monitor asks, by the configuration.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use erpgo_dr_core::Repository;
+use erpgo_dr_core::agent::AgentState;
 use erpgo_dr_core::monitor::MonitorOptions;
 use erpgo_dr_core::ops::drill::Objectives;
-use erpgo_dr_core::retention::RetentionSettings;
+use tokio::sync::watch;
 
 use super::super::drill::planned;
-use crate::config::ConfigError;
-use crate::context::{Access, Context};
+use crate::context::{Access, Context, Places};
 use crate::error::CliError;
 
 /// A repository, and what is asked beside it.
-pub(super) struct Watched {
-    pub(super) repository: Repository,
+pub(in crate::commands) struct Watched {
+    pub(super) repository: Arc<Repository>,
     pub(super) options: MonitorOptions,
 }
 
 impl Watched {
     pub(super) async fn open(context: &Context) -> Result<Self, CliError> {
+        let places = context.places()?;
+        let repository = context.open_at(&places, Access::Unlocked).await?;
+        Self::of(context, &places, Arc::new(repository))
+    }
+
+    /// Watches a repository that was opened at these places.
+    fn of(context: &Context, places: &Places, repository: Arc<Repository>) -> Result<Self, CliError> {
         let server = if context.names_server() { Some(context.connection()?) } else { None };
         let config = &context.config.monitor;
         let objectives =
             Objectives::new(config.rto.map(|span| span.duration()), config.rpo.map(|span| span.duration()));
-        let places = context.places()?;
-        let repository = context.open_at(&places, Access::Unlocked).await?;
+        let max_age = context.max_age()?.map(|age| age.to_std().unwrap_or_default());
         let options = MonitorOptions::default()
             .with_server(server)
-            .with_places(places.replicated)
-            .with_max_age(max_age(context)?)
+            .with_places(places.replicated.clone())
+            .with_max_age(max_age)
             .with_objectives(objectives)
             .with_drills(planned(&context.config))
             .with_folders(config.folders.clone());
         Ok(Self { repository, options })
     }
-}
 
-fn max_age(context: &Context) -> Result<Option<Duration>, CliError> {
-    let Some(text) = &context.config.status.max_age else { return Ok(None) };
-    let wrong = |message: String| ConfigError::Invalid { message: format!("status.max_age: {message}") };
-    let span = RetentionSettings::parse_duration(text).map_err(|error| wrong(error.to_string()))?;
-    Ok(Some(span.to_std().map_err(|error| wrong(error.to_string()))?))
+    /// Watches the repository of an agent, and the agent.
+    pub(in crate::commands) fn of_agent(
+        context: &Context,
+        repository: Arc<Repository>,
+        agent: watch::Receiver<AgentState>,
+    ) -> Result<Self, CliError> {
+        let watched = Self::of(context, &context.places()?, repository)?;
+        Ok(Self { options: watched.options.with_agent(agent), ..watched })
+    }
 }

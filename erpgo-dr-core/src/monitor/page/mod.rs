@@ -25,6 +25,7 @@ impl Facts {
             section class="figures" aria-label="Figures" { @for figure in figures(self) { (figure.to_html()) } }
             (sections::problems(self))
             (timeline::section(self))
+            (sections::agent(self))
             (sections::incidents(self))
             (sections::drills(self))
             (trends::section(self))

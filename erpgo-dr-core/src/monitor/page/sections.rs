@@ -4,11 +4,12 @@ use maud::{Markup, html};
 
 use super::super::Facts;
 use super::super::facts::{BackupFacts, IncidentFacts};
+use crate::agent::JobState;
 use crate::ops::drill::{DrillDue, DrillState};
 use crate::presentation::escape::clean;
 use crate::presentation::html::judged;
 use crate::presentation::units::{bytes, length, moment};
-use crate::repository::DrillRecord;
+use crate::repository::{DrillRecord, RunResult};
 
 /// How many of the newest backups are shown.
 const NEWEST: usize = 30;
@@ -50,6 +51,42 @@ pub(super) fn problems(facts: &Facts) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+pub(super) fn agent(facts: &Facts) -> Markup {
+    html! {
+        @if let Some(agent) = &facts.agent {
+            section {
+                h2 { "Jobs" }
+                p class="kind" { "The agent of " (clean(&agent.host)) ": " (clean(&agent.summary())) "." }
+                @if !agent.alarms.is_empty() {
+                    ul class="problems" {
+                        @for alarm in &agent.alarms {
+                            li { strong { "Alarm of " (alarm.subject) } ", since " (moment(alarm.raised_at)) ": " (clean(&alarm.reason)) }
+                        }
+                    }
+                }
+                @let rows = html! { @for job in &agent.jobs { (job_row(job)) } };
+                (table("What is done by schedule", &["Job", "Last ended", "Last went well", "Took", "Next"], &rows))
+            }
+        }
+    }
+}
+
+fn job_row(job: &JobState) -> Markup {
+    let good = job.last_result.map(|_| job.consecutive_failures == 0);
+    html! {
+        tr {
+            th scope="row" { (job.name) }
+            td class=(judged(good)) {
+                (job.last_result.map_or("-", RunResult::as_str))
+                @if job.consecutive_failures > 1 { " " (job.consecutive_failures) " times" }
+            }
+            td { (job.last_success.map_or_else(none, moment)) }
+            td { (job.last_duration_seconds.map_or_else(none, length)) }
+            td { @if job.running_since.is_some() { "running" } @else { (job.next_due.map_or_else(none, moment)) } }
         }
     }
 }

@@ -1,0 +1,92 @@
+//! The HTTP service of the monitor: bound first, so that a wrong address or file is an error before anything else is done.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use erpgo_dr_core::monitor::{ServeOptions, TlsFiles, keep_observed, serve};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::options::Watched;
+use crate::context::{Context, first_line};
+use crate::error::{self, CliError};
+
+/// The time from one look to the next.
+const EVERY: Duration = Duration::from_secs(60);
+/// What is known counts as too old after so many times of asking.
+const STALE_AFTER: u32 = 5;
+
+/// Files that protect the service.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Protection<'a> {
+    pub(super) token: Option<&'a PathBuf>,
+    pub(super) certificate: Option<&'a PathBuf>,
+    pub(super) key: Option<&'a PathBuf>,
+}
+
+/// A service that listens, and does not answer yet.
+#[derive(Debug)]
+pub(in crate::commands) struct MonitorService {
+    listener: TcpListener,
+    pub(super) address: SocketAddr,
+    options: ServeOptions,
+    every: Duration,
+}
+
+impl MonitorService {
+    /// Binds where the configuration says; none where it says nothing of it.
+    pub(in crate::commands) async fn configured(context: &Context) -> Result<Option<Self>, CliError> {
+        match context.config.monitor.listen {
+            Some(address) => Ok(Some(Self::bind(context, address, None, Protection::default()).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Binds at an address. What is not given is as configured.
+    pub(super) async fn bind(
+        context: &Context,
+        address: SocketAddr,
+        every: Option<Duration>,
+        given: Protection<'_>,
+    ) -> Result<Self, CliError> {
+        let config = &context.config.monitor;
+        let every = every.or(config.every.map(|span| span.duration())).unwrap_or(EVERY);
+        if every.is_zero() {
+            return Err(CliError::usage("the time from one look to the next is nothing", "a minute is usual: 1m"));
+        }
+        let token = given.token.or(config.token_file.as_ref()).map(|path| first_line(path)).transpose()?;
+        let tls = match (given.certificate.or(config.certificate.as_ref()), given.key.or(config.key.as_ref())) {
+            (Some(certificate), Some(key)) => Some(tls(certificate, key)),
+            (None, None) => None,
+            _ => {
+                let hint = "give both: `certificate` and `key` in [monitor], or --certificate and --key";
+                return Err(CliError::usage("a certificate goes with its key", hint));
+            }
+        };
+        let listening = TcpListener::bind(address).await;
+        let listener = listening.map_err(|source| error::io(format!("listen at {address}"), source))?;
+        let address = listener.local_addr().map_err(|source| error::io("tell the address of the socket", source))?;
+        let options =
+            ServeOptions::default().with_token(token).with_tls(tls).with_stale_after(Some(every * STALE_AFTER));
+        options.check(address)?;
+        Ok(Self { listener, address, options, every })
+    }
+
+    /// Asks and answers until `stop` resolves.
+    pub(in crate::commands) async fn run(
+        self,
+        watched: &Watched,
+        stop: impl Future<Output = ()> + Send,
+    ) -> Result<(), CliError> {
+        let (sender, facts) = watch::channel(None);
+        tokio::select! {
+            served = serve(self.listener, facts, self.options, stop) => Ok(served?),
+            () = keep_observed(&watched.repository, &watched.options, self.every, &sender) => Ok(()),
+        }
+    }
+}
+
+fn tls(certificate: &Path, key: &Path) -> TlsFiles {
+    TlsFiles { certificate: certificate.to_owned(), key: key.to_owned() }
+}
