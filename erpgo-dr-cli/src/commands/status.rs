@@ -56,7 +56,7 @@ impl StatusArgs {
             let looked = look(context, &places, &repository, max_age).await;
             match &looked {
                 Ok(report) => {
-                    context.output.refresh(report).map_err(|source| error::io("write to standard output", source))?
+                    context.output.refresh(report).map_err(|source| error::io("write to standard output", source))?;
                 }
                 // Who watches wants to see when it answers again.
                 Err(error) => context.output.warn(&error.to_string()),

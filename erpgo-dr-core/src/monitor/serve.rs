@@ -372,7 +372,7 @@ mod tests {
         for address in ["127.0.0.1:80", "[::1]:80"] {
             assert!(open.refuse_exposed(address.parse().unwrap()).is_ok(), "{address}");
         }
-        let (only_tls, only_token) = (open.clone().with_tls(tls.clone()), open.clone().with_token(token.clone()));
+        let (only_tls, only_token) = (open.clone().with_tls(tls), open.clone().with_token(token.clone()));
         let both = only_tls.clone().with_token(token);
         for address in ["0.0.0.0:80", "10.0.0.1:80", "[::]:80"] {
             let address = address.parse().unwrap();

@@ -32,7 +32,7 @@ fn none() -> String {
 }
 
 pub(super) fn problems(facts: &Facts) -> Markup {
-    let too_old = facts.is_too_old().then(|| "The newest proven backup is older than it may be.");
+    let too_old = facts.is_too_old().then_some("The newest proven backup is older than it may be.");
     let findings = facts.wal.iter().flat_map(|wal| &wal.findings);
     let overdue = facts.drills_overdue();
     let count = facts.problems.len() + findings.clone().count() + overdue.count() + usize::from(too_old.is_some());
