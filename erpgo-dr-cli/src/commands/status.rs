@@ -87,7 +87,11 @@ async fn look(
     // What cannot be predicted is no reason to leave the rest unsaid.
     let predicted = forecast(repository, &catalogue, &drills).await.ok().flatten();
     let predicted_rto_seconds = predicted.map(|found| found.rto_seconds);
-    let windows = recovery_windows(repository, &catalogue).await?;
+    // Nor is what cannot be asked of the archive.
+    let windows = recovery_windows(repository, &catalogue).await.unwrap_or_else(|error| {
+        context.output.warn(&format!("the recovery window is not known: {error}"));
+        Vec::new()
+    });
     let limit = max_age.map(|age| age.num_seconds());
     let too_old = match (limit, status.rpo_seconds) {
         (Some(limit), Some(age)) => age > limit as f64,
@@ -132,6 +136,9 @@ fn render(health: &Health) -> String {
     if let (true, Some(limit)) = (health.too_old, health.max_age_seconds) {
         text.push_str(&format!("TOO OLD: the newest proven backup may be {} old\n", seconds(limit as f64)));
     }
+    for id in &status.in_the_future {
+        text.push_str(&format!("IN THE FUTURE: {id}: a clock was wrong when it was taken, or is now\n"));
+    }
     for id in &status.failed {
         text.push_str(&format!("FAILED: the last verification of {id} (`erpgo-dr show {id}` says why)\n"));
     }
@@ -152,6 +159,9 @@ fn render_window(window: &RecoveryWindow) -> String {
     let mut text = format!("cluster {cluster}: every moment from {} to {}\n", moment(first.from), moment(last.until));
     for (from, until) in window.gaps() {
         text.push_str(&format!("  BUT NOT from {} to {}\n", moment(from), moment(until)));
+    }
+    if window.cut_off {
+        text.push_str("  AND NOTHING LATER: the archive goes on behind a gap; `erpgo-dr cluster backup` now\n");
     }
     text
 }

@@ -252,6 +252,9 @@ fn only_who_shows_the_token_is_told() {
     let ready = format!("http://{}/health/ready", open.address);
     wait_for("that it is not ready", || get(&ready, &[], None).0 == 503);
     assert_eq!(get(&url, &[], None).0, 200);
+    let page = get(&format!("http://{}/", open.address), &[], None).2;
+    assert!(page.contains("It is not known whether one could restore now."), "{page}");
+    assert!(get(&format!("http://{}/metrics", open.address), &[], None).2.contains("\nerpgo_dr_stale 1"));
     std::fs::rename(desk.path("away"), desk.path("repository")).unwrap();
     wait_for("that it is ready again", || get(&ready, &[], None).0 == 200);
     assert_eq!(open.stop(), 0);
@@ -329,4 +332,25 @@ fn an_agent_serves_its_jobs() {
     assert_eq!(look(&desk.path("page.html"), desk.folder.path()), [""; 0]);
     kill_process(Pid::from_child(&agent), Signal::TERM).unwrap();
     assert_eq!(agent.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn clients_that_read_nothing_do_not_keep_others_out() {
+    let (desk, _server) = Desk::with_server(17);
+    let mut served = Served::start(&desk, &[]);
+    let question = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(200);
+    let silent: Vec<std::net::TcpStream> = (0..200)
+        .map(|number| {
+            let mut stream = std::net::TcpStream::connect(served.address).unwrap();
+            // Half of them say nothing at all. What the service does not read any more it resets, which may be before all is written.
+            if number % 2 == 0 {
+                let _ = std::io::Write::write_all(&mut stream, question.as_bytes());
+            }
+            stream
+        })
+        .collect();
+    let url = format!("http://{}/health/live", served.address);
+    assert_eq!(get(&url, &[], None).0, 200);
+    drop(silent);
+    assert_eq!(served.stop(), 0);
 }

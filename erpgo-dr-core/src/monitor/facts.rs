@@ -20,6 +20,8 @@ pub struct Facts {
     pub at: DateTime<Utc>,
     /// Seconds that asking took.
     pub seconds: f64,
+    /// Whether one could restore now, and nothing is known to be wrong with what would be.
+    pub healthy: bool,
     /// The state of the repository.
     pub status: Status,
     /// How old the newest proven backup may be, in seconds.
@@ -38,7 +40,7 @@ pub struct Facts {
     pub forecast: Option<Forecast>,
     /// Which drills are due.
     pub drills_due: Vec<DrillDue>,
-    /// The newest drills, the oldest first.
+    /// All drills, the oldest first.
     pub drills: Vec<DrillRecord>,
     /// The newest runs of runbooks, the newest first.
     pub incidents: Vec<IncidentFacts>,
@@ -80,6 +82,8 @@ pub struct BackupFacts {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct WalFacts {
+    /// The cluster of the server that was asked.
+    pub system_identifier: Option<u64>,
     /// Segments that are archived.
     pub segments: u64,
     /// Bytes that they take up.
@@ -102,6 +106,8 @@ pub struct WalFacts {
 pub struct StandbyFacts {
     /// Its `application_name`.
     pub name: String,
+    /// Its address; absent for a socket.
+    pub address: Option<String>,
     /// `streaming`, `catchup`...
     pub state: Option<String>,
     /// `async`, `sync`...
@@ -122,6 +128,10 @@ pub struct ObjectiveFacts {
     pub rto_seconds: Option<f64>,
     /// How much would be lost: what of the log is not archived, or else all since the newest moment that can be had.
     pub rpo_seconds: Option<f64>,
+    /// Whether recovery would be as quick as it has to be; `None` where that is not known.
+    pub rto_met: Option<bool>,
+    /// Whether no more would be lost than may be; `None` where that is not known.
+    pub rpo_met: Option<bool>,
 }
 
 /// A run of a runbook.
@@ -192,24 +202,7 @@ impl Problem {
     }
 }
 
-impl ObjectiveFacts {
-    /// Returns whether recovery would be as quick as it has to be; `None` where that is not known.
-    pub fn rto_met(&self) -> Option<bool> {
-        Some(self.rto_seconds? <= self.rto_objective_seconds?)
-    }
-
-    /// Returns whether no more would be lost than may be; `None` where that is not known.
-    pub fn rpo_met(&self) -> Option<bool> {
-        Some(self.rpo_seconds? <= self.rpo_objective_seconds?)
-    }
-}
-
 impl Facts {
-    /// Returns whether one could restore right now, and nothing is known to be wrong with what would be.
-    pub fn is_healthy(&self) -> bool {
-        self.status.is_healthy() && !self.is_too_old()
-    }
-
     /// Returns whether the newest proven backup is older than it may be.
     pub fn is_too_old(&self) -> bool {
         matches!((self.max_age_seconds, self.status.rpo_seconds), (Some(limit), Some(age)) if age > limit)

@@ -5,6 +5,7 @@
 //!
 //! Source: <https://prometheus.io/docs/practices/naming/>, <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 
 use chrono::{DateTime, Utc};
@@ -14,7 +15,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::Facts;
+use super::{Facts, StandbyFacts};
 use crate::agent::{AgentRole, JobState};
 
 /// What [`Facts::to_openmetrics`] returns, as HTTP names it.
@@ -26,7 +27,14 @@ type Values = Family<Labels, Gauge<f64, AtomicU64>>;
 impl Facts {
     /// Writes the facts as metrics, in the OpenMetrics text format.
     pub fn to_openmetrics(&self) -> String {
+        self.to_doubted_openmetrics(false)
+    }
+
+    /// As [`to_openmetrics`](Self::to_openmetrics), and says whether the facts are not to be relied on.
+    pub(super) fn to_doubted_openmetrics(&self, is_doubted: bool) -> String {
         let mut figures = Figures::default();
+        let help = "1 if these facts are too old to be relied on, else 0.";
+        figures.one("erpgo_dr_stale", help, flag(is_doubted));
         figures.of_repository(self);
         figures.of_backups(self);
         figures.of_recovery(self);
@@ -73,7 +81,7 @@ impl Figures {
         self.one("erpgo_dr_observed_timestamp_seconds", "When these facts were asked for.", seconds(facts.at));
         self.one("erpgo_dr_observation_seconds", "How long asking took.", facts.seconds);
         let healthy = "1 if one could restore now and nothing is known to be wrong with what would be, else 0.";
-        self.one("erpgo_dr_healthy", healthy, flag(facts.is_healthy()));
+        self.one("erpgo_dr_healthy", healthy, flag(facts.healthy));
         self.one("erpgo_dr_problems", "What is wrong, or could not be asked.", facts.problems.len() as f64);
         self.one("erpgo_dr_backups", "Backups in the repository.", facts.status.backups as f64);
         self.one(
@@ -132,7 +140,7 @@ impl Figures {
         let wanted = [("rto", objectives.rto_objective_seconds), ("rpo", objectives.rpo_objective_seconds)];
         let wanted = wanted.into_iter().filter_map(|(name, value)| Some((objective(name), value?)));
         self.labelled("erpgo_dr_objective_seconds", "What recovery is to reach.", wanted);
-        let met = [("rto", objectives.rto_met()), ("rpo", objectives.rpo_met())];
+        let met = [("rto", objectives.rto_met), ("rpo", objectives.rpo_met)];
         let met = met.into_iter().filter_map(|(name, met)| Some((objective(name), flag(met?))));
         self.labelled("erpgo_dr_objective_met", "1 if recovery would reach the objective now, else 0.", met);
         let observed = facts.status.rto_seconds;
@@ -149,9 +157,14 @@ impl Figures {
         let name = "erpgo_dr_recovery_window_end_timestamp_seconds";
         let end = edge(|window| Some(window.spans.last()?.until));
         self.labelled(name, "The latest moment that the cluster can be brought back to.", end);
-        let gaps = facts.windows.iter().map(|window| (cluster(window), window.gaps().count() as f64));
+        let gaps = |window: &crate::ops::RecoveryWindow| window.gaps().count() + usize::from(window.cut_off);
+        let gaps = facts.windows.iter().map(|window| (cluster(window), gaps(window) as f64));
         let name = "erpgo_dr_recovery_window_gaps";
-        self.labelled(name, "Stretches between the two of which no moment can be had.", gaps);
+        self.labelled(
+            name,
+            "Stretches since the earliest moment that cannot be had: between the two, and behind the latest.",
+            gaps,
+        );
         let lost = |window: &crate::ops::RecoveryWindow| {
             window.gaps().map(|(from, until)| (until - from).as_seconds_f64()).sum::<f64>()
         };
@@ -174,10 +187,13 @@ impl Figures {
         self.one(name, "When the newest segment was archived.", archived);
         let findings = wal.map(|wal| wal.findings.len() as f64);
         self.one("erpgo_dr_wal_findings", "What is wrong with the archive.", findings);
-        let lag = facts
-            .standbys
-            .iter()
-            .filter_map(|standby| Some((vec![("standby", standby.name.clone())], standby.lag_bytes? as f64)));
+        let labels = |standby: &StandbyFacts| {
+            vec![("standby", standby.name.clone()), ("address", standby.address.clone().unwrap_or_default())]
+        };
+        let lag = |standby: &StandbyFacts| Some((labels(standby), standby.lag_bytes? as f64));
+        // Several may have one name and address: the one that is the farthest behind comes last, and is told.
+        let mut lag: Vec<(Labels, f64)> = facts.standbys.iter().filter_map(lag).collect();
+        lag.sort_by(|one, other| one.1.total_cmp(&other.1));
         self.labelled("erpgo_dr_replication_lag_bytes", "Bytes of the log that a standby has not flushed.", lag);
     }
 
@@ -185,8 +201,9 @@ impl Figures {
         let overdue = facts.drills_overdue().count() as f64;
         self.one("erpgo_dr_drills_overdue", "Drills that were due and were not done.", overdue);
         let scenario = |drill: &crate::repository::DrillRecord| vec![("scenario", drill.scenario.clone())];
+        let newest: BTreeMap<&str, _> = facts.drills.iter().map(|drill| (drill.scenario.as_str(), drill)).collect();
         let last = |value: fn(&crate::repository::DrillRecord) -> Option<f64>| {
-            facts.drills.iter().filter_map(move |drill| Some((scenario(drill), value(drill)?)))
+            newest.values().filter_map(move |drill| Some((scenario(drill), value(drill)?)))
         };
         let name = "erpgo_dr_drill_last_timestamp_seconds";
         self.labelled(name, "When the scenario was last rehearsed.", last(|drill| Some(seconds(drill.ended))));

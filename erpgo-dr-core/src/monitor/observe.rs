@@ -1,6 +1,6 @@
 //! Asks for all that is shown, once.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::agent::AgentState;
 use crate::causes::chain;
 use crate::ops::drill::{Forecast, Objectives, PlannedDrill, drills_due, forecast, quarterly_calendar};
 use crate::ops::wal::{WalCheckOptions, WalCheckReport, wal_check};
-use crate::ops::{self, RecoveryWindow, Status, catalogue_of_places, recovery_windows, status_of};
+use crate::ops::{self, RecoveryWindow, Status, WindowMemory, catalogue_of_places, recovery_windows_with, status_of};
 use crate::postgres::ConnectionSettings;
 use crate::repository::{Catalogue, CatalogueEntry, DrillRecord, EpochInfo, Repository};
 use crate::runbook::{IncidentReport, list_runs, report};
@@ -24,8 +24,10 @@ use crate::topology::{ServerState, ask_server};
 
 /// How long a server may take to say who follows it.
 const ANSWER: Duration = Duration::from_secs(10);
-/// How many of the newest drills and incidents are shown.
-const NEWEST: usize = 20;
+/// How long a look may take.
+const LONGEST: Duration = Duration::from_secs(600);
+/// How many of the newest incidents are told.
+const NEWEST: usize = 50;
 
 /// What is asked beside the repository, and what it is to reach.
 #[derive(Debug, Clone)]
@@ -110,6 +112,10 @@ impl MonitorOptions {
 /// # Errors
 /// When the catalogue cannot be read. What else cannot be asked is a problem in the facts.
 pub async fn observe(repository: &Repository, options: &MonitorOptions) -> ops::Result<Facts> {
+    observe_with(repository, options, &WindowMemory::default()).await
+}
+
+async fn observe_with(repository: &Repository, options: &MonitorOptions, memory: &WindowMemory) -> ops::Result<Facts> {
     let begun = Instant::now();
     let at = repository.environment().clock.now();
     let catalogue = match &options.places {
@@ -118,7 +124,7 @@ pub async fn observe(repository: &Repository, options: &MonitorOptions) -> ops::
     };
     let status = status_of(repository, &catalogue);
     let mut asked = Asked { repository, catalogue: &catalogue, problems: of_catalogue(&status) };
-    let windows = asked.windows().await;
+    let windows = asked.windows(memory).await;
     let (wal, state) = tokio::join!(wal_check_of(repository, options), state_of(options));
     let wal = asked.wal(wal);
     let standbys = asked.standbys(state);
@@ -126,16 +132,19 @@ pub async fn observe(repository: &Repository, options: &MonitorOptions) -> ops::
     let forecast = asked.forecast(&drills).await;
     let incidents = asked.incidents().await;
     let epochs = asked.epochs().await;
-    let disks = options.folders.iter().filter_map(|folder| asked.disk(folder)).collect();
+    let disks = asked.disks(&options.folders).await;
     let problems = asked.problems;
     let objectives = objectives(options.objectives, at, &status, &windows, wal.as_ref(), forecast.as_ref());
     let drills_due = drills_due(at, repository.settings().created, &options.drills, &drills);
+    let max_age_seconds = options.max_age.map(|age| age.as_secs_f64());
+    let is_too_old = max_age_seconds.zip(status.rpo_seconds).is_some_and(|(limit, age)| age > limit);
     Ok(Facts {
         at,
+        healthy: status.is_healthy() && !is_too_old,
         seconds: begun.elapsed().as_secs_f64(),
         backups: catalogue.entries.iter().map(backup).collect(),
-        max_age_seconds: options.max_age.map(|age| age.as_secs_f64()),
-        drills: drills.into_iter().rev().take(NEWEST).rev().collect(),
+        max_age_seconds,
+        drills,
         status,
         windows,
         wal,
@@ -160,23 +169,27 @@ pub async fn keep_observed(
     every: Duration,
     facts: &watch::Sender<Option<Arc<Facts>>>,
 ) {
+    let memory = WindowMemory::default();
     let mut times = tokio::time::interval(every);
     times.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !facts.is_closed() {
         times.tick().await;
-        match observe(repository, options).await {
-            Ok(found) => {
+        match tokio::time::timeout(LONGEST, observe_with(repository, options, &memory)).await {
+            Ok(Ok(found)) => {
                 facts.send_replace(Some(Arc::new(found)));
             }
-            Err(error) => tracing::warn!(error = chain(&error), "the repository could not be asked"),
+            Ok(Err(error)) => tracing::warn!(error = chain(&error), "the repository could not be asked"),
+            Err(_) => tracing::warn!("the repository did not answer all in {LONGEST:?}"),
         }
     }
 }
 
 fn of_catalogue(status: &Status) -> Vec<Problem> {
     let failed = status.failed.iter().map(|id| Problem::new(id.to_string(), "its last verification failed"));
+    let ahead = "it begins in the future: a clock was wrong when it was taken, or is now";
+    let ahead = status.in_the_future.iter().map(|id| Problem::new(id.to_string(), ahead));
     let problems = status.problems.iter().map(|found| Problem::new(found.subject.clone(), found.problem.clone()));
-    failed.chain(problems).collect()
+    failed.chain(ahead).chain(problems).collect()
 }
 
 fn backup(entry: &CatalogueEntry) -> BackupFacts {
@@ -202,16 +215,34 @@ fn objectives(
     wal: Option<&WalFacts>,
     forecast: Option<&Forecast>,
 ) -> ObjectiveFacts {
-    let ends = windows.iter().filter_map(|window| window.spans.last()).map(|span| span.until);
-    let since = |moment: DateTime<Utc>| (now - moment).as_seconds_f64().max(0.0);
-    // Of several clusters, the one of which the most would be lost.
-    let by_window = ends.map(since).max_by(f64::total_cmp);
+    let [rto_objective_seconds, rpo_objective_seconds] =
+        [wanted.rto, wanted.rpo].map(|span| span.map(|span| span.as_secs_f64()));
+    let rto_seconds = forecast.map(|forecast| forecast.rto_seconds).or(status.rto_seconds);
+    let rpo_seconds = lost_now(now, windows, wal).or(status.rpo_seconds);
     ObjectiveFacts {
-        rto_objective_seconds: wanted.rto.map(|span| span.as_secs_f64()),
-        rpo_objective_seconds: wanted.rpo.map(|span| span.as_secs_f64()),
-        rto_seconds: forecast.map(|forecast| forecast.rto_seconds).or(status.rto_seconds),
-        rpo_seconds: wal.and_then(|wal| wal.at_risk_seconds).or(by_window).or(status.rpo_seconds),
+        rto_objective_seconds,
+        rpo_objective_seconds,
+        rto_seconds,
+        rpo_seconds,
+        rto_met: rto_seconds.zip(rto_objective_seconds).map(|(found, wanted)| found <= wanted),
+        rpo_met: rpo_seconds.zip(rpo_objective_seconds).map(|(found, wanted)| found <= wanted),
     }
+}
+
+/// Returns how much work of a cluster would be lost; `None` where no cluster can be brought back.
+///
+/// What the archive holds counts only as far as it can be reached from a backup. Where the server says how far it is, that is exact; else everything
+/// since the last moment that can be had may be lost. Of several clusters it is the server's, or the one of which the most would be lost.
+fn lost_now(now: DateTime<Utc>, windows: &[RecoveryWindow], wal: Option<&WalFacts>) -> Option<f64> {
+    let of_server = wal.and_then(|wal| wal.system_identifier);
+    let is_meant = |window: &&RecoveryWindow| of_server.is_none_or(|system| window.system_identifier == system);
+    let lost = |window: &RecoveryWindow| {
+        let last = window.spans.last()?;
+        let is_whole = of_server.is_some() && last.last_segment.is_some() && !window.cut_off;
+        let told = wal.filter(|_| is_whole).and_then(|wal| wal.at_risk_seconds);
+        Some(told.unwrap_or_else(|| (now - last.until).as_seconds_f64().max(0.0)))
+    };
+    windows.iter().filter(is_meant).filter_map(lost).max_by(f64::total_cmp)
 }
 
 /// Asks the archive and the server; the archive alone where the server does not answer. None where nothing is archived.
@@ -256,8 +287,8 @@ impl Asked<'_> {
         })
     }
 
-    async fn windows(&mut self) -> Vec<RecoveryWindow> {
-        let found = recovery_windows(self.repository, self.catalogue).await;
+    async fn windows(&mut self, memory: &WindowMemory) -> Vec<RecoveryWindow> {
+        let found = recovery_windows_with(self.repository, self.catalogue, memory).await;
         self.told("recovery window", found)
     }
 
@@ -318,24 +349,32 @@ impl Asked<'_> {
         self.told("key epochs", found).iter().filter_map(epoch).collect()
     }
 
-    fn disk(&mut self, folder: &Path) -> Option<DiskFacts> {
-        match rustix::fs::statvfs(folder) {
-            Ok(found) => Some(DiskFacts {
-                path: folder.to_owned(),
-                total_bytes: found.f_blocks.saturating_mul(found.f_frsize),
-                free_bytes: found.f_bavail.saturating_mul(found.f_frsize),
-            }),
-            Err(error) => {
-                self.unanswered(&format!("free space of {}", folder.display()), &error);
-                None
+    /// Beside the runtime: a file system that does not answer holds up nothing else.
+    async fn disks(&mut self, folders: &[PathBuf]) -> Vec<DiskFacts> {
+        let mut disks = Vec::new();
+        for folder in folders {
+            let asked = folder.clone();
+            let answer = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&asked));
+            let subject = format!("free space of {}", folder.display());
+            match tokio::time::timeout(ANSWER, answer).await {
+                Ok(Ok(Ok(found))) => disks.push(DiskFacts {
+                    path: folder.clone(),
+                    total_bytes: found.f_blocks.saturating_mul(found.f_frsize),
+                    free_bytes: found.f_bavail.saturating_mul(found.f_frsize),
+                }),
+                Ok(Ok(Err(error))) => self.unanswered(&subject, &error),
+                Ok(Err(error)) => self.unanswered(&subject, &error),
+                Err(error) => self.unanswered(&subject, &error),
             }
         }
+        disks
     }
 }
 
 fn wal_facts(found: WalCheckReport) -> WalFacts {
     let timelines = || found.clusters.iter().flat_map(|cluster| &cluster.timelines);
     WalFacts {
+        system_identifier: found.server.as_ref().and_then(|server| server.system_identifier),
         segments: timelines().map(|timeline| timeline.segments).sum(),
         stored_bytes: timelines().map(|timeline| timeline.stored_bytes).sum(),
         newest_archived: timelines().filter_map(|timeline| timeline.newest_archived).max(),
@@ -351,6 +390,7 @@ fn standbys(state: &ServerState) -> Vec<StandbyFacts> {
     let lag = |flushed: Option<crate::types::Lsn>| Some(reached?.0.saturating_sub(flushed?.0));
     let standby = |follower: &crate::topology::Follower| StandbyFacts {
         name: follower.name.clone(),
+        address: follower.address.clone(),
         state: follower.state.clone(),
         sync_state: follower.sync_state.clone(),
         lag_bytes: lag(follower.flushed),
@@ -378,4 +418,54 @@ fn epoch(info: &EpochInfo) -> Option<EpochFacts> {
     let is_run = matches!(info.role, Some(crate::repository::EpochRole::Run));
     let begun = info.id.time();
     (!is_run).then(|| EpochFacts { id: info.id.clone(), begun, active: info.active, slots: info.slots.len() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::RecoverySpan;
+    use crate::types::{TimelineId, WalSegmentName, WalSegmentSize};
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap()
+    }
+
+    fn window(system_identifier: u64, until: i64, cut_off: bool) -> RecoveryWindow {
+        let last_segment = Some(WalSegmentName::numbered(TimelineId::FIRST, 7, WalSegmentSize::DEFAULT));
+        let span = RecoverySpan { from: at(0), until: at(until), last_segment, backups: Vec::new() };
+        RecoveryWindow { system_identifier, archived: true, spans: vec![span], cut_off }
+    }
+
+    fn told(system_identifier: Option<u64>, at_risk_seconds: Option<f64>) -> WalFacts {
+        WalFacts {
+            system_identifier,
+            segments: 1,
+            stored_bytes: 1,
+            newest_archived: None,
+            lag_bytes: None,
+            newest_commit: None,
+            at_risk_seconds,
+            findings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn only_what_can_be_reached_counts_as_not_lost() {
+        let now = at(1000);
+        let lost = |windows: &[RecoveryWindow], wal: Option<WalFacts>| lost_now(now, windows, wal.as_ref());
+        assert_eq!(lost(&[], Some(told(Some(1), Some(3.0)))), None, "a log without a backup brings nothing back");
+        assert_eq!(lost(&[window(1, 990, false)], Some(told(Some(1), Some(3.0)))), Some(3.0), "the server knows best");
+        assert_eq!(
+            lost(&[window(1, 400, true)], Some(told(Some(1), Some(3.0)))),
+            Some(600.0),
+            "what lies behind a gap"
+        );
+        assert_eq!(lost(&[window(1, 990, false)], None), Some(10.0), "without the server");
+        assert_eq!(lost(&[window(1, 990, false)], Some(told(None, None))), Some(10.0));
+        assert_eq!(lost(&[window(1, 990, false), window(2, 100, false)], None), Some(900.0), "the worst of several");
+        let of_one = Some(told(Some(1), Some(3.0)));
+        assert_eq!(lost(&[window(1, 990, false), window(2, 100, false)], of_one), Some(3.0), "the server's own");
+        assert_eq!(lost(&[window(2, 100, false)], Some(told(Some(1), Some(3.0)))), None, "another cluster's");
+        assert_eq!(lost(&[window(1, 1010, false)], None), Some(0.0), "clocks differ a little");
+    }
 }

@@ -37,6 +37,8 @@ use crate::presentation::html::POLICY;
 const MOST_CONNECTIONS: usize = 64;
 /// How long a client may take to agree on encryption, or to send the head of its request.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a connection may last, its one answer included: who reads nothing gives its place to others.
+const LONGEST: Duration = Duration::from_secs(30);
 /// How long answers may go on after the word to stop.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How long nothing is accepted after that has failed: of file handles, there may be more again.
@@ -226,10 +228,12 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    http.timer(TokioTimer::new()).header_read_timeout(PATIENCE).keep_alive(false);
     let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(error = chain(&error), "a connection broke off");
+    match tokio::time::timeout(LONGEST, watcher.watch(connection)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(error = chain(&error), "a connection broke off"),
+        Err(_) => tracing::debug!("a client did not take its answer in time"),
     }
 }
 
@@ -259,20 +263,28 @@ impl Shared {
     }
 
     /// Returns why the facts are not to be relied on.
-    fn doubt(&self) -> Option<&'static str> {
-        let Some(facts) = self.newest() else { return Some("nothing has been asked yet\n") };
+    fn doubt(&self, facts: &Facts) -> Option<&'static str> {
         let limit = self.options.stale_after?;
-        let age = (chrono::Utc::now() - facts.at).to_std().unwrap_or_default();
-        (age > limit).then_some("what is known is too old: the repository does not answer\n")
+        let age = chrono::Utc::now() - facts.at;
+        match age.to_std() {
+            Ok(age) if age > limit => Some("the repository does not answer"),
+            Ok(_) => None,
+            // A few seconds are those of a clock that is being set right.
+            Err(_) if (-age).to_std().is_ok_and(|ahead| ahead < PATIENCE) => None,
+            Err(_) => Some("the clock of this host was set back"),
+        }
     }
 }
 
 async fn page(State(shared): State<Shared>) -> Response {
-    answered(&shared, |facts| Html(facts.to_html()).into_response())
+    answered(&shared, |facts| Html(facts.to_doubted_html(shared.doubt(facts))).into_response())
 }
 
 async fn metrics(State(shared): State<Shared>) -> Response {
-    answered(&shared, |facts| ([(header::CONTENT_TYPE, CONTENT_TYPE)], facts.to_openmetrics()).into_response())
+    answered(&shared, |facts| {
+        let text = facts.to_doubted_openmetrics(shared.doubt(facts).is_some());
+        ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response()
+    })
 }
 
 async fn json(State(shared): State<Shared>) -> Response {
@@ -283,10 +295,10 @@ async fn json(State(shared): State<Shared>) -> Response {
 }
 
 async fn ready(State(shared): State<Shared>) -> Response {
-    match shared.doubt() {
+    answered(&shared, |facts| match shared.doubt(facts) {
         None => "ready\n".into_response(),
-        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
-    }
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("what is known is too old: {why}\n")).into_response(),
+    })
 }
 
 fn answered(shared: &Shared, answer: impl FnOnce(&Facts) -> Response) -> Response {

@@ -33,12 +33,13 @@ fn facts() -> Facts {
         (0..8).map(|n| backup(6 * n, if n % 2 == 0 { "physical" } else { "logical" })).collect();
     let ids = |range: std::ops::Range<usize>| backups[range].iter().step_by(2).map(|one| one.id.clone()).collect();
     let spans = vec![
-        RecoverySpan { from: at(0), until: at(10), backups: ids(0..2) },
-        RecoverySpan { from: at(24), until: at(47), backups: ids(4..8) },
+        RecoverySpan { from: at(0), until: at(10), last_segment: None, backups: ids(0..2) },
+        RecoverySpan { from: at(24), until: at(47), last_segment: None, backups: ids(4..8) },
     ];
     Facts {
         at: at(48),
         seconds: 0.2,
+        healthy: false,
         status: Status {
             repository: crate::types::RepositoryId::generate(),
             location: "/backups/erp".to_owned(),
@@ -50,11 +51,13 @@ fn facts() -> Facts {
             rto_seconds: None,
             restore_tested: None,
             failed: Vec::new(),
+            in_the_future: Vec::new(),
             problems: Vec::new(),
         },
         max_age_seconds: Some(8.0 * 3600.0),
-        windows: vec![RecoveryWindow { system_identifier: 7_123, archived: true, spans }],
+        windows: vec![RecoveryWindow { system_identifier: 7_123, archived: true, spans, cut_off: false }],
         wal: Some(WalFacts {
+            system_identifier: Some(7_123),
             segments: 12,
             stored_bytes: 3 << 20,
             newest_archived: Some(at(47)),
@@ -65,6 +68,7 @@ fn facts() -> Facts {
         }),
         standbys: vec![StandbyFacts {
             name: HOSTILE.to_owned(),
+            address: None,
             state: Some(HOSTILE.to_owned()),
             sync_state: None,
             lag_bytes: Some(17),
@@ -74,6 +78,8 @@ fn facts() -> Facts {
             rpo_objective_seconds: Some(900.0),
             rto_seconds: Some(600.0),
             rpo_seconds: Some(3600.0),
+            rto_met: Some(true),
+            rpo_met: Some(false),
         },
         forecast: None,
         drills_due: crate::ops::drill::drills_due(at(48), at(-9_000), &quarterly_calendar(), &[]),
@@ -120,6 +126,17 @@ fn without_an_archive_there_are_moments_and_no_gaps() {
 }
 
 #[test]
+fn facts_that_are_doubted_promise_nothing() {
+    let mut facts = facts();
+    facts.healthy = true;
+    assert!(facts.to_html().contains("One could restore right now."));
+    let page = facts.to_doubted_html(Some("the repository does not answer"));
+    assert!(page.contains("It is not known whether one could restore now.") && !page.contains("right now"), "{page}");
+    assert!(facts.to_openmetrics().contains("\nerpgo_dr_stale 0.0"));
+    assert!(facts.to_doubted_openmetrics(true).contains("\nerpgo_dr_stale 1.0"));
+}
+
+#[test]
 fn metrics_say_what_the_facts_say() {
     let text = facts().to_openmetrics();
     let samples: BTreeMap<&str, &str> =
@@ -132,7 +149,10 @@ fn metrics_say_what_the_facts_say() {
         ("erpgo_dr_wal_lag_bytes", "4096.0"),
         ("erpgo_dr_healthy", "0.0"),
         ("backup_duration_seconds", "60.0"),
-        ("erpgo_dr_replication_lag_bytes{standby=\"<script>alert(1)</script>\\\"' onload=x \u{202e}\"}", "17.0"),
+        (
+            "erpgo_dr_replication_lag_bytes{standby=\"<script>alert(1)</script>\\\"' onload=x \u{202e}\",address=\"\"}",
+            "17.0",
+        ),
     ] {
         assert_eq!(samples.get(name), Some(&value), "{name} in\n{text}");
     }

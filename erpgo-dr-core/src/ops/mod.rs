@@ -39,7 +39,7 @@ pub use restore_test::{ReplayTest, RestoreTestOptions, SqlCheck, restore_test};
 pub use status::{Status, status, status_of};
 pub use thaw::{ThawReport, thaw};
 pub use verify::{VerifyOptions, VerifyReport, verify};
-pub use window::{RecoverySpan, RecoveryWindow, recovery_windows};
+pub use window::{RecoverySpan, RecoveryWindow, WindowMemory, recovery_windows, recovery_windows_with};
 
 #[cfg(test)]
 mod tests {

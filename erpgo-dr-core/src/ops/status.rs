@@ -1,11 +1,14 @@
 //! Answers: could we restore right now, to which moment, and how long would it take?
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::Result;
 use crate::repository::{Catalogue, CatalogueEntry, CatalogueProblem, Repository, VerifyLevel};
 use crate::types::{BackupId, RepositoryId};
+
+/// By how much the clocks of hosts may differ that take backups and look at them.
+const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(5);
 
 /// The state of a repository in facts.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -21,7 +24,7 @@ pub struct Status {
     pub stored_bytes: u64,
     /// The newest backup.
     pub latest: Option<BackupStatus>,
-    /// The newest backup that is proven good: what one would restore now.
+    /// The newest backup that is proven good: what one would restore now. One that begins in the future, by a clock that was wrong, is not meant.
     pub latest_proven: Option<BackupStatus>,
     /// Seconds since the newest proven backup began: what would be lost by restoring it (observed RPO).
     pub rpo_seconds: Option<f64>,
@@ -31,6 +34,8 @@ pub struct Status {
     pub restore_tested: Option<DateTime<Utc>>,
     /// Backups whose last verification failed.
     pub failed: Vec<BackupId>,
+    /// Backups that begin in the future: a clock was wrong when they were taken, or is now. They hide how old the others are, and outlive them.
+    pub in_the_future: Vec<BackupId>,
     /// What is wrong with the catalogue.
     pub problems: Vec<CatalogueProblem>,
 }
@@ -65,7 +70,8 @@ pub async fn status(repository: &Repository) -> Result<Status> {
 /// Tells the state of a repository by its catalogue, which may be that of several places.
 pub fn status_of(repository: &Repository, catalogue: &Catalogue) -> Status {
     let now = repository.environment().clock.now();
-    let proven = catalogue.latest_proven();
+    let is_ahead = |entry: &&CatalogueEntry| entry.summary.created > now + CLOCKS_DIFFER;
+    let proven = catalogue.entries.iter().rev().filter(|entry| !is_ahead(entry)).find(|entry| entry.proven().is_some());
     let newest_test = newest_restore_test(catalogue);
     Status {
         repository: repository.settings().id.clone(),
@@ -74,10 +80,11 @@ pub fn status_of(repository: &Repository, catalogue: &Catalogue) -> Status {
         stored_bytes: catalogue.entries.iter().map(|entry| entry.summary.stored_bytes).sum(),
         latest: catalogue.latest().map(backup_status),
         latest_proven: proven.map(backup_status),
-        rpo_seconds: proven.map(|entry| (now - entry.summary.created).as_seconds_f64()),
+        rpo_seconds: proven.map(|entry| (now - entry.summary.created).as_seconds_f64().max(0.0)),
         rto_seconds: newest_test.and_then(|(_, seconds)| seconds),
         restore_tested: newest_test.map(|(at, _)| at),
         failed: catalogue.entries.iter().filter(|entry| last_failed(entry)).map(|entry| entry.id().clone()).collect(),
+        in_the_future: catalogue.entries.iter().filter(is_ahead).map(|entry| entry.id().clone()).collect(),
         problems: catalogue.problems.clone(),
     }
 }

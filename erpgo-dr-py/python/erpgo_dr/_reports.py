@@ -951,6 +951,8 @@ class Status(Report):
     """What the newest restore test took until the database answered."""
     restore_tested: datetime | None
     failed: tuple[str, ...]
+    in_the_future: tuple[str, ...]
+    """Backups that begin in the future: a clock was wrong when they were taken, or is now."""
     problems: tuple[CatalogueProblem, ...]
     is_healthy: bool
 

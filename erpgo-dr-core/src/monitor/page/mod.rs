@@ -4,7 +4,7 @@ mod sections;
 mod timeline;
 mod trends;
 
-use maud::{Markup, html};
+use maud::html;
 
 use super::Facts;
 use crate::presentation::escape::clean;
@@ -16,12 +16,24 @@ const STYLE: &str = include_str!("style.css");
 impl Facts {
     /// Writes the facts as one self-contained page of HTML: no script, nothing fetched. Texts from elsewhere are escaped.
     pub fn to_html(&self) -> String {
-        let title = match self.is_healthy() {
-            true => "Recoverable",
-            false => "Attention needed",
+        self.to_doubted_html(None)
+    }
+
+    /// As [`to_html`](Self::to_html), with the reason why the facts are not to be relied on, if there is one.
+    pub(super) fn to_doubted_html(&self, doubt: Option<&str>) -> String {
+        let (title, class, standing) = match (doubt, self.healthy) {
+            (Some(_), _) => ("Not known", "bad", "It is not known whether one could restore now."),
+            (None, true) => ("Recoverable", "good", "One could restore right now."),
+            (None, false) => ("Attention needed", "bad", "Attention needed: recovery is not certain."),
         };
         let main = html! {
-            (header(self))
+            header {
+                p class="kind" { "Disaster recovery" }
+                h1 { (clean(&self.status.location)) }
+                p class=(format!("standing {class}")) { (standing) }
+                @if let Some(doubt) = doubt { p { "What follows is of " (moment(self.at)) ": " (doubt) "." } }
+                p class="kind" { "Repository " code { (self.status.repository) } }
+            }
             section class="figures" aria-label="Figures" { @for figure in figures(self) { (figure.to_html()) } }
             (sections::problems(self))
             (timeline::section(self))
@@ -34,21 +46,6 @@ impl Facts {
             footer { "Asked on " (moment(self.at)) ", which took " (length(self.seconds)) ". The same as " a href="facts.json" { "JSON" } " and as " a href="metrics" { "metrics" } "." }
         };
         page(&format!("{title} - erpgo-dr"), STYLE, &main).into_string()
-    }
-}
-
-fn header(facts: &Facts) -> Markup {
-    let (class, standing) = match facts.is_healthy() {
-        true => ("good", "One could restore right now."),
-        false => ("bad", "Attention needed: recovery is not certain."),
-    };
-    html! {
-        header {
-            p class="kind" { "Disaster recovery" }
-            h1 { (clean(&facts.status.location)) }
-            p class=(format!("standing {class}")) { (standing) }
-            p class="kind" { "Repository " code { (facts.status.repository) } }
-        }
     }
 }
 
@@ -82,14 +79,14 @@ fn figures(facts: &Facts) -> Vec<Figure> {
         Figure {
             name: "Loss, if the server were gone now",
             value: objectives.rpo_seconds.map_or_else(unknown, length),
-            beside: judged(objectives.rpo_objective_seconds, objectives.rpo_met(), "no objective"),
-            met: objectives.rpo_met(),
+            beside: judged(objectives.rpo_objective_seconds, objectives.rpo_met, "no objective"),
+            met: objectives.rpo_met,
         },
         Figure {
             name: "Time to recover",
             value: objectives.rto_seconds.map_or_else(unknown, length),
-            beside: judged(objectives.rto_objective_seconds, objectives.rto_met(), &how),
-            met: objectives.rto_met(),
+            beside: judged(objectives.rto_objective_seconds, objectives.rto_met, &how),
+            met: objectives.rto_met,
         },
         Figure {
             name: "Backups",

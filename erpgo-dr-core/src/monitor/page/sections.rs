@@ -11,7 +11,7 @@ use crate::presentation::html::judged;
 use crate::presentation::units::{bytes, length, moment};
 use crate::repository::{DrillRecord, RunResult};
 
-/// How many of the newest backups are shown.
+/// How many of the newest backups, drills and incidents are shown.
 const NEWEST: usize = 30;
 
 /// A table that is scrolled by itself where it is wider than the screen.
@@ -93,7 +93,7 @@ fn job_row(job: &JobState) -> Markup {
 
 pub(super) fn incidents(facts: &Facts) -> Markup {
     let columns = ["Incident", "Runbook", "Stands", "Recovery time", "Data loss", "Run"];
-    let rows = html! { @for incident in &facts.incidents { (incident_row(incident)) } };
+    let rows = html! { @for incident in facts.incidents.iter().take(NEWEST) { (incident_row(incident)) } };
     html! {
         @if !facts.incidents.is_empty() { section { h2 { "Incidents and rehearsals" } (table("Runs of runbooks", &columns, &rows)) } }
     }
@@ -117,7 +117,7 @@ fn incident_row(incident: &IncidentFacts) -> Markup {
 
 pub(super) fn drills(facts: &Facts) -> Markup {
     let due = html! { @for drill in &facts.drills_due { (due_row(drill)) } };
-    let done = html! { @for drill in facts.drills.iter().rev() { (drill_row(drill)) } };
+    let done = html! { @for drill in facts.drills.iter().rev().take(NEWEST) { (drill_row(drill)) } };
     html! {
         section {
             h2 { "Drills" }

@@ -156,9 +156,10 @@ fn in_words(facts: &Facts) -> Vec<String> {
         let behind = length((facts.at - last.until).as_seconds_f64().max(0.0));
         let gaps: Vec<String> =
             window.gaps().map(|(from, until)| format!("{} to {}", moment(from), moment(until))).collect();
+        let cut_off = if window.cut_off { "; nothing later, because the archive goes on behind a gap" } else { "" };
         let but = if gaps.is_empty() { String::new() } else { format!(", but for {}", gaps.join(", ")) };
         lines.push(format!(
-            "Cluster {}: every moment from {} to {}{but}; the latest is {behind} ago.",
+            "Cluster {}: every moment from {} to {}{but}; the latest is {behind} ago{cut_off}.",
             window.system_identifier,
             moment(first.from),
             moment(last.until)

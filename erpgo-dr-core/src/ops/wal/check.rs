@@ -3,6 +3,8 @@
 mod commits;
 mod findings;
 
+pub(in crate::ops) use commits::newest_of as newest_commit_of;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};

@@ -29,6 +29,7 @@ pub use stream::{
     WalStreamStatus, wal_stream,
 };
 
+pub(super) use check::newest_commit_of;
 pub(super) use prune::{UnneededWal, remove_wal, unneeded_wal};
 
 #[cfg(test)]

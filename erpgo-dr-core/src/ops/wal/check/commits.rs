@@ -12,7 +12,7 @@ use crate::repository::Repository;
 use crate::types::{Lsn, WalFileName, WalSegmentName, WalSegmentSize};
 
 /// Segments that are looked through, the newest first; a server where nothing happens archives segments without a commit.
-const MOST: u64 = 8;
+const MOST: usize = 8;
 
 /// Pages of the log are at most this large, and begin at multiples of their size.
 const LARGEST_PAGE: usize = 1 << 16;
@@ -34,9 +34,18 @@ pub(super) async fn newest(repository: &Repository, cluster: &WalClusterReport) 
     }
     let range = timeline.ranges.last().map(|range| (range.first.number(size), range.last.number(size)));
     let Some((Some(first), Some(last))) = range else { return Ok(None) };
-    for number in (first.max(last.saturating_sub(MOST - 1))..=last).rev() {
-        let name = WalSegmentName::numbered(timeline.timeline, number, size);
-        if let Some(commit) = newest_in(repository, cluster.system_identifier, name).await? {
+    let names = (first..=last).rev().map(|number| WalSegmentName::numbered(timeline.timeline, number, size));
+    newest_of(repository, cluster.system_identifier, names).await
+}
+
+/// Finds the newest commit in the first of these segments that has one; of a few of them, where nothing happened for long.
+pub(in crate::ops) async fn newest_of(
+    repository: &Repository,
+    system: u64,
+    names: impl Iterator<Item = WalSegmentName> + Send,
+) -> Result<Option<DateTime<Utc>>> {
+    for name in names.take(MOST) {
+        if let Some(commit) = newest_in(repository, system, name).await? {
             return Ok(Some(commit));
         }
     }

@@ -1,87 +1,23 @@
-//! The recovery window: to which moments a cluster can be brought back, and to which it cannot.
-//!
-//! Behind the end of each physical backup the log of its cluster is followed, segment by segment and from timeline to timeline, as far
-//! as it is archived without a gap. Only names are looked at: that the segments are sound is what [`wal_check`](super::wal::wal_check) with
-//! its option to verify, and restore tests, prove.
+//! What of the archive can be reached from a backup.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use futures::{StreamExt as _, TryStreamExt as _};
-use serde::Serialize;
 
-use super::{Error, ErrorKind, Result};
+use super::RecoverySpan;
+use crate::ops::Result;
 use crate::postgres::wal::{TimelineHistory, TimelineSwitch};
-use crate::repository::{Catalogue, CatalogueEntry, PhysicalContents, Repository, RepositoryError, Summary, WalObject};
-use crate::storage::StorageError;
+use crate::repository::{PhysicalContents, Repository, Summary, WalObject};
 use crate::types::{BackupId, Lsn, TimelineId, WalFileName, WalSegmentName, WalSegmentSize};
 
-/// Manifests that are read at once.
-const AT_ONCE: usize = 8;
-
-/// The moments that a cluster can be brought back to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct RecoveryWindow {
-    /// The cluster.
-    pub system_identifier: u64,
-    /// Whether any of its log is archived: without it, only the moments of the backups can be had.
-    pub archived: bool,
-    /// Stretches of time of which every moment can be had, the oldest first; they do not touch one another.
-    pub spans: Vec<RecoverySpan>,
-}
-
-/// A stretch of time, of which every moment can be had.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct RecoverySpan {
-    /// When its first backup was complete.
-    pub from: DateTime<Utc>,
-    /// When the last segment was archived that follows without a gap, by the clock of the storage place: commits of a few moments
-    /// before may already lie in the next one.
-    pub until: DateTime<Utc>,
-    /// The backups that it can begin from, the oldest first.
-    pub backups: Vec<BackupId>,
-}
-
-impl RecoveryWindow {
-    /// Returns the stretches between the spans, no moment of which can be had although the log is archived.
-    pub fn gaps(&self) -> impl Iterator<Item = (DateTime<Utc>, DateTime<Utc>)> {
-        self.spans.windows(2).filter(|_| self.archived).map(|pair| (pair[0].until, pair[1].from))
-    }
-}
-
-/// Finds the recovery window of each cluster of which there is a physical backup, in order of their system identifiers.
-///
-/// Reads the manifest of each physical backup, the histories of timelines, and the names of the archive. Backups of epochs that are
-/// locked are left out.
-///
-/// # Errors
-/// Of the storage place; [`RepositoryError`] for a manifest that cannot be trusted.
-pub async fn recovery_windows(repository: &Repository, catalogue: &Catalogue) -> Result<Vec<RecoveryWindow>> {
-    let is_candidate = |entry: &&CatalogueEntry| entry.summary.is_physical() && entry.details.is_some();
-    let summaries: Vec<Summary> =
-        catalogue.entries.iter().filter(is_candidate).map(|entry| entry.summary.clone()).collect();
-    let starts = futures::stream::iter(summaries).map(|summary| async move { start(repository, &summary).await });
-    let starts: Vec<Option<Start>> = starts.buffered(AT_ONCE).try_collect().await?;
-    let mut of_cluster: BTreeMap<u64, Vec<Start>> = BTreeMap::new();
-    for start in starts.into_iter().flatten() {
-        of_cluster.entry(start.system_identifier).or_default().push(start);
-    }
-    let mut windows = Vec::new();
-    for (system_identifier, starts) in of_cluster {
-        let archive = Archive::read(repository, system_identifier).await?;
-        let spans = merged(starts.into_iter().map(|start| archive.span_behind(start)).collect());
-        windows.push(RecoveryWindow { system_identifier, archived: !archive.segments.is_empty(), spans });
-    }
-    Ok(windows)
-}
+/// Segments in which the newest commit is looked for.
+const LOOKED_THROUGH: usize = 8;
 
 /// What a recovery can begin from.
 #[derive(Debug, Clone)]
-struct Start {
+pub(super) struct Start {
     backup: BackupId,
-    system_identifier: u64,
+    pub(super) system_identifier: u64,
     complete: DateTime<Utc>,
     timeline: TimelineId,
     /// The number of the segment that the backup ends in, which it has in itself.
@@ -90,26 +26,8 @@ struct Start {
     stop: Lsn,
 }
 
-async fn start(repository: &Repository, summary: &Summary) -> Result<Option<Start>> {
-    let manifest = match repository.manifest(summary).await {
-        Ok(manifest) => manifest,
-        // Removed since the catalogue was read.
-        Err(RepositoryError::Storage(StorageError::NotFound { .. })) => return Ok(None),
-        Err(error) => match Error::from(error) {
-            error if error.kind() == ErrorKind::Integrity => {
-                tracing::warn!(backup = %summary.id, %error, "nothing can be brought back from a backup whose manifest is damaged");
-                return Ok(None);
-            }
-            error => return Err(error),
-        },
-    };
-    let system_identifier = manifest.contents.server.system_identifier;
-    let found = manifest.physical.as_ref().zip(system_identifier);
-    Ok(found.and_then(|(physical, system)| Start::new(summary, system, physical)))
-}
-
 impl Start {
-    fn new(summary: &Summary, system_identifier: u64, physical: &PhysicalContents) -> Option<Self> {
+    pub(super) fn new(summary: &Summary, system_identifier: u64, physical: &PhysicalContents) -> Option<Self> {
         let size = WalSegmentSize::new(physical.wal_segment_bytes)?;
         let segment = WalSegmentName::containing(physical.timeline, physical.stop_lsn, size).number(size)?;
         let (backup, complete) = (summary.id.clone(), summary.finished);
@@ -120,13 +38,13 @@ impl Start {
 
 /// What is archived of a cluster.
 #[derive(Debug, Default)]
-struct Archive {
+pub(super) struct Archive {
     segments: BTreeMap<WalSegmentName, DateTime<Utc>>,
     histories: BTreeMap<TimelineId, TimelineHistory>,
 }
 
 impl Archive {
-    async fn read(repository: &Repository, system_identifier: u64) -> Result<Self> {
+    pub(super) async fn read(repository: &Repository, system_identifier: u64) -> Result<Self> {
         let mut archive = Self::default();
         for WalObject { name, archived, .. } in repository.wal_objects(Some(system_identifier)).await? {
             match name {
@@ -148,19 +66,36 @@ impl Archive {
         Ok(archive)
     }
 
+    pub(super) fn has_segments(&self) -> bool {
+        !self.segments.is_empty()
+    }
+
     /// Follows the log behind a backup, on the latest timeline that descends from it.
-    fn span_behind(&self, start: Start) -> RecoverySpan {
+    pub(super) fn stretch_behind(&self, start: Start) -> Stretch {
         let (path, latest) = self.path(&start);
-        let archived = |number: u64| {
+        let name = |number: u64| {
             // The segment in which a timeline is left is whole only as the first one of the next.
             let left = path.iter().find(|left| number < left.position.0 / start.size.bytes());
-            let timeline = left.map_or(latest, |left| left.timeline);
-            self.segments.get(&WalSegmentName::numbered(timeline, number, start.size))
+            WalSegmentName::numbered(left.map_or(latest, |left| left.timeline), number, start.size)
         };
-        let last = (start.segment..).skip(1).map_while(archived).last().copied();
+        let follows = (start.segment..).skip(1).map(name);
+        let follows: Vec<(WalSegmentName, DateTime<Utc>)> =
+            follows.map_while(|name| Some((name, *self.segments.get(&name)?))).collect();
+        let last = follows.last().copied();
         // What came late to a place, by a repair, has a late time; what came before the backup's end adds no moment.
-        let until = last.unwrap_or(start.complete).max(start.complete);
-        RecoverySpan { from: start.complete, until, backups: vec![start.backup] }
+        let until = last.map_or(start.complete, |(_, archived)| archived).max(start.complete);
+        let behind = last.map(|(name, _)| name).unwrap_or_else(|| name(start.segment));
+        let newest = self.segments.keys().rev().find(|segment| segment.timeline() == latest);
+        Stretch {
+            newest_segments: follows.iter().rev().map(|(name, _)| *name).take(LOOKED_THROUGH).collect(),
+            goes_on_behind_a_gap: newest.is_some_and(|newest| *newest > behind),
+            span: RecoverySpan {
+                from: start.complete,
+                until,
+                last_segment: last.map(|(name, _)| name),
+                backups: vec![start.backup],
+            },
+        }
     }
 
     /// Returns the timelines that are left on the way from a backup to the latest one, and that one.
@@ -172,17 +107,34 @@ impl Archive {
     }
 }
 
-/// Joins spans that overlap.
-fn merged(mut spans: Vec<RecoverySpan>) -> Vec<RecoverySpan> {
-    spans.sort_by_key(|span| (span.from, span.until));
-    let mut joined: Vec<RecoverySpan> = Vec::new();
-    for span in spans {
-        match joined.last_mut().filter(|last| span.from <= last.until) {
+/// A span, and what it ends with.
+#[derive(Debug, Clone)]
+pub(super) struct Stretch {
+    pub(super) span: RecoverySpan,
+    /// Its last segments, the newest first.
+    pub(super) newest_segments: Vec<WalSegmentName>,
+    /// Whether more of the log is archived, behind a gap.
+    pub(super) goes_on_behind_a_gap: bool,
+}
+
+/// Joins stretches that overlap.
+pub(super) fn merged(mut stretches: Vec<Stretch>) -> Vec<Stretch> {
+    stretches.sort_by_key(|stretch| (stretch.span.from, stretch.span.until));
+    let mut joined: Vec<Stretch> = Vec::new();
+    for stretch in stretches {
+        match joined.last_mut().filter(|last| stretch.span.from <= last.span.until) {
             Some(last) => {
-                last.until = last.until.max(span.until);
-                last.backups.extend(span.backups);
+                let mut backups = std::mem::take(&mut last.span.backups);
+                backups.extend(stretch.span.backups.iter().cloned());
+                let from = last.span.from;
+                // The end is that of the one that goes farther.
+                if stretch.span.until >= last.span.until {
+                    *last = stretch;
+                }
+                last.span.from = from;
+                last.span.backups = backups;
             }
-            None => joined.push(span),
+            None => joined.push(stretch),
         }
     }
     joined
@@ -232,9 +184,9 @@ mod tests {
     }
 
     fn minutes(archive: &Archive, starts: &[Start]) -> Vec<(i64, i64, usize)> {
-        let spans = merged(starts.iter().cloned().map(|start| archive.span_behind(start)).collect());
+        let spans = merged(starts.iter().cloned().map(|start| archive.stretch_behind(start)).collect());
         let minute = |moment: DateTime<Utc>| (moment - at(0)).num_minutes();
-        spans.iter().map(|span| (minute(span.from), minute(span.until), span.backups.len())).collect()
+        spans.iter().map(|one| (minute(one.span.from), minute(one.span.until), one.span.backups.len())).collect()
     }
 
     #[test]
@@ -248,6 +200,20 @@ mod tests {
             "from 6 to 15 there is nothing"
         );
         assert_eq!(minutes(&archive, &[start("04", 1, 12, 30)]), [(30, 30, 1)], "the moment of the backup itself");
+    }
+
+    #[test]
+    fn log_behind_a_gap_is_told() {
+        let whole = archive(&[(1, 3, 4), (1, 4, 5), (1, 5, 6)], &[]);
+        let cut = archive(&[(1, 3, 4), (1, 4, 5), (1, 6, 7)], &[]);
+        for (archive, last, is_cut) in [(&whole, Some(5), false), (&cut, Some(4), true)] {
+            let stretch = archive.stretch_behind(start("01", 1, 3, 4));
+            let number = stretch.span.last_segment.and_then(|name| name.number(WalSegmentSize::DEFAULT));
+            assert_eq!((number, stretch.goes_on_behind_a_gap), (last, is_cut));
+        }
+        let nothing = archive(&[(1, 2, 3), (1, 3, 4)], &[]).stretch_behind(start("01", 1, 3, 4));
+        assert_eq!((nothing.span.last_segment, nothing.goes_on_behind_a_gap), (None, false));
+        assert!(archive(&[(1, 5, 3)], &[]).stretch_behind(start("01", 1, 3, 4)).goes_on_behind_a_gap);
     }
 
     #[test]
