@@ -91,6 +91,8 @@ pub struct AgentJobConfig {
     pub window: Option<Span>,
     /// The wait before the second attempt.
     pub backoff: Option<Span>,
+    /// How long a run may take: it is given up behind that.
+    pub limit: Option<Span>,
     /// `backup`: the databases.
     pub databases: Option<Vec<String>>,
     /// `verify`: how deep.
@@ -136,6 +138,7 @@ impl AgentJobConfig {
             retries: None,
             window: None,
             backoff: None,
+            limit: None,
             databases: None,
             level: None,
             backups: None,

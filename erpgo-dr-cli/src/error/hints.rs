@@ -63,6 +63,8 @@ pub(super) fn of_agent(error: &AgentError) -> Option<String> {
             "a schedule is five fields of cron, `0 */6 * * *`, and a time zone a name such as Europe/Berlin".to_owned()
         }
         E::Name(_) | E::SameName { .. } => "give each [[agent.job]] a `name` of its own, such as backup-erp".to_owned(),
+        E::ReservedName { .. } => "give that [[agent.job]] another `name`".to_owned(),
+        E::Timing { .. } => "hours and days are usual: jitter = \"10m\", window = \"2h\", limit = \"12h\"".to_owned(),
         E::NoJobs => "docs/agent.md says which jobs there are".to_owned(),
         _ => return by_kind(error.kind()).map(str::to_owned),
     })

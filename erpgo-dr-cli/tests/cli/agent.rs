@@ -25,7 +25,12 @@ pub(crate) struct Service {
 impl Service {
     /// Starts `erpgo-dr agent` with its log in a file of this name.
     pub(crate) fn start(desk: &Desk, name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut command: Command = desk.command(&[arguments, &["agent", "--json"]].concat());
+        Self::start_as(desk, name, &[arguments, &["agent", "--json"]].concat(), variables)
+    }
+
+    /// Starts a command line of one's own.
+    pub(crate) fn start_as(desk: &Desk, name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut command: Command = desk.command(arguments);
         let log = desk.path(&format!("{name}.log"));
         command.envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(File::create(&log).unwrap());
         Self { child: Some(command.spawn().unwrap()), log }
@@ -132,6 +137,7 @@ fn an_agent_backs_up_at_once_and_its_history_and_its_log_tell_of_it() {
     let (desk, _server) = Desk::with_server(17);
     let plan = desk.json(&["agent", "--dry-run"]);
     let jobs = plan["result"]["jobs"].as_array().unwrap();
+    assert_eq!(jobs[0]["limit_seconds"], 12 * 3600);
     let names: Vec<&str> = jobs.iter().map(|job| job["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["backup", "check", "verify", "prune", "restore-test"]);
     assert_eq!((&jobs[0]["schedule"], &jobs[0]["time_zone"]), (&"0 */6 * * *".into(), &"UTC".into()));
@@ -184,6 +190,8 @@ fn a_configuration_that_makes_no_sense_is_refused_with_a_next_step() {
     refused("kind = \"prune\"\nschedule = \"0 0 * * *\"\nlevel = \"mac\"", 2, "config", "docs/cli.md");
     refused("kind = \"repair\"\nschedule = \"0 0 * * *\"", 2, "config", "docs/cli.md");
     refused("kind = \"backup\"\n[[agent.job]]\nkind = \"backup\"", 3, "invalid", "a `name` of its own");
+    refused("kind = \"backup\"\nname = \"repository\"", 3, "invalid", "another `name`");
+    refused("kind = \"backup\"\njitter = \"99999999d\"", 3, "invalid", "jitter = \"10m\"");
     let run = refused("kind = \"backup\"\nshedule = \"0 0 * * *\"", 2, "config", "docs/cli.md");
     assert!(run.stderr.contains("shedule"), "{}", run.stderr);
 }

@@ -307,8 +307,9 @@ fn a_watched_status_is_told_again_and_again() {
 #[test]
 fn an_agent_serves_its_jobs() {
     let (desk, _server) = Desk::with_server(17);
+    // The repository is asked once, and the agent tells what it does since.
     desk.configure(
-        "[monitor]\nlisten = '127.0.0.1:0'\nevery = '1s'\n[[agent.job]]\nkind = 'backup'\nschedule = '0 0 1 1 *'\n",
+        "[monitor]\nlisten = '127.0.0.1:0'\nevery = '1h'\n[[agent.job]]\nkind = 'backup'\nschedule = '0 0 1 1 *'\n",
     );
     let log = desk.path("agent.log");
     let mut agent = desk.command(&["agent", "--color", "never"]);
@@ -353,4 +354,24 @@ fn clients_that_read_nothing_do_not_keep_others_out() {
     assert_eq!(get(&url, &[], None).0, 200);
     drop(silent);
     assert_eq!(served.stop(), 0);
+}
+
+#[test]
+fn a_port_that_is_taken_keeps_no_agent_from_its_backups() {
+    let (desk, _server) = Desk::with_server(17);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let job = "[[agent.job]]\nkind = 'backup'\nschedule = '0 0 1 1 *'\n";
+    desk.configure(&format!("[monitor]\nlisten = '{address}'\n{job}"));
+    let log = desk.path("agent.log");
+    let mut agent = desk.command(&["agent", "--color", "never"]);
+    let mut agent = agent.stderr(std::fs::File::create(&log).unwrap()).stdout(Stdio::null()).spawn().unwrap();
+    let logged = |words: &str| std::fs::read_to_string(&log).unwrap().contains(words);
+    wait_for("the refusal", || logged("nothing is served; trying again"));
+    wait_for("a backup", || desk.json(&["history"])["result"]["runs"][0]["state"] == "succeeded");
+    drop(taken);
+    wait_for("the service", || logged(&format!("address={address}")));
+    wait_for("an answer", || get(&format!("http://{address}/health/ready"), &[], None).0 == 200);
+    kill_process(Pid::from_child(&agent), Signal::TERM).unwrap();
+    assert_eq!(agent.wait().unwrap().code(), Some(0));
 }

@@ -13,6 +13,12 @@ const FIRST_WAIT: TimeDelta = TimeDelta::seconds(30);
 const LONGEST_WAIT: TimeDelta = TimeDelta::minutes(30);
 /// A run that begins later than this has been missed, and is made up for.
 const LATE: TimeDelta = TimeDelta::minutes(2);
+/// How far clocks of hosts may be apart. What is further ahead was done by a clock that was wrong, and settles nothing.
+const SLACK: TimeDelta = TimeDelta::minutes(10);
+/// How long a job may run, unless something else is said.
+const LIMIT: Duration = Duration::from_secs(12 * 3600);
+/// The longest jitter, backoff and window.
+const WEEK: Duration = Duration::from_secs(7 * 86400);
 
 /// When a job is run, and how often it is tried.
 #[derive(Debug, Clone)]
@@ -26,15 +32,17 @@ pub struct Timing {
     pub window: Duration,
     /// The wait before the second attempt; each further one is twice as long, up to half an hour.
     pub backoff: Duration,
+    /// How long a run may take: it is given up behind that, and has failed.
+    pub limit: Duration,
     /// Whether it is run at once where it has never been.
     pub at_once: bool,
 }
 
 impl Timing {
-    /// Runs a job by this schedule, with three further attempts within two hours.
+    /// Runs a job by this schedule, for twelve hours at most, with three further attempts within two hours.
     pub fn new(schedule: Schedule) -> Self {
         let backoff = FIRST_WAIT.to_std().expect("a positive constant");
-        Self { schedule, retries: 3, window: Duration::from_secs(2 * 3600), backoff, at_once: false }
+        Self { schedule, retries: 3, window: Duration::from_secs(2 * 3600), backoff, limit: LIMIT, at_once: false }
     }
 
     /// Sets how many further attempts there are, and how long after the first one may begin.
@@ -49,6 +57,12 @@ impl Timing {
         self
     }
 
+    /// Sets how long a run may take.
+    pub fn with_limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
     /// Sets whether it is run at once where it has never been.
     pub fn with_at_once(mut self, at_once: bool) -> Self {
         self.at_once = at_once;
@@ -57,13 +71,24 @@ impl Timing {
 
     /// Returns when the attempt behind this one begins, where there is one.
     pub(super) fn retry(&self, attempt: u32, since: DateTime<Utc>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let at = now + self.wait(attempt);
+        let at = now.checked_add_signed(self.wait(attempt))?;
         let within = TimeDelta::from_std(self.window).unwrap_or(TimeDelta::MAX);
         (attempt <= self.retries && at - since <= within).then_some(at)
     }
 
+    /// Says what is wrong with it: spans that no clock can count, and none at all.
+    pub(super) fn fault(&self) -> Option<&'static str> {
+        let spans = [
+            (self.schedule.jitter() > WEEK, "`jitter` is longer than a week"),
+            (self.backoff > WEEK, "`backoff` is longer than a week"),
+            (self.window > WEEK, "`window` is longer than a week"),
+            (self.limit.is_zero(), "`limit` leaves no time to run"),
+        ];
+        spans.into_iter().find_map(|(is_wrong, what)| is_wrong.then_some(what))
+    }
+
     fn wait(&self, attempt: u32) -> TimeDelta {
-        let first = TimeDelta::from_std(self.backoff).unwrap_or(LONGEST_WAIT);
+        let first = TimeDelta::from_std(self.backoff.min(WEEK)).unwrap_or(LONGEST_WAIT);
         let factor = 1_i32 << attempt.saturating_sub(1).min(10);
         first.checked_mul(factor).unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT.max(first))
     }
@@ -122,17 +147,44 @@ pub(super) fn next(timing: &Timing, delay: TimeDelta, memory: &Memory, now: Date
     Some(Due { at: scheduled + delay, scheduled, attempt: 1, cause: RunCause::Schedule })
 }
 
-/// Remembers a job by its runs, the newest first. `since` is when the agent was first there: nothing before it was missed.
+/// Returns whether a run was begun, or is for a moment, that has not come: by a clock that was wrong.
+pub(super) fn is_ahead(run: &JobRun, now: DateTime<Utc>) -> bool {
+    [run.beginning.scheduled, run.beginning.began].into_iter().any(|moment| lies_ahead(moment, now))
+}
+
+fn lies_ahead(moment: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    moment - now > SLACK
+}
+
+impl Memory {
+    /// Returns whether the clock was put back behind what this remembers.
+    pub(super) fn is_ahead(&self, now: DateTime<Utc>) -> bool {
+        let of_pending = self.pending.iter().flat_map(|pending| [pending.scheduled, pending.since]);
+        self.settled.into_iter().chain(of_pending).any(|moment| lies_ahead(moment, now))
+    }
+}
+
+/// Remembers a job by its runs, the newest first. `since` is when it was first there: nothing before it was missed.
+///
+/// Runs of the future settle nothing: else one jump of a clock would end a job for as long. Where there are no others it is run at once.
 pub(super) fn remember(timing: &Timing, runs: &[JobRun], since: DateTime<Utc>, now: DateTime<Utc>) -> Memory {
-    let Some(newest) = runs.first() else {
-        return Memory { settled: (!timing.at_once).then_some(since), pending: None };
+    let mut runs = runs.iter();
+    let mut sound = runs.clone().filter(|run| !is_ahead(run, now));
+    let Some(newest) = sound.next() else {
+        let at_once = timing.at_once || runs.next().is_some();
+        return Memory { settled: (!at_once).then_some(since), pending: None };
     };
     let beginning = &newest.beginning;
     let settled = Memory { settled: Some(beginning.scheduled), pending: None };
-    let first = runs.iter().find(|run| run.beginning.attempt <= 1).map_or(beginning.began, |run| run.beginning.began);
-    let again = |attempts: u32, retry_at: DateTime<Utc>| Memory {
-        settled: None,
-        pending: Some(Pending { scheduled: beginning.scheduled, attempts, since: first, retry_at }),
+    let mut from_newest = std::iter::once(newest).chain(sound);
+    let first = from_newest.find(|run| run.beginning.attempt <= 1).map_or(beginning.began, |run| run.beginning.began);
+    let longest = now.checked_add_signed(timing.wait(beginning.attempt)).unwrap_or(now);
+    let again = |attempts: u32, retry_at: DateTime<Utc>| {
+        let retry_at = retry_at.min(longest);
+        Memory {
+            settled: None,
+            pending: Some(Pending { scheduled: beginning.scheduled, attempts, since: first, retry_at }),
+        }
     };
     match newest.result() {
         Some(RunResult::Failed) => match newest.ending.as_ref().and_then(|ending| ending.retry_at) {
@@ -142,7 +194,8 @@ pub(super) fn remember(timing: &Timing, runs: &[JobRun], since: DateTime<Utc>, n
         // Where it took the agent down with it, it is not tried for ever.
         Some(RunResult::BrokenOff) if beginning.attempt > timing.retries => settled,
         Some(RunResult::BrokenOff) => {
-            again(beginning.attempt, now.min(beginning.began + timing.wait(beginning.attempt)))
+            let waited = beginning.began.checked_add_signed(timing.wait(beginning.attempt));
+            again(beginning.attempt, waited.map_or(now, |moment| moment.min(now)))
         }
         Some(RunResult::Interrupted) => again(beginning.attempt.saturating_sub(1), now),
         _ => settled,
@@ -221,5 +274,56 @@ mod tests {
         let eager = timing("0 3 * * *").with_at_once(true);
         let due = next(&eager, TimeDelta::zero(), &remember(&eager, &[], since, now), now).unwrap();
         assert_eq!((due.at, due.cause), (now, RunCause::First));
+    }
+
+    fn run(id: &str, scheduled: &str, began: &str) -> JobRun {
+        let value = serde_json::json!({
+            "id": id, "job": "work", "kind": "check", "cause": "schedule", "scheduled": scheduled, "attempt": 1,
+            "host": "a", "agent": "a", "began": began,
+        });
+        let ending = serde_json::json!({
+            "ended": began, "result": "succeeded", "message": "done", "seconds": 1.0, "bytes": null, "retry_at": null,
+        });
+        let (beginning, ending) = (serde_json::from_value(value).unwrap(), serde_json::from_value(ending).unwrap());
+        JobRun { beginning, running: false, ending: Some(ending) }
+    }
+
+    #[test]
+    fn runs_of_the_future_settle_nothing() {
+        let timing = timing("0 */6 * * *");
+        let now = at("2026-11-27T12:30:00Z");
+        let ahead = run("20271127T120000Z-0000000a", "2027-11-27T12:00:00Z", "2027-11-27T12:00:00Z");
+        let sound = run("20261127T060000Z-0000000b", "2026-11-27T06:00:00Z", "2026-11-27T06:00:00Z");
+        // Alone it is no run at all, also where a job that was never run would wait.
+        assert_eq!(remember(&timing, std::slice::from_ref(&ahead), now, now), Memory::default());
+        let memory = remember(&timing, &[ahead, sound], now, now);
+        assert_eq!(memory.settled, Some(at("2026-11-27T06:00:00Z")));
+        let due = next(&timing, TimeDelta::zero(), &memory, now).unwrap();
+        assert_eq!((due.at, due.cause), (at("2026-11-27T12:00:00Z"), RunCause::CatchUp));
+        // Clocks that are minutes apart are none that are wrong.
+        let near = run("20261127T123500Z-0000000c", "2026-11-27T12:35:00Z", "2026-11-27T12:35:00Z");
+        assert_eq!(remember(&timing, &[near], now, now).settled, Some(at("2026-11-27T12:35:00Z")));
+        let memory = Memory { settled: Some(at("2027-11-27T12:00:00Z")), pending: None };
+        assert!(memory.is_ahead(now) && !Memory::default().is_ahead(now));
+    }
+
+    #[test]
+    fn spans_that_no_clock_can_count_are_refused_and_end_nothing() {
+        let now = at("2026-11-27T12:30:00Z");
+        let fine = timing("0 * * * *");
+        assert_eq!(fine.fault(), None);
+        let endless = Duration::from_secs(u64::MAX / 4);
+        let wrong = [
+            (fine.clone().with_backoff(endless).with_retries(3, endless), "backoff"),
+            (fine.clone().with_retries(3, endless), "window"),
+            (fine.clone().with_limit(Duration::ZERO), "limit"),
+            (Timing::new(fine.schedule.clone().with_jitter(endless)), "jitter"),
+        ];
+        for (timing, key) in wrong {
+            assert!(timing.fault().unwrap().contains(key), "{key}");
+            timing.retry(u32::MAX, now, now);
+            let delay = timing.schedule.delay("work", "a");
+            assert!(next(&timing, delay, &Memory { settled: Some(now), pending: None }, now).is_some());
+        }
     }
 }

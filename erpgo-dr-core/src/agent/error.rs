@@ -26,11 +26,25 @@ pub enum AgentError {
         /// The name.
         name: JobName,
     },
+    /// A name that alarms of the agent itself have.
+    #[error("no job may be called {name}: alarms of the agent itself are")]
+    ReservedName {
+        /// The name.
+        name: JobName,
+    },
+    /// A length of time of a job.
+    #[error("job {job}: {reason}")]
+    Timing {
+        /// The job.
+        job: JobName,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// There is nothing to do.
     #[error("there are no jobs")]
     NoJobs,
-    /// The configuration that was read anew names another repository.
-    #[error("the configuration names another repository now")]
+    /// The configuration that was read anew names another repository, or another place of it.
+    #[error("the configuration names another repository, or another place of it, now")]
     OtherRepository,
     /// The repository.
     #[error(transparent)]
@@ -41,7 +55,12 @@ impl AgentError {
     /// Returns what the failure means for the caller.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Schedule { .. } | Self::Name(_) | Self::SameName { .. } | Self::NoJobs => ErrorKind::Invalid,
+            Self::Schedule { .. }
+            | Self::Name(_)
+            | Self::SameName { .. }
+            | Self::ReservedName { .. }
+            | Self::Timing { .. }
+            | Self::NoJobs => ErrorKind::Invalid,
             Self::OtherRepository => ErrorKind::Refused,
             Self::Repository(error) => ops::repository_kind(error),
         }

@@ -66,6 +66,11 @@ impl Leadership {
         self.lease.as_ref().map(AgentLease::holder)
     }
 
+    /// Returns whether this agent acts, and its lease has not lapsed meanwhile.
+    pub(super) fn leads(&self) -> bool {
+        self.lease.as_ref().is_some_and(AgentLease::is_held)
+    }
+
     /// Lets another agent act.
     pub(super) async fn resign(&mut self) {
         if let Some(lease) = self.lease.take() {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::due::{next, remember};
 use super::error::AgentError;
 use super::job::{JobKind, ScheduledJob};
-use super::runner::{REMEMBERED, first_seen};
+use super::runner::{first_seen, runs_of};
 use crate::repository::{JobName, Repository, RunCause};
 
 /// Moments of the schedule that are told beyond the next run.
@@ -30,6 +30,8 @@ pub struct PlannedJob {
     pub retries: u32,
     /// How long after the first attempt a further one may begin, in seconds.
     pub window_seconds: u64,
+    /// How long a run may take, in seconds.
+    pub limit_seconds: u64,
     /// When it would be run next, the delay of this host included.
     pub next: Option<DateTime<Utc>>,
     /// Why.
@@ -48,10 +50,10 @@ pub async fn agent_plan(
     host: &str,
 ) -> Result<Vec<PlannedJob>, AgentError> {
     let now = repository.environment().clock.now();
-    let since = first_seen(repository, now).await?;
     let mut planned = Vec::with_capacity(jobs.len());
     for ScheduledJob { name, job, timing } in jobs {
-        let history = repository.history(Some(name), REMEMBERED).await?;
+        let history = runs_of(repository, name, now).await?;
+        let since = first_seen(repository, name, now).await?.unwrap_or(now);
         let memory = remember(timing, &history.runs, since, now);
         let delay = timing.schedule.delay(name.as_str(), host);
         let due = next(timing, delay, &memory, now);
@@ -69,6 +71,7 @@ pub async fn agent_plan(
             jitter_seconds: timing.schedule.jitter().as_secs(),
             retries: timing.retries,
             window_seconds: timing.window.as_secs(),
+            limit_seconds: timing.limit.as_secs(),
             next: due.map(|due| due.at),
             cause: due.map(|due| due.cause),
             then,

@@ -101,7 +101,8 @@ impl Schedule {
 
     /// Returns by how much a job of this name is put off on this host: always the same, in whole seconds.
     pub fn delay(&self, job: &str, host: &str) -> TimeDelta {
-        let seconds = self.jitter.as_secs();
+        // More than a week is no jitter, and nothing that every clock can count.
+        let seconds = self.jitter.as_secs().min(7 * 86400);
         if seconds == 0 {
             return TimeDelta::zero();
         }

@@ -11,7 +11,6 @@ use tokio::time::MissedTickBehavior;
 use super::facts::{
     BackupFacts, DiskFacts, EpochFacts, Facts, IncidentFacts, ObjectiveFacts, Problem, StandbyFacts, WalFacts,
 };
-use crate::agent::AgentState;
 use crate::causes::chain;
 use crate::ops::drill::{Forecast, Objectives, PlannedDrill, drills_due, forecast, quarterly_calendar};
 use crate::ops::wal::{WalCheckOptions, WalCheckReport, wal_check};
@@ -45,8 +44,6 @@ pub struct MonitorOptions {
     pub drills: Vec<PlannedDrill>,
     /// Folders of this host whose free space is told.
     pub folders: Vec<PathBuf>,
-    /// An agent of this process, which tells how it stands.
-    pub agent: Option<watch::Receiver<AgentState>>,
 }
 
 impl Default for MonitorOptions {
@@ -58,7 +55,6 @@ impl Default for MonitorOptions {
             objectives: Objectives::default(),
             drills: quarterly_calendar(),
             folders: Vec::new(),
-            agent: None,
         }
     }
 }
@@ -97,12 +93,6 @@ impl MonitorOptions {
     /// Sets the folders whose free space is told.
     pub fn with_folders(mut self, folders: Vec<PathBuf>) -> Self {
         self.folders = folders;
-        self
-    }
-
-    /// Has an agent of this process tell how it stands.
-    pub fn with_agent(mut self, agent: watch::Receiver<AgentState>) -> Self {
-        self.agent = Some(agent);
         self
     }
 }
@@ -155,7 +145,7 @@ async fn observe_with(repository: &Repository, options: &MonitorOptions, memory:
         incidents,
         epochs,
         disks,
-        agent: options.agent.as_ref().map(|agent| agent.borrow().clone()),
+        agent: None,
         problems,
     })
 }

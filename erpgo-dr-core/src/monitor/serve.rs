@@ -30,6 +30,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::Facts;
 use super::metrics::CONTENT_TYPE;
+use crate::agent::AgentState;
 use crate::causes::chain;
 use crate::presentation::html::POLICY;
 
@@ -54,6 +55,8 @@ pub struct ServeOptions {
     pub tls: Option<TlsFiles>,
     /// Facts that are older than this are not to be relied on: the service says that it is not ready.
     pub stale_after: Option<Duration>,
+    /// An agent of this process: how it stands is told as it is when somebody asks, also while the repository does not answer.
+    pub agent: Option<watch::Receiver<AgentState>>,
 }
 
 /// Files in PEM form.
@@ -112,6 +115,12 @@ impl ServeOptions {
     /// Sets how old facts may be that are relied on.
     pub fn with_stale_after(mut self, age: Option<Duration>) -> Self {
         self.stale_after = age;
+        self
+    }
+
+    /// Has an agent of this process tell how it stands.
+    pub fn with_agent(mut self, agent: Option<watch::Receiver<AgentState>>) -> Self {
+        self.agent = agent;
         self
     }
 
@@ -303,7 +312,10 @@ async fn ready(State(shared): State<Shared>) -> Response {
 
 fn answered(shared: &Shared, answer: impl FnOnce(&Facts) -> Response) -> Response {
     match shared.newest() {
-        Some(facts) => answer(&facts),
+        Some(facts) => match &shared.options.agent {
+            Some(agent) => answer(&Facts { agent: Some(agent.borrow().clone()), ..(*facts).clone() }),
+            None => answer(&facts),
+        },
         None => (StatusCode::SERVICE_UNAVAILABLE, "nothing has been asked yet\n").into_response(),
     }
 }

@@ -1,4 +1,5 @@
-//! What the agent did: two records for each run of a job, one when it begins and one when it has ended. Neither is replaced.
+//! What the agent did: two records for each run of a job, one when it begins and one when it has ended. Neither is replaced, but for the end of
+//! one that was taken for broken off, and was not.
 //!
 //! A run without the second goes on, or was broken off: its agent's lease tells which. Names and times are in the keys, so that the newest
 //! are found, and the old removed, without reading any.
@@ -239,13 +240,29 @@ impl Repository {
         Ok(history)
     }
 
-    /// Returns when the oldest run began that is remembered.
+    /// Returns when a job was first seen that was not run yet; `None` where nobody has noted it.
     ///
     /// # Errors
     /// Of the storage place.
     #[cfg_attr(not(feature = "agent"), allow(dead_code, reason = "only the agent runs jobs"))]
-    pub(crate) async fn history_since(&self) -> Result<Option<DateTime<Utc>>, RepositoryError> {
-        Ok(self.history_keys(None).await?.into_iter().map(|key| key.id.time()).min())
+    pub(crate) async fn job_seen(&self, job: &JobName) -> Result<Option<DateTime<Utc>>, RepositoryError> {
+        match self.read_history::<JobSeen>(&layout::job_seen(job)).await {
+            Ok(found) => Ok(found.map(|found| found.seen)),
+            Err(RepositoryError::Storage(error)) => Err(error.into()),
+            Err(error) => {
+                tracing::warn!(%job, %error, "when the job was first seen cannot be trusted");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Notes when a job was first seen. What is noted already stays.
+    ///
+    /// # Errors
+    /// As [`begin_job_run`](Self::begin_job_run).
+    #[cfg_attr(not(feature = "agent"), allow(dead_code, reason = "only the agent runs jobs"))]
+    pub(crate) async fn note_job_seen(&self, job: &JobName, seen: DateTime<Utc>) -> Result<(), RepositoryError> {
+        self.create_history(&layout::job_seen(job), &JobSeen { seen }).await.map(drop)
     }
 
     /// Writes down that a run begins.
@@ -254,10 +271,11 @@ impl Repository {
     /// [`RepositoryError::Locked`]; of the storage place.
     #[cfg_attr(not(feature = "agent"), allow(dead_code, reason = "only the agent runs jobs"))]
     pub(crate) async fn begin_job_run(&self, beginning: &RunBeginning) -> Result<(), RepositoryError> {
-        self.create_history(&layout::run_begun(&beginning.job, &beginning.id), beginning).await
+        self.create_history(&layout::run_begun(&beginning.job, &beginning.id), beginning).await.map(drop)
     }
 
-    /// Writes down how a run ended. What is written already stays.
+    /// Writes down how a run ended. What is written already stays, unless that is that it broke off: whoever did not hear of its agent said so,
+    /// and the agent itself knows better.
     ///
     /// # Errors
     /// As [`begin_job_run`](Self::begin_job_run).
@@ -268,7 +286,18 @@ impl Repository {
         id: &JobRunId,
         ending: &RunEnding,
     ) -> Result<(), RepositoryError> {
-        self.create_history(&layout::run_ended(job, id), ending).await
+        let object = layout::run_ended(job, id);
+        if self.create_history(&object, ending).await? || ending.result == RunResult::BrokenOff {
+            return Ok(());
+        }
+        match self.read_history::<RunEnding>(&object).await {
+            Ok(Some(found)) if found.result == RunResult::BrokenOff => {
+                self.write_record(&object, HISTORY_DOMAIN, ending).await
+            }
+            Err(RepositoryError::Storage(error)) => Err(error.into()),
+            // One that was altered stays, and is named by whoever reads the history.
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// Removes the runs that need not be remembered any more.
@@ -290,11 +319,13 @@ impl Repository {
         Ok(())
     }
 
-    async fn create_history<T: Serialize>(&self, object: &ObjectKey, value: &T) -> Result<(), RepositoryError> {
+    /// Returns whether it was not there before.
+    async fn create_history<T: Serialize>(&self, object: &ObjectKey, value: &T) -> Result<bool, RepositoryError> {
         let key = self.sealing_key()?;
         let stored = record::encode(object, HISTORY_DOMAIN, &key.epoch, &key.key, value);
         match self.storage.create(object, stored).await {
-            Ok(_) | Err(StorageError::AlreadyExists { .. }) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(StorageError::AlreadyExists { .. }) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
@@ -341,6 +372,12 @@ impl Repository {
         let live = lease::live_leases(self.storage.as_ref(), AGENT).await?;
         Ok(live.iter().filter_map(|meta| meta.key.file_name().strip_prefix("agent-").map(str::to_owned)).collect())
     }
+}
+
+/// Since when a job has been there that was not run yet.
+#[derive(Serialize, Deserialize)]
+struct JobSeen {
+    seen: DateTime<Utc>,
 }
 
 struct RunKey {

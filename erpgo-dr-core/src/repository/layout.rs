@@ -190,6 +190,12 @@ pub(crate) fn run_ended(job: &JobName, id: &JobRunId) -> ObjectKey {
     key(format!("{HISTORY}/{job}/{id}/ended"))
 }
 
+/// `state/history/<job>/first-seen`
+#[cfg_attr(not(feature = "agent"), allow(dead_code, reason = "only the agent runs jobs"))]
+pub(crate) fn job_seen(job: &JobName) -> ObjectKey {
+    key(format!("{HISTORY}/{job}/first-seen"))
+}
+
 /// Returns the job and the run that a record of the history is of, and whether it is that of its end; `None` for any other key.
 pub(crate) fn parse_job_run(object: &ObjectKey) -> Option<(JobName, JobRunId, bool)> {
     let mut parts = object.as_str().strip_prefix(HISTORY)?.strip_prefix('/')?.split('/');

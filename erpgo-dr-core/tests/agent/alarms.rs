@@ -1,12 +1,13 @@
 //! Alarms are raised once and cleared once, whoever acts.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use chrono::TimeDelta;
-use erpgo_dr_core::agent::{NoticeBoard, Notifier as _};
+use erpgo_dr_core::agent::{Agent, AgentOptions, AgentState, NoticeBoard, Notifier as _};
 use erpgo_dr_core::repository::{RunCause, RunResult};
 
-use crate::support::Site;
+use crate::support::{Site, until};
 
 #[tokio::test]
 async fn a_job_that_fails_is_tried_with_growing_waits_then_raises_one_alarm_which_is_cleared_once() {
@@ -104,4 +105,86 @@ async fn one_way_that_works_is_enough_and_the_address_of_a_web_hook_is_told_to_n
     let program = ["sh", "-c", "cat > \"$0\"", heard.to_str().unwrap()].map(str::to_owned).to_vec();
     board.with_command(program).tell("two {{ braces }}").await.unwrap();
     assert_eq!(std::fs::read_to_string(&heard).unwrap(), "two {{ braces }}");
+}
+
+#[tokio::test]
+async fn a_job_that_hangs_is_given_up_and_told_of_at_once() {
+    let site = Site::new().await;
+    site.work.waits.store(true, Ordering::SeqCst);
+    let mut job = site.job("work", "0 */6 * * *");
+    job.timing = job.timing.with_limit(Duration::from_millis(50));
+    let mut agent = site.start_with("a", site.plan(vec![job]), Duration::from_secs(60));
+    let runs = site.until_ended(1).await;
+    let ending = runs[0].ending.as_ref().unwrap();
+    assert_eq!((ending.result, &ending.facts["error"]), (RunResult::Failed, &"limit".into()));
+    assert!(ending.message.contains("ran for longer than 50ms"), "{}", ending.message);
+    assert_eq!(ending.retry_at, Some(site.now() + TimeDelta::seconds(60)), "it is tried again");
+    agent.until("the alarm", |state| state.alarms.iter().any(|alarm| alarm.told)).await;
+    assert!(site.ears.heard()[0].contains("ALARM: work: it was given up"), "{:?}", site.ears.heard());
+    agent.stop().await;
+
+    site.work.waits.store(false, Ordering::SeqCst);
+    site.clock.advance(TimeDelta::seconds(60));
+    let mut agent = site.start("b");
+    site.until_ended(2).await;
+    agent.until("that it is cleared", |state| state.jobs[0].successes == 1 && state.alarms.is_empty()).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn an_alarm_that_nobody_heard_is_told_while_a_job_runs() {
+    let site = Site::new().await;
+    site.ears.deaf.store(true, Ordering::SeqCst);
+    site.work.finds.store(true, Ordering::SeqCst);
+    let mut agent = site.start("a");
+    agent.until("the alarm", |state| state.alarms.len() == 1).await;
+    site.work.waits.store(true, Ordering::SeqCst);
+    site.clock.advance(TimeDelta::hours(6));
+    site.until_begun(2).await;
+    site.ears.deaf.store(false, Ordering::SeqCst);
+    site.clock.advance(TimeDelta::minutes(2));
+    let state = agent.until("that it is told", |state| state.alarms.iter().any(|alarm| alarm.told)).await;
+    assert!(state.jobs[0].running_since.is_some());
+    site.work.waits.store(false, Ordering::SeqCst);
+    agent.stop().await;
+    assert_eq!(site.ears.heard().len(), 1);
+}
+
+#[tokio::test]
+async fn alarms_that_nobody_would_clear_are_cleared_by_the_next_agent() {
+    let site = Site::new().await;
+    let (work, more) = (site.job("work", "0 */6 * * *"), site.job("more", "0 */6 * * *"));
+    site.work.finds.store(true, Ordering::SeqCst);
+    let mut agent = site.start_with("a", site.plan(vec![work, more]), Duration::from_secs(60));
+    agent.control.refuse("line 7");
+    let told = |state: &AgentState| state.alarms.iter().filter(|alarm| alarm.told).count();
+    agent.until("three alarms", |state| told(state) == 3).await;
+    agent.stop().await;
+
+    // It is started anew, with a configuration that is well and has no job `more`.
+    let mut agent = site.start("a");
+    agent.until("that one is left", |state| state.jobs[0].next_due.is_some() && state.alarms.len() == 1).await;
+    until("five messages", || site.ears.heard().len() == 5).await;
+    let heard = site.ears.heard();
+    assert!(heard.iter().any(|message| message.contains("cleared: configuration is well again")), "{heard:?}");
+    assert!(heard.iter().any(|message| message.contains("cleared: more is no job any more")), "{heard:?}");
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn once_tells_what_nobody_heard_though_nothing_is_due() {
+    let site = Site::new().await;
+    let once = || {
+        let plan = site.plan(vec![site.job("work", "0 */6 * * *")]);
+        Agent::new(plan, AgentOptions::new("once")).once(std::future::pending())
+    };
+    site.ears.deaf.store(true, Ordering::SeqCst);
+    site.work.finds.store(true, Ordering::SeqCst);
+    assert_eq!(once().await.unwrap().runs.len(), 1);
+    assert_eq!(site.ears.heard().len(), 0);
+    site.ears.deaf.store(false, Ordering::SeqCst);
+    let report = once().await.unwrap();
+    assert_eq!((report.runs.len(), site.ears.heard().len()), (0, 1));
+    once().await.unwrap();
+    assert_eq!(site.ears.heard().len(), 1, "once is enough");
 }

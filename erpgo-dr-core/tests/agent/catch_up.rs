@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use erpgo_dr_core::agent::agent_plan;
+use erpgo_dr_core::agent::{Agent, AgentOptions, Schedule, ScheduledJob, Timing, agent_plan};
 use erpgo_dr_core::ops::{PruneOptions, prune};
 use erpgo_dr_core::progress::NoProgress;
 use erpgo_dr_core::repository::{RunCause, RunResult};
@@ -171,4 +171,76 @@ async fn a_record_that_was_altered_is_named_and_not_believed() {
     let history = site.repository.history(None, 10).await.unwrap();
     assert_eq!((history.runs.len(), history.problems.len()), (0, 1));
     assert!(history.problems[0].problem.contains("authentic"), "{:?}", history.problems);
+}
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_ends_no_job_and_is_told_of() {
+    let site = Site::new().await;
+    site.clock.advance(TimeDelta::days(365));
+    let agent = site.start("a");
+    site.until_ended(1).await;
+    agent.stop().await;
+    site.clock.advance(TimeDelta::days(-365));
+    assert_eq!(site.ears.heard().len(), 0);
+    let mut agent = site.start("a");
+    let runs = site.until_ended(2).await;
+    assert_eq!(runs[1].beginning.began, site.now(), "the run of the future does not count");
+    agent.until("that it is well again", |state| state.jobs[0].successes == 1 && state.alarms.is_empty()).await;
+    agent.stop().await;
+    let heard = site.ears.heard();
+    assert!(heard.len() == 2 && heard[0].contains("lies in the future") && heard[1].contains("cleared"), "{heard:?}");
+
+    // It was made up for: another agent finds nothing to do until the next time has come.
+    let mut agent = site.start("b");
+    let state = agent.until("that it acts", |state| state.jobs[0].next_due.is_some()).await;
+    assert_eq!(state.jobs[0].next_due, Some("2026-11-20T06:00:00Z".parse().unwrap()));
+    assert_eq!(state.jobs[0].last_success, Some(site.now()));
+    site.clock.advance(TimeDelta::hours(6));
+    site.until_ended(3).await;
+    agent.stop().await;
+    assert_eq!(site.ears.heard().len(), 2);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_put_back_while_an_agent_runs_ends_no_job() {
+    let site = Site::new().await;
+    let agent = site.start("a");
+    site.until_ended(1).await;
+    site.clock.advance(TimeDelta::days(365));
+    site.until_ended(2).await;
+    // It is 07:00 of the day on which it began.
+    site.clock.advance(TimeDelta::days(-365) + TimeDelta::hours(6));
+    site.until_ended(3).await;
+    site.clock.advance(TimeDelta::hours(6));
+    let runs = site.until_ended(4).await;
+    assert_eq!(runs.iter().filter(|run| run.beginning.began <= site.now()).count(), 3);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_job_that_is_new_waits_for_its_first_time_and_is_not_made_up_for() {
+    let site = Site::new().await;
+    let patient = |pattern: &str| {
+        let timing = Timing::new(Schedule::new(pattern, "UTC").unwrap());
+        ScheduledJob::new("patient".parse().unwrap(), site.work.clone(), timing)
+    };
+    let mut agent = site.start("a");
+    site.until_ended(1).await;
+    site.clock.advance(TimeDelta::hours(4));
+    // It is 05:00, and 03:00 was before the job was there.
+    let jobs = vec![site.job("work", "0 */6 * * *"), patient("0 3 * * *")];
+    let planned = agent_plan(&site.repository, &jobs, "a").await.unwrap();
+    let tomorrow = Some("2026-11-21T03:00:00Z".parse().unwrap());
+    assert_eq!(planned[1].next, tomorrow);
+    agent.control.reload(site.plan(jobs.clone()));
+    let state = agent.until("the new job", |state| state.jobs.len() == 2 && state.jobs[1].next_due.is_some()).await;
+    assert_eq!(state.jobs[1].next_due, tomorrow);
+    agent.stop().await;
+    assert!(site.history().await.iter().all(|run| run.beginning.job.as_str() == "work"));
+
+    // It was seen: what is missed from then on is made up for, also by one that does not run for long.
+    site.clock.advance(TimeDelta::days(1));
+    let report = Agent::new(site.plan(jobs), AgentOptions::new("once")).once(std::future::pending()).await.unwrap();
+    let done: Vec<_> = report.runs.iter().map(|run| (run.beginning.job.as_str(), run.beginning.cause)).collect();
+    assert!(done.contains(&("patient", RunCause::CatchUp)), "{done:?}");
 }

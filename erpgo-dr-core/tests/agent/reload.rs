@@ -1,9 +1,11 @@
 //! A new configuration is taken between two jobs; one that is refused changes nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use erpgo_dr_core::agent::AgentRole;
+use erpgo_dr_core::storage::LocalStorage;
 
 use crate::support::Site;
 
@@ -37,4 +39,22 @@ async fn a_new_configuration_is_taken_and_a_bad_one_told_once() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     agent.stop().await;
     assert_eq!(other.history().await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_copy_of_the_repository_is_another_repository() {
+    let folder = tempfile::tempdir().unwrap();
+    let (original, copy) = (folder.path().join("original"), folder.path().join("copy"));
+    let site = Site::over(Arc::new(LocalStorage::open(&original).unwrap())).await;
+    let mut agent = site.start("a");
+    site.until_ended(1).await;
+    let copied = std::process::Command::new("cp").arg("-a").args([&original, &copy]).status().unwrap();
+    assert!(copied.success());
+    let other = site.seen_over(Arc::new(LocalStorage::open(&copy).unwrap())).await;
+    agent.control.reload(other.plan(vec![other.job("work", "0 */6 * * *")]));
+    agent.until("the refusal", |state| state.reload_refused.as_deref().is_some_and(|why| why.contains("place"))).await;
+    site.clock.advance(TimeDelta::hours(6));
+    site.until_ended(2).await;
+    agent.stop().await;
+    assert_eq!(other.history().await.len(), 1, "nothing is done there");
 }

@@ -13,7 +13,7 @@ use erpgo_dr_core::agent::{
 };
 use erpgo_dr_core::clock::{Clock as _, ManualClock};
 use erpgo_dr_core::compute::ComputePool;
-use erpgo_dr_core::crypto::keys::{Wrapper, generate_identity};
+use erpgo_dr_core::crypto::keys::{Identities, Unlocker, Wrapper, generate_identity};
 use erpgo_dr_core::ops;
 use erpgo_dr_core::repository::{Environment, InitOptions, JobRun, RunResult};
 use erpgo_dr_core::storage::{ObjectStorage, Storage};
@@ -28,6 +28,7 @@ pub(crate) struct Site {
     pub(crate) ears: Arc<Ears>,
     /// How long leases live.
     pub(crate) lease: Duration,
+    unlocker: Arc<Unlocker>,
 }
 
 /// A job that counts, and fails or waits while it is told to.
@@ -100,11 +101,28 @@ impl Site {
     pub(crate) async fn over(storage: Arc<dyn Storage>) -> Self {
         let clock = Arc::new(ManualClock::new("2026-11-20T01:00:00Z".parse().unwrap()));
         let environment = Environment::new(ComputePool::new(1).unwrap(), clock.clone());
-        let recipient = generate_identity().recipient;
+        let identity = generate_identity();
+        let recipient = identity.recipient.clone();
+        let unlocker = Arc::new(Unlocker::Identities(Identities::parse(identity.secret.into(), None).await.unwrap()));
         let slots = [("owner".parse().unwrap(), Wrapper::Recipients(vec![recipient]))];
         let repository = Repository::init(storage, environment, &InitOptions::default(), &slots).await.unwrap();
         let lease = Duration::from_secs(60);
-        Self { repository: Arc::new(repository), clock, work: Arc::default(), ears: Arc::default(), lease }
+        Self { repository: Arc::new(repository), clock, work: Arc::default(), ears: Arc::default(), lease, unlocker }
+    }
+
+    /// The same, with the repository as it is at another storage place, or over another way to it.
+    pub(crate) async fn seen_over(&self, storage: Arc<dyn Storage>) -> Self {
+        let environment = Environment::new(ComputePool::new(1).unwrap(), self.clock.clone());
+        let mut repository = Repository::open(storage, environment).await.unwrap();
+        repository.unlock(&self.unlocker).await.unwrap();
+        let (clock, work, ears) = (self.clock.clone(), self.work.clone(), self.ears.clone());
+        let (lease, unlocker) = (self.lease, Arc::clone(&self.unlocker));
+        Self { repository: Arc::new(repository), clock, work, ears, lease, unlocker }
+    }
+
+    /// Waits until so many runs of the job have begun.
+    pub(crate) async fn until_begun(&self, count: usize) {
+        until(&format!("the beginning of {count} runs"), || self.work.begun.load(Ordering::SeqCst) >= count).await;
     }
 
     pub(crate) fn job(&self, name: &str, pattern: &str) -> ScheduledJob {
@@ -163,6 +181,17 @@ impl Site {
     pub(crate) fn now(&self) -> chrono::DateTime<chrono::Utc> {
         self.clock.now()
     }
+}
+
+/// Waits for what is not a matter of speed.
+pub(crate) async fn until(what: &str, mut is: impl FnMut() -> bool) {
+    for _ in 0..6000 {
+        if is() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("waited in vain for {what}");
 }
 
 impl Running {

@@ -89,6 +89,9 @@ fn timing(context: &Context, config: &AgentJobConfig) -> Result<Timing, CliError
     if let Some(backoff) = config.backoff {
         timing = timing.with_backoff(backoff.duration());
     }
+    if let Some(limit) = config.limit {
+        timing = timing.with_limit(limit.duration());
+    }
     Ok(timing)
 }
 

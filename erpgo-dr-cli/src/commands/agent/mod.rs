@@ -12,10 +12,11 @@ use clap::Args;
 use erpgo_dr_core::Repository;
 use erpgo_dr_core::agent::{Agent, AgentOptions, AgentPlan, AgentReport, agent_plan};
 use erpgo_dr_core::repository::RunResult;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::history::line_of;
 use crate::context::{Access, Context};
-use crate::error::CliError;
+use crate::error::{self, CliError};
 use crate::output::Report;
 
 /// Do backups, verifications, restore tests, drills, prunes and checks by schedule, until told to stop
@@ -35,6 +36,8 @@ pub(crate) struct AgentArgs {
 
 impl AgentArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Report, CliError> {
+        // First of all: without anybody who listens for it, SIGHUP ends a process.
+        let hangups = signal(SignalKind::hangup()).map_err(|source| error::io("listen for signals", source))?;
         context.prompts.ask_nobody();
         let plan = plan_of(context).await?;
         let options = options(context)?;
@@ -48,7 +51,7 @@ impl AgentArgs {
             let report = agent.once(context.stop.requested()).await?;
             return Report::new(&report, render(&report), report.is_well());
         }
-        let report = service::serve(context, repository, agent).await?;
+        let report = service::serve(context, repository, agent, hangups).await?;
         let given_up = report.runs.iter().any(|run| run.result() == Some(RunResult::Interrupted));
         Report::new(&report, render(&report), !given_up)
     }

@@ -2,29 +2,32 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use erpgo_dr_core::Repository;
 use erpgo_dr_core::agent::{Agent, AgentControl, AgentReport, AgentRole};
 use futures::future::LocalBoxFuture;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::super::monitor::{MonitorService, Watched};
+use super::super::monitor::{MonitorPlan, Watched};
 use super::{plan_of, systemd};
 use crate::context::Context;
-use crate::error::{self, CliError};
+use crate::error::CliError;
+
+/// The wait before it is tried again to serve what is known.
+const BETWEEN_BINDS: Duration = Duration::from_secs(15);
 
 /// Runs an agent until the process is told to stop.
 pub(super) async fn serve(
     context: &Context,
     repository: Arc<Repository>,
     agent: Agent,
+    mut hangups: Signal,
 ) -> Result<AgentReport, CliError> {
-    let hangup = signal(SignalKind::hangup());
-    let mut hangups = hangup.map_err(|source| error::io("listen for signals", source))?;
-    // Before anything is begun: a wrong address is for whoever starts it to see.
-    let monitor = MonitorService::configured(context).await?;
-    let watched = Watched::of_agent(context, repository, agent.state())?;
+    // Before anything is begun: wrong files, and an address that others can reach, are for whoever starts it to see.
+    let monitor = MonitorPlan::configured(context)?.map(|plan| plan.with_agent(agent.state()));
+    let watched = Watched::of_agent(context, repository)?;
     let mut monitoring = std::pin::pin!(monitored(monitor, &watched));
     let (control, mut state) = (agent.control(), agent.state());
     let grace = agent.grace();
@@ -71,14 +74,21 @@ pub(super) async fn serve(
     }
 }
 
-/// Serves what is known, for as long as the agent runs. Backups go on where that ends.
-async fn monitored(monitor: Option<MonitorService>, watched: &Watched) -> Infallible {
-    if let Some(monitor) = monitor
-        && let Err(error) = monitor.run(watched, std::future::pending()).await
-    {
-        tracing::error!(%error, "nothing is served any more");
+/// Serves what is known, for as long as the agent runs. Where that ends or cannot begin, as when the port is taken, it is tried again, and
+/// backups go on.
+async fn monitored(plan: Option<MonitorPlan>, watched: &Watched) -> Infallible {
+    let Some(plan) = plan else { return std::future::pending().await };
+    loop {
+        let served = match plan.bind().await {
+            Ok(service) => service.run(watched, std::future::pending()).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = served {
+            let causes: String = error.causes().iter().map(|cause| format!(": {cause}")).collect();
+            tracing::error!(error = format!("{error}{causes}"), "nothing is served; trying again");
+        }
+        tokio::time::sleep(BETWEEN_BINDS).await;
     }
-    std::future::pending().await
 }
 
 async fn end_of(work: &mut Option<LocalBoxFuture<'_, ()>>) {

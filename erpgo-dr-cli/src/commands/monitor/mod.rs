@@ -10,7 +10,7 @@ pub(super) use metrics::MetricsArgs;
 pub(super) use options::Watched;
 pub(super) use report::ReportArgs;
 pub(super) use serve::ServeArgs;
-pub(super) use service::MonitorService;
+pub(super) use service::MonitorPlan;
 
 use std::path::Path;
 

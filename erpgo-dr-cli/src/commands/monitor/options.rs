@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use erpgo_dr_core::Repository;
-use erpgo_dr_core::agent::AgentState;
 use erpgo_dr_core::monitor::MonitorOptions;
 use erpgo_dr_core::ops::drill::Objectives;
-use tokio::sync::watch;
 
 use super::super::drill::planned;
 use crate::context::{Access, Context, Places};
@@ -42,13 +40,8 @@ impl Watched {
         Ok(Self { repository, options })
     }
 
-    /// Watches the repository of an agent, and the agent.
-    pub(in crate::commands) fn of_agent(
-        context: &Context,
-        repository: Arc<Repository>,
-        agent: watch::Receiver<AgentState>,
-    ) -> Result<Self, CliError> {
-        let watched = Self::of(context, &context.places()?, repository)?;
-        Ok(Self { options: watched.options.with_agent(agent), ..watched })
+    /// Watches the repository of an agent.
+    pub(in crate::commands) fn of_agent(context: &Context, repository: Arc<Repository>) -> Result<Self, CliError> {
+        Self::of(context, &context.places()?, repository)
     }
 }

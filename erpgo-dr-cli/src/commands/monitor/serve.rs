@@ -8,7 +8,7 @@ use erpgo_dr_core::runbook::Span;
 use serde::Serialize;
 
 use super::options::Watched;
-use super::service::{MonitorService, Protection};
+use super::service::{MonitorPlan, Protection};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::Report;
@@ -54,7 +54,7 @@ impl ServeArgs {
             key: self.key.as_ref(),
         };
         let every = self.every.map(|span| span.duration());
-        let service = MonitorService::bind(context, listen, every, given).await?;
+        let service = MonitorPlan::of(context, listen, every, given)?.bind().await?;
         let address = service.address;
         let watched = Watched::open(context).await?;
         context.output.note(&format!("serving at {address}"));

@@ -1,9 +1,10 @@
-//! The HTTP service of the monitor: bound first, so that a wrong address or file is an error before anything else is done.
+//! The HTTP service of the monitor: checked and bound first, so that a wrong address or file is an error before anything else is done.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use erpgo_dr_core::agent::AgentState;
 use erpgo_dr_core::monitor::{ServeOptions, TlsFiles, keep_observed, serve};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -25,6 +26,14 @@ pub(super) struct Protection<'a> {
     pub(super) key: Option<&'a PathBuf>,
 }
 
+/// What is served where, and to whom: checked, and not begun.
+#[derive(Debug)]
+pub(in crate::commands) struct MonitorPlan {
+    address: SocketAddr,
+    options: ServeOptions,
+    every: Duration,
+}
+
 /// A service that listens, and does not answer yet.
 #[derive(Debug)]
 pub(in crate::commands) struct MonitorService {
@@ -34,17 +43,15 @@ pub(in crate::commands) struct MonitorService {
     every: Duration,
 }
 
-impl MonitorService {
-    /// Binds where the configuration says; none where it says nothing of it.
-    pub(in crate::commands) async fn configured(context: &Context) -> Result<Option<Self>, CliError> {
-        match context.config.monitor.listen {
-            Some(address) => Ok(Some(Self::bind(context, address, None, Protection::default()).await?)),
-            None => Ok(None),
-        }
+impl MonitorPlan {
+    /// Serves where the configuration says; none where it says nothing of it.
+    pub(in crate::commands) fn configured(context: &Context) -> Result<Option<Self>, CliError> {
+        let address = context.config.monitor.listen;
+        address.map(|address| Self::of(context, address, None, Protection::default())).transpose()
     }
 
-    /// Binds at an address. What is not given is as configured.
-    pub(super) async fn bind(
+    /// Serves at an address. What is not given is as configured.
+    pub(super) fn of(
         context: &Context,
         address: SocketAddr,
         every: Option<Duration>,
@@ -64,15 +71,27 @@ impl MonitorService {
                 return Err(CliError::usage("a certificate goes with its key", hint));
             }
         };
-        let listening = TcpListener::bind(address).await;
-        let listener = listening.map_err(|source| error::io(format!("listen at {address}"), source))?;
-        let address = listener.local_addr().map_err(|source| error::io("tell the address of the socket", source))?;
         let options =
             ServeOptions::default().with_token(token).with_tls(tls).with_stale_after(Some(every * STALE_AFTER));
         options.check(address)?;
-        Ok(Self { listener, address, options, every })
+        Ok(Self { address, options, every })
     }
 
+    /// Has an agent of this process tell how it stands.
+    pub(in crate::commands) fn with_agent(self, agent: watch::Receiver<AgentState>) -> Self {
+        Self { options: self.options.with_agent(Some(agent)), ..self }
+    }
+
+    /// Listens.
+    pub(in crate::commands) async fn bind(&self) -> Result<MonitorService, CliError> {
+        let listening = TcpListener::bind(self.address).await;
+        let listener = listening.map_err(|source| error::io(format!("listen at {}", self.address), source))?;
+        let address = listener.local_addr().map_err(|source| error::io("tell the address of the socket", source))?;
+        Ok(MonitorService { listener, address, options: self.options.clone(), every: self.every })
+    }
+}
+
+impl MonitorService {
     /// Asks and answers until `stop` resolves.
     pub(in crate::commands) async fn run(
         self,

@@ -34,3 +34,17 @@ fn a_backup_that_runs_is_finished_or_given_up_cleanly() {
         serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|_| panic!("no JSON: {line}"));
     }
 }
+
+#[test]
+fn a_hangup_ends_nothing_while_what_is_due_is_done_once() {
+    let (desk, server) = Desk::with_server(17);
+    desk.configure(JOB);
+    let lock = Lock::take(&server);
+    let service = Service::start_as(&desk, "once", &["agent", "--once", "--json"], &[]);
+    lock.until_waited_for();
+    service.signal(rustix::process::Signal::HUP);
+    lock.release();
+    let run = service.end();
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    assert_eq!(states(&history(&desk)), ["succeeded"]);
+}

@@ -6,7 +6,7 @@ mod reload;
 mod remembered;
 
 pub use options::{AgentControl, AgentOptions, AgentPlan, AgentReport};
-pub(super) use remembered::{REMEMBERED, first_seen};
+pub(super) use remembered::{first_seen, runs_of};
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt as _;
 use tokio::sync::{mpsc, watch};
 
-use super::alarms::Alarms;
+use super::alarms::{Alarms, REPOSITORY};
 use super::due::{Due, Memory, next};
 use super::error::AgentError;
 use super::job::ScheduledJob;
@@ -23,11 +23,9 @@ use super::leadership::{Leadership, Standing};
 use super::one_line;
 use super::state::{AgentRole, AgentState, JobState};
 use crate::causes::chain;
-use crate::repository::{JobName, JobRun};
+use crate::repository::{JobName, JobRun, RunEnding};
+use crate::types::JobRunId;
 use options::Message;
-
-/// What stands for the repository, when nobody can tell who acts.
-const REPOSITORY: &str = "repository";
 
 /// How long a job gives way to more urgent ones.
 const PATIENCE: TimeDelta = TimeDelta::hours(1);
@@ -47,6 +45,8 @@ pub struct Agent {
     alarms: Alarms,
     tracked: Vec<Tracked>,
     runs: Vec<JobRun>,
+    /// How runs ended, where that is not written down yet.
+    endings: Vec<(JobName, JobRunId, RunEnding)>,
     state: watch::Sender<AgentState>,
     messages: mpsc::UnboundedReceiver<Message>,
     control: AgentControl,
@@ -74,6 +74,7 @@ impl Agent {
             alarms: Alarms::default(),
             tracked: Vec::new(),
             runs: Vec::new(),
+            endings: Vec::new(),
             state: watch::Sender::new(state),
             messages,
             control: AgentControl { messages: sender },
@@ -146,6 +147,8 @@ impl Agent {
             self.leadership.resign().await;
             return Err(error.into());
         }
+        // Those of before: nothing may be due.
+        self.settle_alarms().await;
         let mut done = BTreeSet::new();
         // An attempt that failed is made again by a later call.
         while let Ok((index, due)) = self.due(self.now(), &done) {
@@ -165,21 +168,31 @@ impl Agent {
     /// Finds out who acts. Returns how long to wait, unless it is this agent.
     async fn stand(&mut self) -> Option<Duration> {
         let standing = self.leadership.seek(&self.plan.repository).await;
+        let begun = match standing {
+            Standing::New => self.begin_to_act().await,
+            Standing::Leader => self.heed_clock().await,
+            _ => Ok(()),
+        };
         let role = match standing {
-            Standing::Leader => AgentRole::Leader,
-            Standing::New => match self.begin_to_act().await {
+            Standing::Leader | Standing::New => match begun {
                 Ok(()) => AgentRole::Leader,
                 Err(error) => {
                     self.leadership.resign().await;
                     AgentRole::OutOfTouch { error: chain(&error) }
                 }
             },
-            Standing::Other { holder } => AgentRole::StandingBy { holder },
+            Standing::Other { holder } => {
+                self.alarms.leave_jobs();
+                AgentRole::StandingBy { holder }
+            }
             Standing::OutOfTouch { error } => AgentRole::OutOfTouch { error },
         };
         self.watch_repository(&role);
         let acts = role == AgentRole::Leader;
         self.enter(role);
+        if let Err(error) = self.save_endings().await {
+            tracing::warn!(error = chain(&error), "how a run ended could not be written down; trying again");
+        }
         self.settle_alarms().await;
         if acts {
             return None;
@@ -242,7 +255,8 @@ impl Agent {
     async fn settle_alarms(&mut self) {
         let now = self.now();
         let notifier = self.plan.notifier.as_deref();
-        self.alarms.settle(&self.plan.repository, notifier, &self.options.host, now).await;
+        let acts = self.leadership.leads();
+        self.alarms.settle(&self.plan.repository, notifier, &self.options.host, acts, now).await;
         let open = self.alarms.open();
         self.state.send_if_modified(|state| {
             let changed = state.alarms != open;
@@ -253,6 +267,7 @@ impl Agent {
 
     async fn leave(mut self) -> AgentReport {
         self.enter(AgentRole::Stopping);
+        self.save_last_endings().await;
         self.leadership.resign().await;
         AgentReport { runs: self.runs, state: self.state.borrow().clone() }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
+use crate::agent::alarms;
 use crate::agent::error::AgentError;
 use crate::agent::job::ScheduledJob;
 use crate::agent::notify::Notifier;
@@ -33,11 +34,17 @@ impl AgentPlan {
     /// Does these jobs.
     ///
     /// # Errors
-    /// [`AgentError::NoJobs`], [`AgentError::SameName`].
+    /// [`AgentError::NoJobs`], [`AgentError::SameName`], [`AgentError::ReservedName`], [`AgentError::Timing`].
     pub fn new(repository: Arc<Repository>, jobs: Vec<ScheduledJob>) -> Result<Self, AgentError> {
         let mut names = BTreeSet::new();
         if let Some(twice) = jobs.iter().find(|job| !names.insert(&job.name)) {
             return Err(AgentError::SameName { name: twice.name.clone() });
+        }
+        if let Some(ScheduledJob { name, .. }) = jobs.iter().find(|job| alarms::is_own(&job.name)) {
+            return Err(AgentError::ReservedName { name: name.clone() });
+        }
+        if let Some((job, reason)) = jobs.iter().find_map(|job| Some((job.name.clone(), job.timing.fault()?))) {
+            return Err(AgentError::Timing { job, reason });
         }
         match jobs.is_empty() {
             true => Err(AgentError::NoJobs),

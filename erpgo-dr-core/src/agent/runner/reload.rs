@@ -2,11 +2,10 @@
 
 use super::options::Message;
 use super::{Agent, own_name};
+use crate::agent::alarms::CONFIGURATION;
 use crate::agent::error::AgentError;
 use crate::agent::state::JobState;
-
-/// What stands for the configuration among alarms.
-const CONFIGURATION: &str = "configuration";
+use crate::repository::Repository;
 
 impl Agent {
     /// Takes a new configuration, or notes that one was refused.
@@ -19,7 +18,7 @@ impl Agent {
                 self.alarms.raise(&subject, &format!("refused, the old one goes on: {reason}"), now);
                 self.state.send_modify(|state| state.reload_refused = Some(reason));
             }
-            Message::Reload(plan) if plan.repository.settings().id != self.plan.repository.settings().id => {
+            Message::Reload(plan) if !is_same(&plan.repository, &self.plan.repository) => {
                 let reason = AgentError::OtherRepository.to_string();
                 tracing::error!(reason, "the new configuration is refused; the old one goes on");
                 self.alarms.raise(&subject, &format!("refused, the old one goes on: {reason}"), now);
@@ -53,4 +52,9 @@ impl Agent {
         }
         self.settle_alarms().await;
     }
+}
+
+/// Returns whether two are the same repository at the same place: a copy has the same identifier, and leases and a history of its own.
+fn is_same(one: &Repository, other: &Repository) -> bool {
+    one.settings().id == other.settings().id && one.storage().location() == other.storage().location()
 }
