@@ -35,12 +35,21 @@ impl Change<'_> {
     /// Writes the request: what was is removed, which works only while it is so, and what is to be is made, in one.
     pub(super) fn to_xml(&self) -> String {
         let mut changes = String::new();
+        // To remove and to make the same in one is no change for some.
+        if self.before.says(self.values) && self.before.ttl == Some(self.ttl) {
+            changes.push_str(&self.part("UPSERT", self.values, self.ttl));
+            return Self::request(&changes);
+        }
         if !self.before.values.is_empty() {
             changes.push_str(&self.part("DELETE", &self.before.values, self.before.ttl.unwrap_or(0)));
         }
         if !self.values.is_empty() {
             changes.push_str(&self.part("CREATE", self.values, self.ttl));
         }
+        Self::request(&changes)
+    }
+
+    fn request(changes: &str) -> String {
         format!(
             r#"<?xml version="1.0" encoding="UTF-8"?>
 <ChangeResourceRecordSetsRequest xmlns="https://route53.amazonaws.com/doc/2013-04-01/"><ChangeBatch><Comment>erpgo-dr</Comment><Changes>{changes}</Changes></ChangeBatch></ChangeResourceRecordSetsRequest>"#
@@ -196,6 +205,16 @@ mod tests {
         assert!(read(&list(&set("app.ex.test.", "<SetIdentifier>eu</SetIdentifier>")), "app.ex.test.").is_err());
         let alias = "<AliasTarget><DNSName>x.</DNSName></AliasTarget>";
         assert!(read(&list(&set("app.ex.test.", alias)), "app.ex.test.").is_err());
+    }
+
+    #[test]
+    fn what_is_so_already_is_made_once_more_so_that_there_is_a_change_to_wait_for() {
+        let values = ["192.0.2.1".to_owned()];
+        let before = Found { values: values.to_vec(), ttl: Some(7) };
+        let xml =
+            |ttl| Change { name: "t.ex.test.", kind: RecordKind::A, before: &before, values: &values, ttl }.to_xml();
+        assert!(xml(7).contains("<Action>UPSERT</Action>") && !xml(7).contains("DELETE"));
+        assert!(xml(8).contains("<Action>DELETE</Action>") && !xml(8).contains("UPSERT"));
     }
 
     #[test]

@@ -99,11 +99,14 @@ impl Route53 {
         let values = wanted.records.written();
         let ttl = wanted.ttl;
         let is_so = before.says(&values) && (before.ttl == Some(ttl) || values.is_empty());
-        if !is_so {
+        // An attempt that was cut off may have made the change, which its name servers need not have yet: the same is made once more, so
+        // that there is a change to wait for.
+        let unsure = scope.again && is_so && !values.is_empty();
+        if !is_so || unsure {
             let name = wanted.name.to_ascii();
             let change = Change { name: &name, kind: self.kind, before: &before, values: &values, ttl };
             let change = client.change(&change).await?;
-            in_sync(&client, &change, deadline).await?;
+            in_sync(&client, &change, deadline, &before).await?;
         }
         let longest = Duration::from_secs(u64::from(before.ttl.unwrap_or(0).max(ttl))) + MARGIN;
         let deadline = deadline.min(Instant::now() + longest);
@@ -159,7 +162,7 @@ fn is_graphic(text: &str) -> bool {
 }
 
 /// Waits until all name servers of Route 53 have a change.
-async fn in_sync(client: &Client, change: &str, deadline: Instant) -> Result<(), ActionError> {
+async fn in_sync(client: &Client, change: &str, deadline: Instant, before: &Found) -> Result<(), ActionError> {
     loop {
         let found = match client.status(change).await {
             Ok(status) if status == "INSYNC" => return Ok(()),
@@ -168,6 +171,7 @@ async fn in_sync(client: &Client, change: &str, deadline: Instant) -> Result<(),
         };
         if Instant::now() + PAUSE >= deadline {
             let expected = format!("all name servers of Route 53 to have the change {change} in time");
+            let found = format!("{found}; before the change it was {before}");
             return Err(ActionError::Unexpected { expected, found });
         }
         sleep(PAUSE).await;
