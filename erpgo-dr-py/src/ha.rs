@@ -102,11 +102,15 @@ pub fn ha_switchover(
     Ok(change(patroni, ChangeKind::Switchover, options, dry_run))
 }
 
-/// Has a member lead, whatever becomes of the leader, and says in `report` what that lost. Otherwise as `ha_switchover`.
+/// Has a member lead instead of a leader that is lost, and says in `report` what is known to be lost. Otherwise as `ha_switchover`.
 ///
-/// In a paused cluster somebody must be named.
+/// `lost_bytes` is the least that is lost unless `leader_answered`. Members in `beside`, and the one in `unfenced`, must be fenced.
+/// In a paused cluster somebody must be named. A leader that is well and answers is replaced with `even_if_well` alone.
 #[pyfunction]
-#[pyo3(signature = (patroni, *, leader = None, candidate = None, max_lag = 1_048_576, limit = None, dry_run = false))]
+#[pyo3(signature = (
+    patroni, *, leader = None, candidate = None, max_lag = 1_048_576, limit = None, dry_run = false, even_if_well = false,
+))]
+#[expect(clippy::too_many_arguments, reason = "keywords of Python")]
 pub fn ha_failover(
     patroni: &Patroni,
     leader: Option<String>,
@@ -114,8 +118,9 @@ pub fn ha_failover(
     max_lag: u64,
     limit: Option<Bound<'_, PyAny>>,
     dry_run: bool,
+    even_if_well: bool,
 ) -> PyResult<Operation> {
-    let options = options(leader, candidate, max_lag, limit)?;
+    let options = options(leader, candidate, max_lag, limit)?.with_even_if_well(even_if_well);
     Ok(change(patroni, ChangeKind::Failover, options, dry_run))
 }
 
@@ -139,10 +144,9 @@ pub fn ha_pause(patroni: &Patroni, paused: bool, limit: Option<Bound<'_, PyAny>>
 #[pyo3(signature = (patroni, member, *, limit = None))]
 pub fn ha_reinitialize(patroni: &Patroni, member: String, limit: Option<Bound<'_, PyAny>>) -> PyResult<Operation> {
     let limit = limit.map_or(Ok(Duration::from_secs(14_400)), |limit| duration(&limit))?;
-    Ok(operation(
-        &patroni.backend,
-        move |backend| async move { Ok(plain(&reinitialize(&*backend, &member, limit).await?)) },
-    ))
+    Ok(operation(&patroni.backend, move |backend| async move {
+        Ok(plain(&reinitialize(&*backend, &member, false, limit).await?))
+    }))
 }
 
 fn options(

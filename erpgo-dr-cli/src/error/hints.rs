@@ -91,6 +91,12 @@ pub(super) fn of_ha(error: &HaError) -> Option<String> {
         E::NoLeader => "wait for Patroni to replace it; where it does not, `erpgo-dr ha failover --candidate MEMBER`",
         E::Ambiguous { .. } => "fence all but the one that has the newest data, before anybody writes",
         E::AnotherLeads { .. } | E::AlreadyLeads { .. } => "`erpgo-dr ha show` shows who leads now",
+        E::LeaderIsWell { .. } => {
+            "hand over: `erpgo-dr ha switchover`; --even-if-well replaces it all the same, and may lose what it writes meanwhile"
+        }
+        E::Replaced { .. } => "`erpgo-dr ha show` shows who leads now",
+        E::Repeated { .. } => "`erpgo-dr ha show` shows what is; what is left is done with the commands `ha`",
+        E::Beside { .. } => "fence those at once, before anybody writes there; then look at `erpgo-dr ha show`",
         E::IsLeader { .. } => "hand over first: `erpgo-dr ha switchover`",
         E::NoSuchMember { .. } => "names are those of `erpgo-dr ha show`",
         E::NotReady { .. } | E::NoCandidate => {

@@ -76,7 +76,9 @@ fn patroni_is_asked_and_told() {
     check("ha switchover", &done);
     assert_eq!((&done["result"]["report"]["lost_bytes"], leader(&desk).as_str()), (&0.into(), new));
     well(&desk);
-    let done = desk.json(&["ha", "failover", "--candidate", &old, "--yes", "--max-lag", "67108864", "--limit", "3m"]);
+    let failover = ["ha", "failover", "--candidate", &old, "--yes", "--max-lag", "67108864", "--limit", "3m"];
+    desk.fails(&failover, 13, "refused", "--even-if-well");
+    let done = desk.json(&[&failover[..], &["--even-if-well"]].concat());
     check("ha failover", &done);
     well(&desk);
     let done = desk.json(&["ha", "reinitialize", new, "--yes", "--limit", "3m"]);

@@ -5,8 +5,11 @@ use std::time::Duration;
 use super::server::within;
 use crate::postgres::{Client, ConnectionSettings, PostgresError};
 
-/// Patroni names its connections so (`NamedConnection` in its postgresql/connection.py).
-const CONNECTED: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE application_name IN ('Patroni heartbeat', 'Patroni restapi'))";
+/// Patroni names its connections so (`NamedConnection` in its postgresql/connection.py): `Patroni heartbeat`, `Patroni restapi`, and before
+/// version 3.3 `Patroni`.
+const CONNECTED: &str = "
+    SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity
+                   WHERE application_name = 'Patroni' OR application_name LIKE 'Patroni %')";
 /// Patroni begins `postgresql.conf` so (`ConfigWriter` in its postgresql/config.py). To read a file takes `pg_read_server_files`.
 const WRITTEN: &str = "
     SELECT pg_catalog.pg_read_file(pg_catalog.current_setting('config_file'), 0, 200) LIKE '%overwritten by Patroni!%'";

@@ -106,7 +106,7 @@ async fn what_patroni_does_is_done_by_ourselves_where_nobody_else_does() {
     let unknown = plan_switchover(&backend, &options.clone().with_candidate(Some("four".to_owned()))).await;
     assert!(matches!(unknown, Err(HaError::NoSuchMember { .. })));
     assert!(matches!(set_paused(&backend, true, LIMIT).await, Err(HaError::Unsupported { .. })));
-    assert!(matches!(reinitialize(&backend, "two", LIMIT).await, Err(HaError::Unsupported { .. })));
+    assert!(matches!(reinitialize(&backend, "two", false, LIMIT).await, Err(HaError::Unsupported { .. })));
 
     let writer = Writer::begin(&urls);
     writer.goes_on(50).await;
@@ -120,7 +120,9 @@ async fn what_patroni_does_is_done_by_ourselves_where_nobody_else_does() {
     well(&backend, 2).await;
 
     // One that takes writes is fenced before another is promoted.
-    let plan = plan_failover(&backend, &options.with_candidate(Some("three".to_owned()))).await.unwrap();
+    let wanted = options.with_candidate(Some("three".to_owned()));
+    assert!(matches!(plan_failover(&backend, &wanted).await, Err(HaError::LeaderIsWell { .. })));
+    let plan = plan_failover(&backend, &wanted.with_even_if_well(true)).await.unwrap();
     assert_eq!(plan.leader.as_deref(), Some("two"));
     let report = carry_out(&backend, &plan, LIMIT).await.unwrap();
     assert_eq!(report.new_leader, "three");

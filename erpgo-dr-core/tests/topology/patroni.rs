@@ -101,17 +101,22 @@ async fn a_switchover_loses_nothing_and_a_failover_says_what_it_lost() {
 
     // By our own order, although all is well.
     let heir = if heir == leads { lost.clone() } else { heir };
-    let plan = plan_failover(&backend, &options().with_candidate(Some(heir.clone()))).await.unwrap();
+    let wanted = options().with_candidate(Some(heir.clone()));
+    let well_leader = plan_failover(&backend, &wanted).await;
+    assert!(matches!(well_leader, Err(HaError::LeaderIsWell { .. })), "{well_leader:?}");
+    let plan = plan_failover(&backend, &wanted.with_even_if_well(true)).await.unwrap();
     let report = carry_out(&backend, &plan, PATIENCE).await.unwrap();
     assert!(report.lost_bytes.is_some() && report.newest_commit.is_some(), "{report:#?}");
+    assert!(report.leader_answered && report.certain_loss().is_none(), "{report:#?}");
+    assert!(report.beside.is_empty() && report.unfenced.is_none(), "{report:#?}");
     assert_eq!(name(&well(&backend).await), heir);
 
     // A member gets new data.
     let member = follower(&backend.cluster().await.unwrap());
-    assert!(matches!(reinitialize(&backend, &heir, PATIENCE).await, Err(HaError::IsLeader { .. })));
+    assert!(matches!(reinitialize(&backend, &heir, false, PATIENCE).await, Err(HaError::IsLeader { .. })));
     let oid = "SELECT pg_postmaster_start_time()";
     let started = cluster.node(&member).sql(oid).unwrap();
-    let report = reinitialize(&backend, &member, PATIENCE).await.unwrap();
+    let report = reinitialize(&backend, &member, false, PATIENCE).await.unwrap();
     assert_eq!((report.member.as_str(), report.leader.as_str()), (member.as_str(), heir.as_str()));
     assert_ne!(cluster.node(&member).sql(oid).unwrap(), started);
     assert_eq!(missing(&mut cluster, &member, &acknowledged), 0);
@@ -189,7 +194,16 @@ async fn a_paused_cluster_replaces_nobody_but_by_order() {
     assert!(plan.paused && plan.leader.as_deref() == Some(lost.as_str()), "{plan:?}");
     let report = carry_out(&backend, &plan, PATIENCE).await.unwrap();
     assert_eq!(report.new_leader, heir);
-    assert!(report.lost_bytes.is_some(), "{report:#?}");
+    // The lost one could not be asked: what is lost is not certain, and it may run on.
+    assert!(report.lost_bytes.is_some() && !report.leader_answered && !report.is_clean(), "{report:#?}");
+    assert_eq!((report.unfenced.as_ref(), report.beside.len()), (Some(&lost), 0), "{report:#?}");
+    // What was ordered is not ordered again, whoever it came to.
+    let again = options().with_timeline(plan.timeline).with_again(true);
+    assert!(plan_failover(&backend, &again).await.unwrap().already_done);
+    let late = plan_failover(&backend, &options().with_timeline(plan.timeline)).await;
+    assert!(matches!(late, Err(HaError::Replaced { .. })), "{late:?}");
+    let blind = plan_failover(&backend, &options().with_again(true)).await;
+    assert!(matches!(blind, Err(HaError::Repeated { .. })), "{blind:?}");
     let ended = set_paused(&backend, false, PATIENCE).await.unwrap();
     assert!(ended.changed && !ended.paused, "{ended:?}");
     cluster.node(&lost).start();

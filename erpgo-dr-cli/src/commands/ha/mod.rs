@@ -24,8 +24,8 @@ enum HaAction {
     Show(show::HaShowArgs),
     /// Have a leader that is well hand over to another member, and prove that nothing is lost
     Switchover(change::HaChangeArgs),
-    /// Have a member lead, whatever becomes of the leader, and say what that lost
-    Failover(change::HaChangeArgs),
+    /// Have a member lead instead of a leader that is lost, and say what is lost as far as it is known; ends with 1 if something is, or may be
+    Failover(change::HaFailoverArgs),
     /// Have Patroni replace nobody by itself
     Pause(pause::HaPauseArgs),
     /// Have Patroni replace who is lost by itself again
@@ -49,7 +49,7 @@ impl HaArgs {
         match self.action {
             HaAction::Show(arguments) => arguments.run(context).await,
             HaAction::Switchover(arguments) => arguments.switchover(context).await,
-            HaAction::Failover(arguments) => arguments.failover(context).await,
+            HaAction::Failover(arguments) => arguments.run(context).await,
             HaAction::Pause(arguments) => arguments.run(context, true).await,
             HaAction::Resume(arguments) => arguments.run(context, false).await,
             HaAction::Reinitialize(arguments) => arguments.run(context).await,

@@ -53,7 +53,7 @@ impl HaReinitializeArgs {
             return Report::new(&Reinitialized { dry_run: true, member, report: None }, format!("{danger}\n"), true);
         }
         confirmed(context, self.yes, &danger, &member).await?;
-        let report = reinitialize(&backend, &member, self.limit).await?;
+        let report = reinitialize(&backend, &member, false, self.limit).await?;
         let seconds = report.took_ms as f64 / 1000.0;
         let text = format!("{member} follows {} again, with new data, after {seconds:.1} s\n", report.leader);
         Report::new(&Reinitialized { dry_run: false, member, report: Some(report) }, text, true)

@@ -13,6 +13,7 @@ use crate::topology::ha::{
     ChangeKind, ChangeOptions, ChangePlan, ChangeReport, HaBackend, HaError, PatroniBackend, PatroniSettings,
     carry_out, plan_failover, plan_switchover, reinitialize, set_paused,
 };
+use crate::types::TimelineId;
 
 /// What is left of a step's time for its end, so that it can say itself what it waited for.
 const SPARE: Duration = Duration::from_secs(2);
@@ -40,6 +41,18 @@ pub enum Ha {
     },
     /// Passes if one leads, and says so itself. Returns who leads.
     Leads {},
+    /// Passes if the timeline of the cluster is known, and returns it, for a `failover` that may be repeated.
+    Timeline {},
+    /// Passes if a member could take over from a leader that is lost, and returns it.
+    Candidate {
+        /// Who is to lead; the most suitable if there is no value for it.
+        candidate: Option<Template>,
+        /// The timeline that is to be left, if that is known.
+        timeline: Option<Template>,
+        /// Bytes that it may be behind.
+        #[serde(default = "max_lag")]
+        max_lag: u64,
+    },
     /// Has a leader that is well hand over. Returns who leads then.
     Switchover {
         /// Who leads now.
@@ -56,9 +69,14 @@ pub enum Ha {
         leader: Option<Template>,
         /// Who is to lead; the most suitable if there is no value for it.
         candidate: Option<Template>,
+        /// The timeline that is to be left: where somebody leads on a later one, the leader was replaced already.
+        timeline: Option<Template>,
         /// Bytes that it may be behind, and that may be lost so.
         #[serde(default = "max_lag")]
         max_lag: u64,
+        /// Whether a leader is replaced that is well and answers.
+        #[serde(default)]
+        even_if_well: bool,
     },
     /// Has Patroni replace nobody by itself.
     Pause {},
@@ -80,7 +98,7 @@ fn max_lag() -> u64 {
 impl Act for Ha {
     fn nature(&self) -> Nature {
         match self {
-            Self::Healthy { .. } | Self::Leads {} => Nature::check(30),
+            Self::Healthy { .. } | Self::Leads {} | Self::Timeline {} | Self::Candidate { .. } => Nature::check(30),
             Self::Switchover { .. } | Self::Failover { .. } => Nature::change(180).repeatable().asking(),
             Self::Pause {} | Self::Resume {} => Nature::change(60).repeatable(),
             Self::Reinitialize { .. } => Nature::change(14_400).repeatable().asking(),
@@ -99,6 +117,10 @@ impl Act for Ha {
                 format!("see that one leads, and all others follow within {max_lag} bytes{paused}")
             }
             Self::Leads {} => "see that one leads".to_owned(),
+            Self::Timeline {} => "see on which timeline the cluster is".to_owned(),
+            Self::Candidate { candidate, max_lag, .. } => {
+                format!("see that {} could take over, at most {max_lag} bytes behind", to(candidate))
+            }
             Self::Switchover { leader, candidate, .. } => {
                 format!("have Patroni switch over from {} to {}", shown(leader), to(candidate))
             }
@@ -114,12 +136,15 @@ impl Act for Ha {
     fn uses<'s>(&'s self, uses: &mut Uses<'s>) {
         uses.patroni = true;
         match self {
-            Self::Healthy { .. } | Self::Leads {} | Self::Pause {} | Self::Resume {} => {}
+            Self::Healthy { .. } | Self::Leads {} | Self::Timeline {} | Self::Pause {} | Self::Resume {} => {}
+            Self::Candidate { candidate, timeline, .. } => uses.if_set(candidate.iter().chain(timeline)),
             Self::Switchover { leader, candidate, .. } => {
                 uses.visible([leader]);
                 uses.if_set(candidate);
             }
-            Self::Failover { leader, candidate, .. } => uses.if_set(leader.iter().chain(candidate)),
+            Self::Failover { leader, candidate, timeline, .. } => {
+                uses.if_set(leader.iter().chain(candidate).chain(timeline));
+            }
             Self::Reinitialize { member } => uses.visible([member]),
         }
     }
@@ -140,17 +165,26 @@ impl Act for Ha {
                     }
                     plan => plan?,
                 };
-                Ok(changed(&carried_out(&backend, plan, &options, limit).await?))
+                changed(&carried_out(&backend, plan, &options, limit).await?, scope.again)
             }
-            Self::Failover { leader, candidate, max_lag } => {
-                let options = options(scope, leader.as_ref(), candidate.as_ref(), *max_lag, limit)?;
+            Self::Timeline {} => timeline(&backend).await,
+            Self::Candidate { candidate, timeline, max_lag } => {
+                let options = options(scope, None, candidate.as_ref(), *max_lag, limit)?.with_again(false);
+                let options = options.with_timeline(left(scope, timeline.as_ref())?);
                 let plan = plan_failover(&backend, &options).await?;
-                Ok(changed(&carried_out(&backend, plan, &options, limit).await?))
+                let output = format!("{} could take over", plan.candidate);
+                Ok(Done { output, value: Some(plan.candidate), ..Done::default() })
+            }
+            Self::Failover { leader, candidate, timeline, max_lag, even_if_well } => {
+                let options = options(scope, leader.as_ref(), candidate.as_ref(), *max_lag, limit)?;
+                let options = options.with_timeline(left(scope, timeline.as_ref())?).with_even_if_well(*even_if_well);
+                let plan = plan_failover(&backend, &options).await?;
+                changed(&carried_out(&backend, plan, &options, limit).await?, scope.again)
             }
             Self::Pause {} => pause(&backend, true, limit).await,
             Self::Resume {} => pause(&backend, false, limit).await,
             Self::Reinitialize { member } => {
-                let report = reinitialize(&backend, &scope.text(member)?, limit).await?;
+                let report = reinitialize(&backend, &scope.text(member)?, scope.again, limit).await?;
                 Ok(Done::said(format!("{} follows {} again, with new data", report.member, report.leader)))
             }
         }
@@ -257,24 +291,50 @@ async fn pause(backend: &PatroniBackend, paused: bool, limit: Duration) -> Resul
         true => String::new(),
         false => format!("; no answer from {}", report.unaware.join(", ")),
     };
-    Ok(Done::said(format!("the cluster is {state} {already}{unaware}")))
+    let output = format!("the cluster is {state} {already}{unaware}");
+    Ok(Done { output, unchanged: !report.changed, ..Done::default() })
 }
 
-fn changed(report: &ChangeReport) -> Done {
+/// Returns the timeline of the cluster.
+async fn timeline(backend: &PatroniBackend) -> Result<Done, ActionError> {
+    let found = backend.cluster().await?.timeline().ok_or_else(|| ActionError::Unexpected {
+        expected: "the timeline of the cluster".to_owned(),
+        found: "that no member names one".to_owned(),
+    })?;
+    Ok(Done { output: format!("timeline {found}"), value: Some(found.get().to_string()), ..Done::default() })
+}
+
+/// Reads the timeline that is to be left.
+fn left(scope: &Scope<'_>, text: Option<&Template>) -> Result<Option<TimelineId>, ActionError> {
+    let Some(text) = if_set(scope, text)? else { return Ok(None) };
+    let read = text.trim().parse().ok().and_then(TimelineId::new);
+    read.map(Some).ok_or_else(|| ActionError::Unusable(format!("{text:?} is no timeline")))
+}
+
+fn changed(report: &ChangeReport, again: bool) -> Result<Done, ActionError> {
+    if !report.beside.is_empty() {
+        return Err(HaError::Beside { leader: report.new_leader.clone(), beside: report.beside.clone() }.into());
+    }
     let name = &report.new_leader;
     let said = match (&report.lost_bytes, report.already_done) {
         (_, true) => format!("{name} leads, by an earlier attempt"),
-        (Some(lost), _) => format!("{name} leads; {lost} bytes of the log are lost"),
+        _ if report.standby_cluster => format!("{name} leads a cluster that follows another: nothing is written here"),
+        (Some(lost), _) if report.leader_answered => format!("{name} leads; {lost} bytes of the log are lost"),
+        (Some(lost), _) => {
+            format!("{name} leads; the old leader could not be asked: at least {lost} bytes of the log are lost")
+        }
         (None, _) => format!("{name} leads; how much of the log is lost is not known"),
     };
     let mut output = said;
     for finding in &report.findings {
         output.push_str(&format!("\n{finding}"));
     }
-    // Where nothing is lost, the newest commit is later than what was asked before.
-    let recovered_to = report.newest_commit.filter(|_| report.lost_bytes != Some(0));
-    let loss = (!report.already_done).then_some(Loss { recovered_to, bytes: report.lost_bytes });
-    Done { output, value: Some(name.clone()), loss, ..Done::default() }
+    // What an earlier attempt lost is not counted by this one.
+    let bytes = report.certain_loss().filter(|_| !again);
+    // Where nothing is lost for certain, the newest commit is later than what was asked before.
+    let recovered_to = report.newest_commit.filter(|_| bytes != Some(0));
+    let loss = (!report.already_done && !report.standby_cluster).then_some(Loss { recovered_to, bytes });
+    Ok(Done { output, value: Some(name.clone()), loss, ..Done::default() })
 }
 
 fn is_set(text: &Template, view: &View<'_>) -> bool {

@@ -72,7 +72,8 @@ impl Act for Promote {
         if promoted {
             return Ok(Done { output: format!("{name} is a primary already"), ..done });
         }
-        if !self.beside_patroni && patroni_runs(&settings, ANSWER).await.unwrap_or(false) {
+        // A standby that cannot be asked for that is not promoted.
+        if !self.beside_patroni && patroni_runs(&settings, ANSWER).await? {
             return Err(ActionError::Unexpected {
                 expected: format!("{name} to be run by nobody else"),
                 found: "that Patroni runs it, which is asked by `ha` instead".to_owned(),

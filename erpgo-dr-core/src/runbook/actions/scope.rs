@@ -71,6 +71,8 @@ pub(crate) struct Done {
     pub(crate) loss: Option<Loss>,
     /// Who answered.
     pub(crate) answer: Option<Answer>,
+    /// Whether all was so before: then there is nothing to take back.
+    pub(crate) unchanged: bool,
 }
 
 /// What is lost by a step, as far as it is known.

@@ -67,7 +67,7 @@ impl Engine<'_> {
         attempt: u32,
         done: Done,
     ) -> Result<Result<(), ActionError>, RunbookError> {
-        let Done { output, value, made, loss, answer } = done;
+        let Done { output, value, made, loss, answer, unchanged } = done;
         let mut stored = None;
         if let Some((name, value_made)) = made {
             // A server is written down as the name of the variable that it is a copy of.
@@ -93,7 +93,8 @@ impl Engine<'_> {
         }
         let (step, output) = (step.id.clone(), self.kept(&output));
         let outcome = Outcome::Succeeded;
-        self.record(Event::Ended { step, purpose, attempt, outcome, unsure: false, output, stored, loss }).await?;
+        let unsure = false;
+        self.record(Event::Ended { step, purpose, attempt, outcome, unsure, unchanged, output, stored, loss }).await?;
         Ok(Ok(()))
     }
 
@@ -107,7 +108,8 @@ impl Engine<'_> {
     ) -> Result<(), RunbookError> {
         let (step, output) = (step.id.clone(), self.kept(&error.to_string()));
         let (outcome, unsure) = (Outcome::Failed, may_be_done(error));
-        self.record(Event::Ended { step, purpose, attempt, outcome, unsure, output, stored: None, loss: None }).await
+        let (unchanged, stored, loss) = (false, None, None);
+        self.record(Event::Ended { step, purpose, attempt, outcome, unsure, unchanged, output, stored, loss }).await
     }
 
     /// Returns what is kept of what an action says. Secrets go first: a cut could leave a part of one.

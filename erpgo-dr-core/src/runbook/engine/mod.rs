@@ -227,11 +227,12 @@ impl Engine<'_> {
             Event::Started { step, purpose, attempt, doing } => {
                 Event::Started { step, purpose, attempt, doing: redact(doing) }
             }
-            Event::Ended { step, purpose, attempt, outcome, unsure, output, mut stored, loss } => {
+            Event::Ended { step, purpose, attempt, outcome, unsure, unchanged, output, mut stored, loss } => {
                 if let Some(stored) = &mut stored {
                     stored.value = redact(std::mem::take(&mut stored.value));
                 }
-                Event::Ended { step, purpose, attempt, outcome, unsure, output: redact(output), stored, loss }
+                let output = redact(output);
+                Event::Ended { step, purpose, attempt, outcome, unsure, unchanged, output, stored, loss }
             }
             other @ (Event::Resumed { .. } | Event::UndoBegun { .. } | Event::Finished { .. } | Event::Unknown) => {
                 other

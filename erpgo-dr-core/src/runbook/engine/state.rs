@@ -37,6 +37,8 @@ pub(super) struct State {
     begun: BTreeSet<StepId>,
     /// Steps of which an attempt was cut off, or failed in a way that does not tell.
     unsure: BTreeSet<StepId>,
+    /// Steps that found all as it was to be, and changed nothing.
+    unchanged: BTreeSet<StepId>,
 }
 
 impl State {
@@ -71,7 +73,10 @@ impl State {
                 }
                 self.side(*purpose).insert(step.clone(), Progress::CutOff);
             }
-            Event::Ended { step, purpose, outcome, unsure, stored, .. } => {
+            Event::Ended { step, purpose, outcome, unsure, unchanged, stored, .. } => {
+                if *unchanged && *purpose == Purpose::Do && !self.may_be_done(step) {
+                    self.unchanged.insert(step.clone());
+                }
                 if *unsure && *purpose == Purpose::Do {
                     self.unsure.insert(step.clone());
                 }
@@ -92,6 +97,11 @@ impl State {
     /// Returns whether a step may have left something.
     pub(super) fn was_begun(&self, step: &StepId) -> bool {
         self.begun.contains(step)
+    }
+
+    /// Returns whether a step has found all as it was to be: what others did is not taken back.
+    pub(super) fn changed_nothing(&self, step: &StepId) -> bool {
+        self.unchanged.contains(step) && !self.unsure.contains(step)
     }
 
     /// Returns whether an attempt at a step may have done it without anybody knowing. One that was refused has not.

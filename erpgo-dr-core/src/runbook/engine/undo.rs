@@ -27,7 +27,7 @@ impl Engine<'_> {
         }
         // Whatever was begun may have left something, however it ended.
         let touched = self.state.was_begun(&step.id);
-        if !touched || !step.action.leaves_traces() {
+        if !touched || self.state.changed_nothing(&step.id) || !step.action.leaves_traces() {
             return Ok(true);
         }
         let why = match step.way_back() {

@@ -99,6 +99,9 @@ pub enum Event {
         /// Whether it may have been done although it failed: its time was over, or a connection was lost.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         unsure: bool,
+        /// Whether all was so before, so that nothing is to be taken back.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unchanged: bool,
         /// What it said, or why it failed. Secrets are blacked out.
         output: String,
         /// A value that it put into a variable, unless that is a secret.

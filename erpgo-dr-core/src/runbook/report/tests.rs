@@ -90,7 +90,17 @@ impl Story {
         let (step, output) = (step.parse().unwrap(), output.to_owned());
         self.then(
             second,
-            Event::Ended { step, purpose, attempt: 1, outcome, unsure: false, output, stored: None, loss },
+            Event::Ended {
+                step,
+                purpose,
+                attempt: 1,
+                outcome,
+                unsure: false,
+                unchanged: false,
+                output,
+                stored: None,
+                loss,
+            },
         )
     }
 

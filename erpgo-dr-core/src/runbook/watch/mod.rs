@@ -262,7 +262,8 @@ async fn give_up(lease: Option<OperationLease>) {
     }
 }
 
-/// Refuses to watch a cluster beside Patroni. A server that does not answer says nothing.
+/// Refuses to watch a cluster beside Patroni. A server that does not answer says nothing: before one is promoted, it is asked again, and
+/// then it must.
 async fn refuse_patroni(
     primary: &ConnectionSettings,
     standbys: &[(String, ConnectionSettings)],
@@ -270,8 +271,10 @@ async fn refuse_patroni(
 ) -> Result<(), RunbookError> {
     let servers = std::iter::once(primary).chain(standbys.iter().map(|(_, settings)| settings));
     for server in servers {
-        if patroni_runs(server, limit).await.unwrap_or(false) {
-            return Err(RunbookError::RunByPatroni { server: server.to_string() });
+        match patroni_runs(server, limit).await {
+            Ok(true) => return Err(RunbookError::RunByPatroni { server: server.to_string() }),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%server, %error, "whether Patroni runs it cannot be asked"),
         }
     }
     Ok(())

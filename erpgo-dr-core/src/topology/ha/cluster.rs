@@ -90,6 +90,8 @@ pub struct MemberStatus {
     pub newest_commit: Option<DateTime<Utc>>,
     /// Whether it knows that nobody is to be replaced by itself.
     pub paused: bool,
+    /// Whether its server takes writes, whoever leads: two that do are two histories. None where it does not say.
+    pub takes_writes: Option<bool>,
 }
 
 impl HaRole {
@@ -138,6 +140,13 @@ impl HaCluster {
     /// Returns the member that leads.
     pub fn leader(&self) -> Option<&HaMember> {
         self.members.iter().find(|member| member.role.leads())
+    }
+
+    /// Returns the timeline that a new leader must come from: the leader's, or the newest of all where that is not known. Positions of the
+    /// log on others say nothing of how much a member has.
+    pub fn timeline(&self) -> Option<TimelineId> {
+        let newest = || self.members.iter().filter_map(|member| member.timeline).max();
+        self.leader().and_then(|leader| leader.timeline).or_else(newest)
     }
 
     /// Returns a member.
@@ -232,6 +241,7 @@ pub(super) mod tests {
         let crashed = HaMember { state: "crashed".to_owned(), ..leader };
         cluster.members = vec![crashed];
         assert_eq!(cluster.findings(0, true), ["a leads, and its server is crashed"]);
+        assert_eq!(cluster.timeline(), TimelineId::new(3));
         assert!(matches!(cluster.member("z"), Err(HaError::NoSuchMember { members, .. }) if members == ["a"]));
     }
 }

@@ -1,5 +1,6 @@
 //! A cluster that nobody runs but us: its servers are asked and told by SQL, and their hosts by a [`HostControl`].
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::super::agent::patroni_runs;
 use super::super::candidate::candidate;
 use super::super::discover::{ClusterServer, discover};
 use super::super::promotion::{point_standby, promote_standby};
@@ -99,13 +101,14 @@ impl DirectBackend {
         Ok(())
     }
 
-    /// Waits until the last that a standby has replayed is the checkpoint by which its primary ended.
-    async fn has_everything(&self, candidate: &str, limit: Duration) -> Result<bool, HaError> {
+    /// Waits until the last that a standby has replayed is the checkpoint by which its primary ended: one behind `written`, which that
+    /// primary had before it was stopped, and not the one of an earlier shutdown.
+    async fn has_everything(&self, candidate: &str, written: Lsn, limit: Duration) -> Result<bool, HaError> {
         let settings = self.server(candidate)?;
         let deadline = tokio::time::Instant::now() + limit;
         loop {
             let last = replayed_checkpoint(settings, limit).await;
-            if matches!(&last, Ok(last) if last.is_shutdown()) {
+            if matches!(&last, Ok(last) if last.is_shutdown() && last.checkpoint >= written) {
                 return Ok(true);
             }
             if tokio::time::Instant::now() >= deadline {
@@ -147,6 +150,17 @@ impl DirectBackend {
         }
     }
 
+    /// Refuses to decide beside Patroni.
+    async fn refuse_patroni(&self, names: &[&str]) -> Result<(), HaError> {
+        for name in names {
+            if patroni_runs(self.server(name)?, ANSWER).await? {
+                let reason = "Patroni runs it, and decides who leads".to_owned();
+                return Err(HaError::NotReady { member: (*name).to_owned(), reason });
+            }
+        }
+        Ok(())
+    }
+
     fn unsupported(&self, what: &'static str) -> HaError {
         HaError::Unsupported { backend: self.name(), what }
     }
@@ -162,6 +176,12 @@ impl HaBackend for DirectBackend {
     async fn cluster(&self) -> Result<HaCluster, HaError> {
         let topology = discover(&self.servers, ANSWER).await;
         let leaders: Vec<String> = topology.primaries().map(|(server, _)| server.name.clone()).collect();
+        let systems: BTreeSet<u64> =
+            topology.servers.iter().filter_map(|server| Some(server.state.as_ref()?.system_identifier)).collect();
+        if systems.len() > 1 {
+            let reason = "they are of several clusters, by their system identifiers".to_owned();
+            return Err(HaError::Setting { what: self.name(), reason });
+        }
         if leaders.len() > 1 {
             return Err(HaError::Ambiguous { leaders });
         }
@@ -179,7 +199,9 @@ impl HaBackend for DirectBackend {
 
     async fn member(&self, name: &str) -> Result<MemberStatus, HaError> {
         let state = ask_server(self.server(name)?, ANSWER).await?;
-        Ok(MemberStatus { reached: state.reached(), newest_commit: state.newest_commit, ..MemberStatus::default() })
+        let takes_writes = Some(state.role != Role::Standby);
+        let (reached, newest_commit) = (state.reached(), state.newest_commit);
+        Ok(MemberStatus { reached, newest_commit, takes_writes, ..MemberStatus::default() })
     }
 
     async fn branch(&self, timeline: TimelineId) -> Result<Option<Lsn>, HaError> {
@@ -191,9 +213,14 @@ impl HaBackend for DirectBackend {
     }
 
     async fn switchover(&self, leader: &str, candidate: &str, limit: Duration) -> Result<(), HaError> {
+        self.refuse_patroni(&[leader, candidate]).await?;
+        let written = ask_server(self.server(leader)?, ANSWER).await?.written.ok_or_else(|| HaError::NotReady {
+            member: leader.to_owned(),
+            reason: "it does not say how far it has written".to_owned(),
+        })?;
         self.hosts.stop(leader).await.map_err(host_error(leader, "stopped"))?;
         // A part of the time is left for the way back.
-        match self.has_everything(candidate, limit / 2).await {
+        match self.has_everything(candidate, written, limit / 2).await {
             Ok(true) => {}
             missing => {
                 self.hosts.start(leader).await.map_err(host_error(leader, "started again"))?;
@@ -202,11 +229,21 @@ impl HaBackend for DirectBackend {
                 return Err(HaError::NotReady { member: candidate.to_owned(), reason });
             }
         }
-        self.promote(candidate, &[candidate, leader], limit).await?;
+        // Until it is told to lead, the old leader can take over again.
+        if let Err(error) = ask_server(self.server(candidate)?, ANSWER).await {
+            self.hosts.start(leader).await.map_err(host_error(leader, "started again"))?;
+            return Err(error.into());
+        }
+        if let Err(error) = self.promote(candidate, &[candidate, leader], limit).await {
+            // It may lead now, or in a moment: beside it nobody may be started.
+            let reason = format!("it is off, and stays off: {candidate} was told to lead, and may do so: {error}");
+            return Err(HaError::Host { member: leader.to_owned(), action: "started again", reason });
+        }
         self.hosts.follow(leader, candidate).await.map_err(host_error(leader, "started as a standby"))
     }
 
     async fn failover(&self, candidate: &str, limit: Duration) -> Result<(), HaError> {
+        self.refuse_patroni(&[candidate]).await?;
         self.fence_others(candidate).await?;
         self.wait_until_deaf(candidate, limit).await?;
         self.promote(candidate, &[candidate], limit).await

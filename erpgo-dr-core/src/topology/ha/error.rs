@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::causes::chain;
 use crate::postgres::PostgresError;
+use crate::types::TimelineId;
 
 /// What goes wrong between us and whoever runs a cluster, and inside it.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +91,39 @@ pub enum HaError {
         /// The member.
         member: String,
     },
+    /// A leader that is well was to be replaced as if it were lost.
+    #[error("{member} leads, is well and answers: a failover is for a leader that is lost")]
+    LeaderIsWell {
+        /// The leader.
+        member: String,
+    },
+    /// The leader is on a later timeline than the one that was to be left: somebody was replaced already.
+    #[error("{member} leads on timeline {found}, later than {expected}: the leader was replaced already")]
+    Replaced {
+        /// Who leads.
+        member: String,
+        /// The timeline that was to be left.
+        expected: TimelineId,
+        /// The timeline that is.
+        found: TimelineId,
+    },
+    /// An earlier attempt may have been carried out, and nothing tells.
+    #[error("an earlier attempt may have been carried out, and nothing tells whether it was: {reason}")]
+    Repeated {
+        /// What would tell.
+        reason: String,
+    },
+    /// Others take writes beside the leader.
+    #[error(
+        "{leader} leads, and beside it {} too: what is written there is lost, or must be merged by hand",
+        take_writes(beside)
+    )]
+    Beside {
+        /// Who leads.
+        leader: String,
+        /// Who takes writes all the same.
+        beside: Vec<String>,
+    },
     /// What can only be done with a follower was to be done with the leader.
     #[error("{member} leads: its data is what the others have theirs from")]
     IsLeader {
@@ -161,11 +195,20 @@ pub enum HaError {
     Postgres(#[from] PostgresError),
 }
 
+fn take_writes(names: &[String]) -> String {
+    format!("{} {}", names.join(" and "), if names.len() == 1 { "takes writes" } else { "take writes" })
+}
+
 impl HaError {
     /// Returns whether an order that failed so may have been carried out all the same, or may yet be.
     pub fn may_be_done(&self) -> bool {
         match self {
-            Self::Unanswered { .. } | Self::NotSettled { .. } | Self::Postgres(_) | Self::Host { .. } => true,
+            Self::Unanswered { .. }
+            | Self::NotSettled { .. }
+            | Self::Postgres(_)
+            | Self::Host { .. }
+            | Self::Beside { .. }
+            | Self::Repeated { .. } => true,
             Self::Refused { status, .. } => *status >= 500,
             _ => false,
         }

@@ -1,17 +1,20 @@
 //! Who is to lead instead of whom, and whether that can be: looked at before anything is changed.
 
 use std::cmp::Reverse;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::backend::HaBackend;
-use super::cluster::{HaCluster, HaMember};
+use super::cluster::{HaCluster, HaMember, HaRole};
 use super::error::HaError;
 use crate::types::{Lsn, TimelineId};
 
 /// How long it is waited before the cluster is asked again.
 const PAUSE: Duration = Duration::from_millis(250);
+/// How long an earlier order may take to show, at most.
+const SETTLING: Duration = Duration::from_secs(30);
 
 /// How a change of the leader is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,16 +26,29 @@ pub struct ChangeOptions {
     pub candidate: Option<String>,
     /// Bytes that it may be behind.
     pub max_lag: u64,
-    /// How long all of it may take.
+    /// How long the change is waited for. A question that hangs behind it, and the last look around, may take some seconds more.
     pub limit: Duration,
     /// Whether an earlier attempt may have done it: then it is no error that it is done.
     pub again: bool,
+    /// The timeline that is to be left. Where somebody leads on a later one, the leader was replaced already.
+    pub timeline: Option<TimelineId>,
+    /// Whether a failover may replace a leader that is well and answers.
+    pub even_if_well: bool,
 }
 
 impl Default for ChangeOptions {
     /// A candidate that is found, at most 1 MiB behind as Patroni's own `maximum_lag_on_failover` has it, within two minutes.
     fn default() -> Self {
-        Self { leader: None, candidate: None, max_lag: 1 << 20, limit: Duration::from_secs(120), again: false }
+        let limit = Duration::from_secs(120);
+        Self {
+            leader: None,
+            candidate: None,
+            max_lag: 1 << 20,
+            limit,
+            again: false,
+            timeline: None,
+            even_if_well: false,
+        }
     }
 }
 
@@ -58,6 +74,18 @@ impl ChangeOptions {
     /// Sets how long all of it may take.
     pub fn with_limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Sets the timeline that is to be left.
+    pub fn with_timeline(mut self, timeline: Option<TimelineId>) -> Self {
+        self.timeline = timeline;
+        self
+    }
+
+    /// Sets whether a failover may replace a leader that is well and answers.
+    pub fn with_even_if_well(mut self, even_if_well: bool) -> Self {
+        self.even_if_well = even_if_well;
         self
     }
 
@@ -97,8 +125,18 @@ pub struct ChangePlan {
     pub behind_bytes: Option<u64>,
     /// Whether the cluster is paused.
     pub paused: bool,
+    /// Whether it follows another cluster: a new leader keeps the timeline, and nothing is written here that could be lost.
+    pub standby_cluster: bool,
     /// Whether an earlier attempt has done it.
     pub already_done: bool,
+}
+
+impl ChangePlan {
+    /// Returns whether another plan has the same leader, timeline and candidate: what somebody agreed to still holds then.
+    pub fn is_same_change(&self, other: &Self) -> bool {
+        let change = |plan: &Self| (plan.kind, plan.leader.clone(), plan.timeline, plan.candidate.clone(), plan.paused);
+        change(self) == change(other)
+    }
 }
 
 /// Plans that a leader that is well hands over to another member.
@@ -111,7 +149,9 @@ pub async fn plan_switchover(backend: &dyn HaBackend, options: &ChangeOptions) -
     loop {
         let cluster = backend.cluster().await?;
         if cluster.leader().is_some() {
-            return plan(ChangeKind::Switchover, &cluster, cluster.leader(), options);
+            let plan = plan(ChangeKind::Switchover, &cluster, cluster.leader(), options)?;
+            asked_itself(backend, &plan).await?;
+            return Ok(plan);
         }
         // Between two leaders there is none: an attempt that was cut off goes on without us.
         if !options.again || begun.elapsed() >= options.limit {
@@ -124,10 +164,72 @@ pub async fn plan_switchover(backend: &dyn HaBackend, options: &ChangeOptions) -
 /// Plans that a member leads, whatever becomes of the leader.
 ///
 /// # Errors
-/// As [`plan_switchover`]; that nobody leads is none.
+/// As [`plan_switchover`]; that nobody leads is none. [`HaError::LeaderIsWell`], [`HaError::Replaced`]; [`HaError::Repeated`] where an
+/// earlier attempt may have done it, and neither a timeline, nor a leader, nor a candidate tells.
 pub async fn plan_failover(backend: &dyn HaBackend, options: &ChangeOptions) -> Result<ChangePlan, HaError> {
-    let cluster = backend.cluster().await?;
-    plan(ChangeKind::Failover, &cluster, cluster.leader(), options)
+    if options.again && options.timeline.is_none() && options.leader.is_none() && options.candidate.is_none() {
+        let reason = "neither the old leader, nor its timeline, nor who was to lead is known";
+        return Err(HaError::Repeated { reason: reason.to_owned() });
+    }
+    let (begun, patience) = (Instant::now(), SETTLING.min(options.limit / 2));
+    let cluster = loop {
+        let cluster = backend.cluster().await?;
+        // What an earlier attempt has ordered may just be being done: it is not ordered twice.
+        if !options.again || cluster.leader().is_some() || begun.elapsed() >= patience {
+            break cluster;
+        }
+        tokio::time::sleep(PAUSE).await;
+    };
+    let plan = plan(ChangeKind::Failover, &cluster, cluster.leader(), options)?;
+    if plan.already_done {
+        return Ok(plan);
+    }
+    match cluster.leader() {
+        Some(leader) if !options.even_if_well && is_well(backend, leader).await => {
+            return Err(HaError::LeaderIsWell { member: leader.name.clone() });
+        }
+        Some(_) => {}
+        // The last leader may be gone from the list, and its timeline with it. The history knows of it.
+        None => {
+            if let Some(timeline) = plan.timeline
+                && let Ok(Some(left)) = backend.branch(timeline).await
+            {
+                let reason = format!("timeline {timeline} was left at {left} for one that it does not have");
+                return Err(HaError::NotReady { member: plan.candidate, reason });
+            }
+        }
+    }
+    asked_itself(backend, &plan).await?;
+    Ok(plan)
+}
+
+/// Returns whether a leader works by its own word, too: one that is lost is in the books until its time is over.
+async fn is_well(backend: &dyn HaBackend, leader: &HaMember) -> bool {
+    if !leader.is_well_leader() {
+        return false;
+    }
+    let asked = backend.member(&leader.name).await;
+    asked.is_ok_and(|status| {
+        status.reached.is_some() && (status.takes_writes == Some(true) || leader.role == HaRole::StandbyLeader)
+    })
+}
+
+/// Refuses a candidate that takes writes already, as one does that lost the lock while nobody stopped it: what it has is another history.
+async fn asked_itself(backend: &dyn HaBackend, plan: &ChangePlan) -> Result<(), HaError> {
+    if plan.already_done {
+        return Ok(());
+    }
+    let not_ready = |reason: String| Err(HaError::NotReady { member: plan.candidate.clone(), reason });
+    match backend.member(&plan.candidate).await {
+        Ok(status) if status.takes_writes == Some(true) => {
+            not_ready("it takes writes without being the leader: its history is another one".to_owned())
+        }
+        Ok(_) => Ok(()),
+        Err(error @ (HaError::Unreachable { .. } | HaError::Refused { .. } | HaError::Unreadable { .. })) => {
+            not_ready(format!("it cannot be asked itself: {error}"))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn plan(
@@ -152,10 +254,11 @@ fn plan(
         kind,
         leader: leader.map(|leader| leader.name.clone()).or_else(|| options.leader.clone()),
         candidate: candidate.name.clone(),
-        timeline: leader.and_then(|leader| leader.timeline).or(candidate.timeline),
+        timeline: cluster.timeline(),
         announced: cluster.announced(),
         behind_bytes: candidate.behind_bytes,
         paused: cluster.paused,
+        standby_cluster: leader.is_some_and(|leader| leader.role == HaRole::StandbyLeader),
         already_done: false,
     })
 }
@@ -171,7 +274,10 @@ fn already_done(
     let is_candidate = options.candidate.as_ref().is_none_or(|candidate| *candidate == leader.name);
     let was_replaced = options.leader.as_ref().is_some_and(|expected| *expected != leader.name);
     let leads_now = options.candidate.as_deref() == Some(leader.name.as_str());
-    if options.again && is_candidate && (was_replaced || leads_now) {
+    // Whoever leads on a later timeline was promoted since.
+    let later = options.timeline.zip(leader.timeline).filter(|(left, found)| found > left);
+    // The candidate may have lost the lead again since: who has it now was promoted after the order all the same.
+    if options.again && (later.is_some() || (is_candidate && (was_replaced || leads_now))) {
         return Ok(Some(ChangePlan {
             kind,
             leader: options.leader.clone(),
@@ -180,6 +286,7 @@ fn already_done(
             announced: None,
             behind_bytes: None,
             paused: cluster.paused,
+            standby_cluster: leader.role == HaRole::StandbyLeader,
             already_done: true,
         }));
     }
@@ -188,14 +295,25 @@ fn already_done(
         Some(expected) if was_replaced => {
             Err(HaError::AnotherLeads { expected: expected.clone(), found: leader.name.clone() })
         }
-        _ => Ok(None),
+        _ => match later {
+            Some((expected, found)) => Err(HaError::Replaced { member: leader.name.clone(), expected, found }),
+            None => Ok(None),
+        },
     }
 }
 
 fn named<'c>(cluster: &'c HaCluster, name: &str) -> Result<&'c HaMember, HaError> {
     let member = cluster.member(name)?;
     match member.is_ready() {
-        true => Ok(member),
+        true if member.timeline.is_some() && member.timeline == cluster.timeline() => Ok(member),
+        true => {
+            let words = |timeline: Option<TimelineId>| {
+                timeline.map_or_else(|| "an unknown timeline".to_owned(), |timeline| format!("timeline {timeline}"))
+            };
+            let reason =
+                format!("it is on {}, and the cluster on {}", words(member.timeline), words(cluster.timeline()));
+            Err(HaError::NotReady { member: name.to_owned(), reason })
+        }
         false => {
             let reason = if member.may_lead {
                 format!("its server is {}", member.state)
@@ -207,9 +325,10 @@ fn named<'c>(cluster: &'c HaCluster, name: &str) -> Result<&'c HaMember, HaError
     }
 }
 
-/// Chooses one for which commits wait, then the one that has the most.
+/// Chooses one for which commits wait, then the one that has the most, of those that are on the timeline of the cluster.
 fn most_suitable(cluster: &HaCluster) -> Option<&HaMember> {
-    let ready = cluster.members.iter().filter(|member| member.is_ready());
+    let timeline = cluster.timeline()?;
+    let ready = cluster.members.iter().filter(|member| member.is_ready() && member.timeline == Some(timeline));
     ready.max_by_key(|member| (member.role.is_synchronous(), member.reached, Reverse(&member.name)))
 }
 
@@ -272,6 +391,42 @@ mod tests {
         cluster.members.truncate(1);
         cluster.paused = false;
         assert!(matches!(refused(&cluster, None, None), HaError::NoCandidate));
+    }
+
+    #[test]
+    fn who_is_on_another_timeline_does_not_take_over() {
+        let mut cluster = cluster();
+        cluster.members[2].timeline = TimelineId::new(2);
+        assert_eq!(cluster.members[2].behind_bytes, Some(0), "on its own timeline");
+        let refused = planned(&cluster, None, Some("c"), false).unwrap_err();
+        assert!(matches!(&refused, HaError::NotReady { reason, .. } if reason.contains("timeline 2")), "{refused}");
+        // Of those that are chosen from, it is none.
+        assert!(matches!(planned(&cluster, None, None, false), Err(HaError::Lagging { member, .. }) if member == "b"));
+        cluster.members[2].timeline = None;
+        assert!(matches!(planned(&cluster, None, Some("c"), false), Err(HaError::NotReady { .. })));
+        // Without a leader the newest one of all counts, also that of a server which is down.
+        cluster.members.remove(0);
+        cluster.members[2].timeline = TimelineId::new(4);
+        let options = ChangeOptions::default().with_candidate(Some("b".to_owned()));
+        let refused = plan(ChangeKind::Failover, &cluster, None, &options).unwrap_err();
+        assert!(matches!(&refused, HaError::NotReady { reason, .. } if reason.contains("timeline 4")), "{refused}");
+    }
+
+    #[test]
+    fn a_later_timeline_shows_that_somebody_was_replaced() {
+        let cluster = cluster();
+        let options = ChangeOptions::default().with_max_lag(99).with_timeline(TimelineId::new(2));
+        let failover = |options: &ChangeOptions| plan(ChangeKind::Failover, &cluster, cluster.leader(), options);
+        assert!(matches!(failover(&options), Err(HaError::Replaced { member, .. }) if member == "a"));
+        for candidate in [None, Some("c".to_owned())] {
+            let again = options.clone().with_candidate(candidate).with_again(true);
+            let found = failover(&again).unwrap();
+            assert!(found.already_done && found.candidate == "a", "{found:?}");
+        }
+        let same = failover(&options.with_timeline(TimelineId::new(3)).with_again(true)).unwrap();
+        assert!(!same.already_done);
+        let other = ChangePlan { timeline: TimelineId::new(4), ..same.clone() };
+        assert!(same.is_same_change(&same) && !same.is_same_change(&other));
     }
 
     #[test]

@@ -33,7 +33,7 @@ fn member(answer: &Value) -> Option<HaMember> {
     let number = |name: &str| answer.get(name).and_then(Value::as_u64);
     let lsn = |name: &str| answer.get(name).and_then(Value::as_str).and_then(|text| text.parse::<Lsn>().ok());
     let tags = answer.get("tags");
-    let may_lead = !tags.is_some_and(|tags| flag(tags, "nofailover"));
+    let may_lead = tags.is_none_or(may_lead);
     let reached = lsn("lsn").or_else(|| lsn("receive_lsn").max(lsn("replay_lsn")));
     Some(HaMember {
         name: text(answer, "name")?,
@@ -50,6 +50,19 @@ fn member(answer: &Value) -> Option<HaMember> {
     })
 }
 
+/// Reads the tags of a member, as `_bool_tag` in Patroni's tags.py does: `nofailover` counts where it is there, whatever its type.
+fn may_lead(tags: &Value) -> bool {
+    let number = |value: &Value| value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
+    match tags.get("nofailover").filter(|found| !found.is_null()) {
+        Some(Value::Bool(never)) => !never,
+        Some(Value::Number(number)) => number.as_f64() == Some(0.0),
+        Some(Value::String(text)) => text.is_empty(),
+        Some(Value::Array(items)) => items.is_empty(),
+        Some(_) => false,
+        None => tags.get("failover_priority").and_then(number).is_none_or(|priority| priority > 0.0),
+    }
+}
+
 /// Reads `/patroni`.
 pub(super) fn status(answer: &Value) -> MemberStatus {
     let log = answer.get("xlog");
@@ -60,7 +73,18 @@ pub(super) fn status(answer: &Value) -> MemberStatus {
         reached: position("location").or_else(|| position("received_location").max(position("replayed_location"))),
         newest_commit: commit,
         paused: flag(answer, "pause"),
+        takes_writes: text(answer, "role").map(|role| takes_writes(&role, &text(answer, "state").unwrap_or_default())),
     }
+}
+
+/// A server that is down takes none, whatever it was.
+fn takes_writes(role: &str, state: &str) -> bool {
+    matches!(role, "primary" | "master" | "promoted") && !matches!(state, "stopped" | "crashed" | "start failed")
+}
+
+/// Reads the name of the cluster in `/patroni`.
+pub(super) fn scope(answer: &Value) -> Option<String> {
+    text(answer.get("patroni")?, "scope")
 }
 
 /// Reads `/history`: lines of a timeline, where it was left, and why.
@@ -118,6 +142,23 @@ mod tests {
     }
 
     #[test]
+    fn who_never_leads_is_known_by_its_tags() {
+        for (tags, may) in [
+            (json!({}), true),
+            (json!({"nofailover": true}), false),
+            (json!({"nofailover": "yes"}), false),
+            (json!({"nofailover": 1}), false),
+            (json!({"nofailover": false}), true),
+            (json!({"failover_priority": 0}), false),
+            (json!({"failover_priority": "0"}), false),
+            (json!({"failover_priority": 2}), true),
+            (json!({"nofailover": false, "failover_priority": 0}), true),
+        ] {
+            assert_eq!(may_lead(&tags), may, "{tags}");
+        }
+    }
+
+    #[test]
     fn a_member_and_a_history_are_read() {
         let replica = json!({"xlog": {"received_location": 48, "replayed_location": 32,
             "replayed_timestamp": "2026-11-27 21:00:00.500000+00:00"}, "postmaster_start_time": "x"});
@@ -126,6 +167,17 @@ mod tests {
         assert_eq!(found.newest_commit.unwrap().to_rfc3339(), "2026-11-27T21:00:00.500+00:00");
         assert_eq!(status(&json!({"xlog": {"location": 64}, "pause": true})).reached, Some(Lsn(64)));
         assert_eq!(status(&json!({})), MemberStatus::default());
+        for (role, state, writes) in [
+            ("primary", "running", true),
+            ("master", "stopping", true),
+            ("primary", "crashed", false),
+            ("replica", "running", false),
+            ("standby_leader", "running", false),
+        ] {
+            let answer = json!({"role": role, "state": state, "patroni": {"scope": "s"}});
+            assert_eq!(status(&answer).takes_writes, Some(writes), "{role} {state}");
+            assert_eq!(scope(&answer).as_deref(), Some("s"));
+        }
         let history = json!([[1, 100, "no recovery target specified"], [2, 200, "x", "t", "b"], []]);
         assert_eq!(branch(&history, TimelineId::new(2).unwrap()), Some(Lsn(200)));
         assert_eq!(branch(&history, TimelineId::new(3).unwrap()), None);

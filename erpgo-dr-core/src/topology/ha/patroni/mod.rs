@@ -19,7 +19,8 @@ pub use settings::PatroniSettings;
 
 /// A cluster that Patroni runs. Of several addresses the first one is asked that answers.
 ///
-/// What concerns one member goes to where that member says it is asked, as `patronictl` does it.
+/// What concerns one member goes to where that member says it is asked, as `patronictl` does it. An order goes to the address that answered
+/// last. All addresses are of one cluster: one of another is refused.
 #[derive(Debug)]
 pub struct PatroniBackend {
     client: Client,
@@ -42,7 +43,7 @@ impl PatroniBackend {
             member: name.to_owned(),
             reason: "it does not say where it is asked".to_owned(),
         })?;
-        self.client.allowed(url)
+        self.client.allowed(&url)
     }
 }
 
