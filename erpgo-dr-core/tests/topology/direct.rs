@@ -127,6 +127,7 @@ async fn what_patroni_does_is_done_by_ourselves_where_nobody_else_does() {
     let report = carry_out(&backend, &plan, LIMIT).await.unwrap();
     assert_eq!(report.new_leader, "three");
     assert!(report.lost_bytes.is_some() && report.newest_commit.is_some(), "{report:#?}");
+    assert!(report.unfenced.is_none() && report.beside.is_empty(), "{report:#?}");
     assert!(hosts.with("two", |server| server.id().is_none()).await, "it may still take writes");
     well(&backend, 1).await;
     let count = "SELECT count(*) FROM t WHERE n = ANY ('{NUMBERS}')";

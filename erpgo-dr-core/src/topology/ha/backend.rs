@@ -46,6 +46,11 @@ pub trait HaBackend: Send + Sync + fmt::Debug {
     /// [`HaError::Refused`], [`HaError::Unanswered`].
     async fn failover(&self, candidate: &str, limit: Duration) -> Result<(), HaError>;
 
+    /// Returns whether all others are off when an order to fail over returns: then who cannot be asked takes no writes.
+    fn fences(&self) -> bool {
+        false
+    }
+
     /// Has nobody be replaced by itself, or ends that.
     ///
     /// # Errors

@@ -144,7 +144,9 @@ async fn writers(
             match backend.member(name).await {
                 Ok(status) if status.takes_writes == Some(true) => beside.push((*name).to_owned()),
                 Ok(_) => {}
-                Err(_) if plan.leader.as_deref() == Some(*name) => unfenced = Some((*name).to_owned()),
+                Err(_) if (!backend.fences() || plan.already_done) && plan.leader.as_deref() == Some(*name) => {
+                    unfenced = Some((*name).to_owned())
+                }
                 Err(_) => {}
             }
         }

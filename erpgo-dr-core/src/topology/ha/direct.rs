@@ -249,6 +249,10 @@ impl HaBackend for DirectBackend {
         self.promote(candidate, &[candidate], limit).await
     }
 
+    fn fences(&self) -> bool {
+        true
+    }
+
     async fn set_paused(&self, _paused: bool, _limit: Duration) -> Result<(), HaError> {
         Err(self.unsupported("be paused: nobody replaces a primary by itself here"))
     }
