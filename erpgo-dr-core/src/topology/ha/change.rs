@@ -145,7 +145,7 @@ async fn writers(
                 Ok(status) if status.takes_writes == Some(true) => beside.push((*name).to_owned()),
                 Ok(_) => {}
                 Err(_) if (!backend.fences() || plan.already_done) && plan.leader.as_deref() == Some(*name) => {
-                    unfenced = Some((*name).to_owned())
+                    unfenced = Some((*name).to_owned());
                 }
                 Err(_) => {}
             }
