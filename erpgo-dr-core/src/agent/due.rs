@@ -317,7 +317,7 @@ mod tests {
             (fine.clone().with_backoff(endless).with_retries(3, endless), "backoff"),
             (fine.clone().with_retries(3, endless), "window"),
             (fine.clone().with_limit(Duration::ZERO), "limit"),
-            (Timing::new(fine.schedule.clone().with_jitter(endless)), "jitter"),
+            (Timing::new(fine.schedule.with_jitter(endless)), "jitter"),
         ];
         for (timing, key) in wrong {
             assert!(timing.fault().unwrap().contains(key), "{key}");
