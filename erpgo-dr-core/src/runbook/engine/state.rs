@@ -74,7 +74,7 @@ impl State {
                 self.side(*purpose).insert(step.clone(), Progress::CutOff);
             }
             Event::Ended { step, purpose, outcome, unsure, unchanged, stored, .. } => {
-                if *unchanged && *purpose == Purpose::Do && !self.may_be_done(step) {
+                if *unchanged && *purpose == Purpose::Do {
                     self.unchanged.insert(step.clone());
                 }
                 if *unsure && *purpose == Purpose::Do {
