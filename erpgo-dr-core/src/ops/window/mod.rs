@@ -59,11 +59,14 @@ impl RecoveryWindow {
     }
 }
 
+/// The newest commit in and before a segment of a cluster, where there is one.
+type NewestCommits = BTreeMap<(u64, WalSegmentName), Option<DateTime<Utc>>>;
+
 /// What never changes of a repository, so that who asks again and again does not read it again.
 #[derive(Debug, Default)]
 pub struct WindowMemory {
     starts: Mutex<BTreeMap<BackupId, Option<Start>>>,
-    commits: Mutex<BTreeMap<(u64, WalSegmentName), Option<DateTime<Utc>>>>,
+    commits: Mutex<NewestCommits>,
 }
 
 /// Finds the recovery window of each cluster of which there is a physical backup, in order of their system identifiers.

@@ -418,7 +418,7 @@ mod tests {
                         heard.fetch_add(1, Ordering::SeqCst);
                         match order {
                             Some(head) => {
-                                answer = format!("HTTP/1.1 {head}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+                                answer = format!("HTTP/1.1 {head}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
                             }
                             // It hangs.
                             None => std::future::pending::<()>().await,
