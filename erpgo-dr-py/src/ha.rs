@@ -110,7 +110,6 @@ pub fn ha_switchover(
 #[pyo3(signature = (
     patroni, *, leader = None, candidate = None, max_lag = 1_048_576, limit = None, dry_run = false, even_if_well = false,
 ))]
-#[expect(clippy::too_many_arguments, reason = "keywords of Python")]
 pub fn ha_failover(
     patroni: &Patroni,
     leader: Option<String>,
