@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use clap::Args;
 use erpgo_dr_core::Repository;
 use erpgo_dr_core::ops::drill::{DrillState, Scenario, forecast};
-use erpgo_dr_core::ops::{self, RecoveryWindow, Status, recovery_windows};
+use erpgo_dr_core::ops::{self, RecoveryWindow, Status, WindowMemory, recovery_windows_with};
 use erpgo_dr_core::runbook::Span;
 use serde::Serialize;
 
@@ -50,10 +50,12 @@ impl StatusArgs {
         };
         let places = context.places()?;
         let repository = context.open_at(&places, Access::Unlocked).await?;
-        let Some(every) = self.watch else { return look(context, &places, &repository, max_age).await };
+        let memory = WindowMemory::default();
+        let look = async || look(context, &places, &repository, max_age, &memory).await;
+        let Some(every) = self.watch else { return look().await };
         let mut stop = std::pin::pin!(context.stop.requested());
         loop {
-            let looked = look(context, &places, &repository, max_age).await;
+            let looked = look().await;
             match &looked {
                 Ok(report) => {
                     context.output.refresh(report).map_err(|source| error::io("write to standard output", source))?;
@@ -74,6 +76,7 @@ async fn look(
     places: &Places,
     repository: &Repository,
     max_age: Option<TimeDelta>,
+    memory: &WindowMemory,
 ) -> Result<Report, CliError> {
     let catalogue = context.catalogue_at(places, repository).await?;
     let status = ops::status_of(repository, &catalogue);
@@ -88,7 +91,7 @@ async fn look(
     let predicted = forecast(repository, &catalogue, &drills).await.ok().flatten();
     let predicted_rto_seconds = predicted.map(|found| found.rto_seconds);
     // Nor is what cannot be asked of the archive.
-    let windows = recovery_windows(repository, &catalogue).await.unwrap_or_else(|error| {
+    let windows = recovery_windows_with(repository, &catalogue, memory).await.unwrap_or_else(|error| {
         context.output.warn(&format!("the recovery window is not known: {error}"));
         Vec::new()
     });

@@ -1,5 +1,6 @@
 //! Asks for all that is shown, once.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,9 +18,10 @@ use crate::ops::wal::{WalCheckOptions, WalCheckReport, wal_check};
 use crate::ops::{self, RecoveryWindow, Status, WindowMemory, catalogue_of_places, recovery_windows_with, status_of};
 use crate::postgres::ConnectionSettings;
 use crate::repository::{Catalogue, CatalogueEntry, DrillRecord, EpochInfo, Repository};
-use crate::runbook::{IncidentReport, list_runs, report};
+use crate::runbook::{IncidentReport, report};
 use crate::storage::ReplicatedStorage;
 use crate::topology::{ServerState, ask_server};
+use crate::types::RunId;
 
 /// How long a server may take to say who follows it.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -102,10 +104,18 @@ impl MonitorOptions {
 /// # Errors
 /// When the catalogue cannot be read. What else cannot be asked is a problem in the facts.
 pub async fn observe(repository: &Repository, options: &MonitorOptions) -> ops::Result<Facts> {
-    observe_with(repository, options, &WindowMemory::default()).await
+    observe_with(repository, options, &mut Memory::default()).await
 }
 
-async fn observe_with(repository: &Repository, options: &MonitorOptions, memory: &WindowMemory) -> ops::Result<Facts> {
+/// What was read before, and is what it was.
+#[derive(Debug, Default)]
+struct Memory {
+    windows: WindowMemory,
+    /// Runs of runbooks, with the lengths that their journals had: entries are added, and never altered.
+    incidents: BTreeMap<RunId, (u64, IncidentFacts)>,
+}
+
+async fn observe_with(repository: &Repository, options: &MonitorOptions, memory: &mut Memory) -> ops::Result<Facts> {
     let begun = Instant::now();
     let at = repository.environment().clock.now();
     let catalogue = match &options.places {
@@ -114,13 +124,13 @@ async fn observe_with(repository: &Repository, options: &MonitorOptions, memory:
     };
     let status = status_of(repository, &catalogue);
     let mut asked = Asked { repository, catalogue: &catalogue, problems: of_catalogue(&status) };
-    let windows = asked.windows(memory).await;
+    let windows = asked.windows(&memory.windows).await;
     let (wal, state) = tokio::join!(wal_check_of(repository, options), state_of(options));
     let wal = asked.wal(wal);
     let standbys = asked.standbys(state);
     let drills = asked.drills().await;
     let forecast = asked.forecast(&drills).await;
-    let incidents = asked.incidents().await;
+    let incidents = asked.incidents(&mut memory.incidents).await;
     let epochs = asked.epochs().await;
     let disks = asked.disks(&options.folders).await;
     let problems = asked.problems;
@@ -159,12 +169,12 @@ pub async fn keep_observed(
     every: Duration,
     facts: &watch::Sender<Option<Arc<Facts>>>,
 ) {
-    let memory = WindowMemory::default();
+    let mut memory = Memory::default();
     let mut times = tokio::time::interval(every);
     times.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !facts.is_closed() {
         times.tick().await;
-        match tokio::time::timeout(LONGEST, observe_with(repository, options, &memory)).await {
+        match tokio::time::timeout(LONGEST, observe_with(repository, options, &mut memory)).await {
             Ok(Ok(found)) => {
                 facts.send_replace(Some(Arc::new(found)));
             }
@@ -228,9 +238,10 @@ fn lost_now(now: DateTime<Utc>, windows: &[RecoveryWindow], wal: Option<&WalFact
     let is_meant = |window: &&RecoveryWindow| of_server.is_none_or(|system| window.system_identifier == system);
     let lost = |window: &RecoveryWindow| {
         let last = window.spans.last()?;
-        let is_whole = of_server.is_some() && last.last_segment.is_some() && !window.cut_off;
+        let since = (now - last.until).as_seconds_f64().max(0.0);
+        let is_whole = of_server.is_some() && window.archived && !window.cut_off;
         let told = wal.filter(|_| is_whole).and_then(|wal| wal.at_risk_seconds);
-        Some(told.unwrap_or_else(|| (now - last.until).as_seconds_f64().max(0.0)))
+        Some(told.map_or(since, |told| told.min(since)))
     };
     windows.iter().filter(is_meant).filter_map(lost).max_by(f64::total_cmp)
 }
@@ -321,17 +332,23 @@ impl Asked<'_> {
         self.told("forecast of the recovery time", found)
     }
 
-    async fn incidents(&mut self) -> Vec<IncidentFacts> {
-        let runs = list_runs(self.repository).await;
-        let runs = self.told("runs of runbooks", runs);
-        let mut incidents = Vec::new();
-        for run in runs.into_iter().rev().take(NEWEST) {
-            match report(self.repository, &run).await {
-                Ok(report) => incidents.push(incident(report)),
+    async fn incidents(&mut self, known: &mut BTreeMap<RunId, (u64, IncidentFacts)>) -> Vec<IncidentFacts> {
+        let lengths = self.repository.run_lengths().await;
+        let lengths = self.told("runs of runbooks", lengths);
+        let mut found = BTreeMap::new();
+        for (run, length) in lengths.into_iter().rev().take(NEWEST) {
+            let remembered = known.remove(&run).filter(|(of, _)| *of == length);
+            let told = match remembered {
+                Some((_, incident)) => Ok(incident),
+                None => report(self.repository, &run).await.map(incident),
+            };
+            match told {
+                Ok(incident) => drop(found.insert(run, (length, incident))),
                 Err(error) => self.unanswered(&format!("run {run}"), &error),
             }
         }
-        incidents
+        *known = found;
+        known.values().rev().map(|(_, incident)| incident.clone()).collect()
     }
 
     async fn epochs(&mut self) -> Vec<EpochFacts> {

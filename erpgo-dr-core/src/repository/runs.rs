@@ -3,6 +3,8 @@
 //! Two processes that go on with one run cannot both write the entry of a number: the second is told, and stops. What entries say is
 //! the business of the layer above; here they are bytes.
 
+use std::collections::BTreeMap;
+
 use futures::TryStreamExt as _;
 
 use super::{Repository, RepositoryError, layout};
@@ -59,13 +61,21 @@ impl Repository {
     /// # Errors
     /// Of the storage place.
     pub(crate) async fn runs(&self) -> Result<Vec<RunId>, RepositoryError> {
-        let mut runs = Vec::new();
+        Ok(self.run_lengths().await?.into_keys().collect())
+    }
+
+    /// Lists the runs that have a journal, the oldest first, with the number of its entries.
+    ///
+    /// # Errors
+    /// Of the storage place.
+    pub(crate) async fn run_lengths(&self) -> Result<BTreeMap<RunId, u64>, RepositoryError> {
+        let mut runs = BTreeMap::new();
         let mut objects = self.storage.list(layout::RUNS);
         while let Some(meta) = objects.try_next().await? {
-            runs.extend(layout::parse_run_entry(&meta.key).map(|(run, _)| run));
+            if let Some((run, _)) = layout::parse_run_entry(&meta.key) {
+                *runs.entry(run).or_default() += 1;
+            }
         }
-        runs.sort_unstable();
-        runs.dedup();
         Ok(runs)
     }
 }

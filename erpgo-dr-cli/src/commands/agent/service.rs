@@ -26,9 +26,11 @@ pub(super) async fn serve(
     mut hangups: Signal,
 ) -> Result<AgentReport, CliError> {
     // Before anything is begun: wrong files, and an address that others can reach, are for whoever starts it to see.
-    let monitor = MonitorPlan::configured(context)?.map(|plan| plan.with_agent(agent.state()));
-    let watched = Watched::of_agent(context, repository)?;
-    let mut monitoring = std::pin::pin!(monitored(monitor, &watched));
+    let monitor = match MonitorPlan::configured(context)? {
+        Some(plan) => Some((plan.with_agent(agent.state()), Watched::of_agent(context, repository)?)),
+        None => None,
+    };
+    let mut monitoring = std::pin::pin!(monitored(monitor));
     let (control, mut state) = (agent.control(), agent.state());
     let grace = agent.grace();
     let stop = async {
@@ -76,11 +78,11 @@ pub(super) async fn serve(
 
 /// Serves what is known, for as long as the agent runs. Where that ends or cannot begin, as when the port is taken, it is tried again, and
 /// backups go on.
-async fn monitored(plan: Option<MonitorPlan>, watched: &Watched) -> Infallible {
-    let Some(plan) = plan else { return std::future::pending().await };
+async fn monitored(monitor: Option<(MonitorPlan, Watched)>) -> Infallible {
+    let Some((plan, watched)) = monitor else { return std::future::pending().await };
     loop {
         let served = match plan.bind().await {
-            Ok(service) => service.run(watched, std::future::pending()).await,
+            Ok(service) => service.run(&watched, std::future::pending()).await,
             Err(error) => Err(error),
         };
         if let Err(error) = served {

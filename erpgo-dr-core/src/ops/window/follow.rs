@@ -70,32 +70,74 @@ impl Archive {
         !self.segments.is_empty()
     }
 
-    /// Follows the log behind a backup, on the latest timeline that descends from it.
-    pub(super) fn stretch_behind(&self, start: Start) -> Stretch {
-        let (path, latest) = self.path(&start);
-        let name = |number: u64| {
-            // The segment in which a timeline is left is whole only as the first one of the next.
-            let left = path.iter().find(|left| number < left.position.0 / start.size.bytes());
-            WalSegmentName::numbered(left.map_or(latest, |left| left.timeline), number, start.size)
-        };
-        let follows = (start.segment..).skip(1).map(name);
-        let follows: Vec<(WalSegmentName, DateTime<Utc>)> =
-            follows.map_while(|name| Some((name, *self.segments.get(&name)?))).collect();
-        let last = follows.last().copied();
-        // What came late to a place, by a repair, has a late time; what came before the backup's end adds no moment.
-        let until = last.map_or(start.complete, |(_, archived)| archived).max(start.complete);
-        let behind = last.map(|(name, _)| name).unwrap_or_else(|| name(start.segment));
-        let newest = self.segments.keys().rev().find(|segment| segment.timeline() == latest);
-        Stretch {
-            newest_segments: follows.iter().rev().map(|(name, _)| *name).take(LOOKED_THROUGH).collect(),
-            goes_on_behind_a_gap: newest.is_some_and(|newest| *newest > behind),
-            span: RecoverySpan {
-                from: start.complete,
-                until,
-                last_segment: last.map(|(name, _)| name),
-                backups: vec![start.backup],
-            },
+    /// Follows the log behind each backup, and joins what hangs together, the oldest first.
+    pub(super) fn stretches(&self, starts: Vec<Start>) -> Vec<Stretch> {
+        let mut of_line: BTreeMap<TimelineId, Vec<Start>> = BTreeMap::new();
+        let mut lines: BTreeMap<TimelineId, Line<'_>> = BTreeMap::new();
+        for start in starts {
+            let (path, latest) = self.path(&start);
+            // Of two ways to one timeline, the longer one tells of more segments.
+            let line = lines.entry(latest).or_insert(Line { path, latest, size: start.size });
+            if path.len() > line.path.len() {
+                line.path = path;
+            }
+            of_line.entry(latest).or_default().push(start);
         }
+        let joined = of_line.into_iter().flat_map(|(latest, starts)| self.joined(&lines[&latest], starts));
+        let mut stretches: Vec<Stretch> = joined.collect();
+        stretches.sort_by_key(|stretch| stretch.span.from);
+        stretches
+    }
+
+    /// Joins the backups of a line from the end of one of which to that of the next the log is archived. Times tell nothing of that: a place that was
+    /// repaired has late ones.
+    fn joined(&self, line: &Line<'_>, mut starts: Vec<Start>) -> Vec<Stretch> {
+        let numbers: Vec<u64> = self.segments.keys().filter_map(|name| line.number(*name)).collect();
+        let runs = runs(numbers);
+        let newest = runs.last().map(|run| run.1);
+        starts.sort_by_key(|start| (start.segment, start.complete));
+        let mut joined: Vec<(Stretch, Option<u64>)> = Vec::new();
+        for start in starts {
+            let next = start.segment + 1;
+            let reached = runs.iter().find(|(first, last)| (*first..=*last).contains(&next)).map(|run| run.1);
+            match joined.last_mut().filter(|(_, reached)| reached.is_some_and(|reached| start.segment <= reached)) {
+                Some((stretch, known)) => {
+                    stretch.span.from = stretch.span.from.min(start.complete);
+                    stretch.span.until = stretch.span.until.max(start.complete);
+                    stretch.span.backups.push(start.backup);
+                    *known = (*known).max(reached);
+                }
+                None => {
+                    let span = RecoverySpan {
+                        from: start.complete,
+                        until: start.complete,
+                        last_segment: None,
+                        backups: vec![start.backup],
+                    };
+                    let stretch = Stretch {
+                        span,
+                        line: line.latest,
+                        newest_segments: Vec::new(),
+                        goes_on_behind_a_gap: newest.is_some_and(|newest| newest > reached.unwrap_or(start.segment)),
+                    };
+                    joined.push((stretch, reached));
+                }
+            }
+        }
+        let finished = joined.into_iter().map(|(mut stretch, reached)| {
+            if let Some(reached) = reached {
+                let names = (0..=reached).rev().map(|number| line.name(number));
+                let names = names.take_while(|name| self.segments.contains_key(name));
+                stretch.newest_segments = names.take(LOOKED_THROUGH).collect();
+                stretch.span.last_segment = stretch.newest_segments.first().copied();
+                let archived = stretch.span.last_segment.and_then(|name| self.segments.get(&name).copied());
+                // What came before the backup's end adds no moment.
+                stretch.span.until = stretch.span.until.max(archived.unwrap_or(stretch.span.until));
+                stretch.goes_on_behind_a_gap = newest.is_some_and(|newest| newest > reached);
+            }
+            stretch
+        });
+        finished.collect()
     }
 
     /// Returns the timelines that are left on the way from a backup to the latest one, and that one.
@@ -107,37 +149,67 @@ impl Archive {
     }
 }
 
+/// The way of the log to a timeline.
+#[derive(Debug, Clone, Copy)]
+struct Line<'a> {
+    /// The timelines that are left for others.
+    path: &'a [TimelineSwitch],
+    latest: TimelineId,
+    size: WalSegmentSize,
+}
+
+impl Line<'_> {
+    /// Names a segment. That in which a timeline is left is whole only as the first one of the next.
+    fn name(&self, number: u64) -> WalSegmentName {
+        let left = self.path.iter().find(|left| number < left.position.0 / self.size.bytes());
+        WalSegmentName::numbered(left.map_or(self.latest, |left| left.timeline), number, self.size)
+    }
+
+    /// Returns the number of a segment that lies on the way.
+    fn number(&self, name: WalSegmentName) -> Option<u64> {
+        name.number(self.size).filter(|number| self.name(*number) == name)
+    }
+}
+
+/// Returns the first and the last of numbers that follow one another.
+fn runs(mut numbers: Vec<u64>) -> Vec<(u64, u64)> {
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers.chunk_by(|one, next| one + 1 == *next).filter_map(|run| Some((*run.first()?, *run.last()?))).collect()
+}
+
 /// A span, and what it ends with.
 #[derive(Debug, Clone)]
 pub(super) struct Stretch {
     pub(super) span: RecoverySpan,
+    /// The timeline that it leads to.
+    pub(super) line: TimelineId,
     /// Its last segments, the newest first.
     pub(super) newest_segments: Vec<WalSegmentName>,
     /// Whether more of the log is archived, behind a gap.
     pub(super) goes_on_behind_a_gap: bool,
 }
 
-/// Joins stretches that overlap.
-pub(super) fn merged(mut stretches: Vec<Stretch>) -> Vec<Stretch> {
-    stretches.sort_by_key(|stretch| (stretch.span.from, stretch.span.until));
-    let mut joined: Vec<Stretch> = Vec::new();
-    for stretch in stretches {
-        match joined.last_mut().filter(|last| stretch.span.from <= last.span.until) {
-            Some(last) => {
-                let mut backups = std::mem::take(&mut last.span.backups);
-                backups.extend(stretch.span.backups.iter().cloned());
-                let from = last.span.from;
-                // The end is that of the one that goes farther.
-                if stretch.span.until >= last.span.until {
-                    *last = stretch;
+/// Makes spans of stretches, the oldest first, that do not touch one another. Where one of another timeline begins before the end of the one before, both
+/// together have every moment; one of the same begins behind a gap, whatever the times say.
+pub(super) fn spans(stretches: Vec<Stretch>) -> Vec<RecoverySpan> {
+    let mut spans: Vec<(RecoverySpan, TimelineId)> = Vec::new();
+    for Stretch { span, line, .. } in stretches {
+        match spans.last_mut().filter(|(last, _)| span.from <= last.until) {
+            Some((last, known)) if *known != line => {
+                if span.until >= last.until {
+                    (last.until, last.last_segment, *known) = (span.until, span.last_segment, line);
                 }
-                last.span.from = from;
-                last.span.backups = backups;
+                last.backups.extend(span.backups);
             }
-            None => joined.push(stretch),
+            Some((last, _)) => {
+                last.until = span.from;
+                spans.push((span, line));
+            }
+            None => spans.push((span, line)),
         }
     }
-    joined
+    spans.into_iter().map(|(span, _)| span).collect()
 }
 
 #[cfg(test)]
@@ -184,9 +256,9 @@ mod tests {
     }
 
     fn minutes(archive: &Archive, starts: &[Start]) -> Vec<(i64, i64, usize)> {
-        let spans = merged(starts.iter().cloned().map(|start| archive.stretch_behind(start)).collect());
         let minute = |moment: DateTime<Utc>| (moment - at(0)).num_minutes();
-        spans.iter().map(|one| (minute(one.span.from), minute(one.span.until), one.span.backups.len())).collect()
+        let spans = spans(archive.stretches(starts.to_vec()));
+        spans.iter().map(|span| (minute(span.from), minute(span.until), span.backups.len())).collect()
     }
 
     #[test]
@@ -207,13 +279,14 @@ mod tests {
         let whole = archive(&[(1, 3, 4), (1, 4, 5), (1, 5, 6)], &[]);
         let cut = archive(&[(1, 3, 4), (1, 4, 5), (1, 6, 7)], &[]);
         for (archive, last, is_cut) in [(&whole, Some(5), false), (&cut, Some(4), true)] {
-            let stretch = archive.stretch_behind(start("01", 1, 3, 4));
+            let stretch = archive.stretches(vec![start("01", 1, 3, 4)]).remove(0);
             let number = stretch.span.last_segment.and_then(|name| name.number(WalSegmentSize::DEFAULT));
             assert_eq!((number, stretch.goes_on_behind_a_gap), (last, is_cut));
         }
-        let nothing = archive(&[(1, 2, 3), (1, 3, 4)], &[]).stretch_behind(start("01", 1, 3, 4));
+        let behind = |archive: Archive| archive.stretches(vec![start("01", 1, 3, 4)]).remove(0);
+        let nothing = behind(archive(&[(1, 2, 3), (1, 3, 4)], &[]));
         assert_eq!((nothing.span.last_segment, nothing.goes_on_behind_a_gap), (None, false));
-        assert!(archive(&[(1, 5, 3)], &[]).stretch_behind(start("01", 1, 3, 4)).goes_on_behind_a_gap);
+        assert!(behind(archive(&[(1, 5, 3)], &[])).goes_on_behind_a_gap);
     }
 
     #[test]
@@ -226,6 +299,21 @@ mod tests {
         assert_eq!(minutes(&promoted, &[start("01", 1, 3, 3)]), [(3, 8, 1)]);
         assert_eq!(minutes(&promoted, &[start("01", 2, 5, 7)]), [(7, 8, 1)], "a backup of the new timeline");
         assert_eq!(minutes(&promoted, &[start("01", 1, 6, 51)]), [(51, 60, 1)], "one that was taken behind the switch");
+    }
+
+    #[test]
+    fn what_was_copied_late_hides_no_gap() {
+        // Segment 5 is missing, and a repair brought 4 back long after the next backup.
+        let archive = archive(&[(1, 4, 90), (1, 6, 7), (1, 7, 8)], &[]);
+        assert_eq!(minutes(&archive, &[start("01", 1, 3, 3), start("02", 1, 6, 7)]), [(3, 7, 1), (7, 8, 1)]);
+    }
+
+    #[test]
+    fn a_backup_whose_last_segment_is_not_archived_yet_stands_alone() {
+        let archive_of = |segments: &[(u32, u64, i64)]| archive(segments, &[]);
+        let starts = [start("01", 1, 3, 3), start("02", 1, 5, 7)];
+        assert_eq!(minutes(&archive_of(&[(1, 4, 4)]), &starts), [(3, 4, 1), (7, 7, 1)]);
+        assert_eq!(minutes(&archive_of(&[(1, 4, 4), (1, 5, 8)]), &starts), [(3, 8, 2)]);
     }
 
     #[test]

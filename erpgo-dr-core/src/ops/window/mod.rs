@@ -6,8 +6,8 @@
 
 mod follow;
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -18,7 +18,7 @@ use super::{Error, ErrorKind, Result};
 use crate::repository::{Catalogue, CatalogueEntry, Repository, RepositoryError, Summary};
 use crate::storage::StorageError;
 use crate::types::{BackupId, WalSegmentName};
-use follow::{Archive, Start, Stretch, merged};
+use follow::{Archive, Start, Stretch, spans};
 
 /// Manifests that are read at once.
 const AT_ONCE: usize = 8;
@@ -43,8 +43,8 @@ pub struct RecoveryWindow {
 pub struct RecoverySpan {
     /// When its first backup was complete.
     pub from: DateTime<Utc>,
-    /// The last moment. Of the last span it is that of the newest commit in its log, where there is one in its last segments. Of others, and where nothing
-    /// was committed for long, it is when the last segment was archived by the clock of the storage place, which may be late.
+    /// The last moment: that of the newest commit in its last segments. Where nothing was committed in them, it is when the last one was archived, by the
+    /// clock of the storage place, which may be late.
     pub until: DateTime<Utc>,
     /// The last segment of the log that follows without a gap; absent where nothing follows on its backups.
     pub last_segment: Option<WalSegmentName>,
@@ -65,7 +65,7 @@ type NewestCommits = BTreeMap<(u64, WalSegmentName), Option<DateTime<Utc>>>;
 /// What never changes of a repository, so that who asks again and again does not read it again.
 #[derive(Debug, Default)]
 pub struct WindowMemory {
-    starts: Mutex<BTreeMap<BackupId, Option<Start>>>,
+    starts: Mutex<BTreeMap<BackupId, Start>>,
     commits: Mutex<NewestCommits>,
 }
 
@@ -105,12 +105,14 @@ pub async fn recovery_windows_with(
     let mut windows = Vec::new();
     for (system_identifier, starts) in of_cluster {
         let archive = Archive::read(repository, system_identifier).await?;
-        let mut stretches = merged(starts.into_iter().map(|start| archive.stretch_behind(start)).collect());
-        if let Some(last) = stretches.last_mut() {
-            memory.end_with_a_commit(repository, system_identifier, last).await?;
+        let mut stretches = archive.stretches(starts);
+        for stretch in &mut stretches {
+            memory.end_with_a_commit(repository, system_identifier, stretch).await?;
         }
-        let cut_off = stretches.last().is_some_and(|last| last.goes_on_behind_a_gap);
-        let spans = stretches.into_iter().map(|stretch| stretch.span).collect();
+        memory.forget_commits_but(system_identifier, &stretches);
+        let newest = stretches.iter().max_by_key(|stretch| stretch.span.until);
+        let cut_off = newest.is_some_and(|newest| newest.goes_on_behind_a_gap);
+        let spans = spans(stretches);
         let archived = archive.has_segments();
         windows.push(RecoveryWindow { system_identifier, archived, spans, cut_off });
     }
@@ -119,41 +121,41 @@ pub async fn recovery_windows_with(
 
 impl WindowMemory {
     fn forget_all_but(&self, summaries: &[Summary]) {
-        let mut starts = self.starts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        starts.retain(|id, _| summaries.iter().any(|summary| summary.id == *id));
+        let known: BTreeSet<&BackupId> = summaries.iter().map(|summary| &summary.id).collect();
+        lock(&self.starts).retain(|id, _| known.contains(id));
+    }
+
+    fn forget_commits_but(&self, system: u64, stretches: &[Stretch]) {
+        let is_last = |name: WalSegmentName| stretches.iter().any(|stretch| stretch.span.last_segment == Some(name));
+        lock(&self.commits).retain(|(cluster, name), _| *cluster != system || is_last(*name));
     }
 
     async fn start(&self, repository: &Repository, summary: &Summary) -> Result<Option<Start>> {
-        let known = || self.starts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(start) = known().get(&summary.id) {
-            return Ok(start.clone());
+        if let Some(start) = lock(&self.starts).get(&summary.id) {
+            return Ok(Some(start.clone()));
         }
         let found = start(repository, summary).await?;
-        known().insert(summary.id.clone(), found.clone());
+        // What is damaged may be healed.
+        if let Some(start) = &found {
+            lock(&self.starts).insert(summary.id.clone(), start.clone());
+        }
         Ok(found)
     }
 
     /// Has a stretch end with its newest commit: the storage place may have got its last segment long after it was full.
     async fn end_with_a_commit(&self, repository: &Repository, system: u64, stretch: &mut Stretch) -> Result<()> {
         let Some(last) = stretch.span.last_segment else { return Ok(()) };
-        let known = || self.commits.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let remembered = known().get(&(system, last)).copied();
+        let remembered = lock(&self.commits).get(&(system, last)).copied();
         let commit = match remembered {
             Some(commit) => commit,
             None => {
-                let names = stretch.newest_segments.iter().copied();
-                let commit = match newest_commit_of(repository, system, names).await {
-                    // The check of the archive says that; what lies before it can still be had.
-                    Err(error) if error.kind() == ErrorKind::Integrity => {
-                        tracing::warn!(segment = %last, %error, "one of the last segments is damaged");
-                        return Ok(());
-                    }
-                    found => found?,
-                };
-                let mut commits = known();
-                commits.retain(|(cluster, _), _| *cluster != system);
-                commits.insert((system, last), commit);
-                commit
+                let (commit, is_sound) = newest_commit(repository, system, &stretch.newest_segments).await?;
+                if is_sound {
+                    lock(&self.commits).insert((system, last), commit);
+                } else {
+                    stretch.goes_on_behind_a_gap = true;
+                }
+                commit.or((!is_sound).then_some(stretch.span.from))
             }
         };
         if let Some(commit) = commit {
@@ -161,6 +163,32 @@ impl WindowMemory {
         }
         Ok(())
     }
+}
+
+/// Finds the newest commit in segments, the newest first, and whether all that were read are sound: behind a damaged one nothing can be had.
+async fn newest_commit(
+    repository: &Repository,
+    system: u64,
+    segments: &[WalSegmentName],
+) -> Result<(Option<DateTime<Utc>>, bool)> {
+    let mut is_sound = true;
+    for segment in segments {
+        match newest_commit_of(repository, system, std::iter::once(*segment)).await {
+            Err(error) if error.kind() == ErrorKind::Integrity => {
+                tracing::warn!(%segment, %error, "one of the last segments is damaged: nothing behind it can be had");
+                is_sound = false;
+            }
+            found => match found? {
+                None => {}
+                commit => return Ok((commit, is_sound)),
+            },
+        }
+    }
+    Ok((None, is_sound))
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn start(repository: &Repository, summary: &Summary) -> Result<Option<Start>> {
