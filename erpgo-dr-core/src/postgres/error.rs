@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::physical::PhysicalError;
+use super::refusal::is_lost_connection;
 use super::{BoxError, Refusal};
 
 /// A failure of a server, of a client program, or of what they were given.
@@ -182,6 +183,7 @@ impl PostgresError {
     fn is_outage(&self) -> bool {
         match self {
             Self::Connect { .. } | Self::Pipe { .. } => true,
+            Self::Query { source, .. } => is_lost_connection(source.as_ref()),
             Self::Physical(error) => error.is_retryable(),
             _ => false,
         }

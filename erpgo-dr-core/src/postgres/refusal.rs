@@ -73,6 +73,19 @@ fn of_chain(error: &(dyn Error + 'static)) -> Option<Refusal> {
     None
 }
 
+/// Returns whether a query failed for its connection: a server that ends it does not always get to say so.
+pub(super) fn is_lost_connection(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let closed = error.downcast_ref::<tokio_postgres::Error>().is_some_and(tokio_postgres::Error::is_closed);
+        if closed || error.is::<std::io::Error>() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
 /// Appendix A of PostgreSQL's manual.
 fn of_state(state: &str) -> Option<Refusal> {
     Some(match state {
@@ -87,7 +100,10 @@ fn of_state(state: &str) -> Option<Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
+
     use super::*;
+    use crate::postgres::BoxError;
 
     #[test]
     fn a_program_names_a_full_disk_among_other_things() {
@@ -100,5 +116,24 @@ mod tests {
                     No space left on device\nHINT:  Check free disk space.";
         assert_eq!(failed(full).refusal(), Some(Refusal::DiskFull));
         assert_eq!(failed("pg_restore: error: role \"a\" does not exist").refusal(), None);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ends_without_a_word_may_be_tried_again() {
+        let (ours, mut server) = tokio::io::duplex(1024);
+        // AuthenticationOk and ReadyForQuery.
+        server.write_all(b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I").await.unwrap();
+        let mut config = tokio_postgres::Config::new();
+        let (client, connection) = config.user("a").connect_raw(ours, tokio_postgres::NoTls).await.unwrap();
+        drop(server);
+        let _ = connection.await;
+        let failed = |source: BoxError| PostgresError::Query {
+            server: "a".to_owned(),
+            action: "read table b".to_owned(),
+            source,
+        };
+        let error = failed(client.simple_query("SELECT 1").await.unwrap_err().into());
+        assert!(error.refusal().is_none() && error.is_retryable(), "{error:?}");
+        assert!(!failed("a column is no number".into()).is_retryable());
     }
 }
