@@ -2,6 +2,7 @@
 
 mod connection;
 mod keys;
+mod notices;
 mod places;
 mod prompt;
 mod scratch;

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use erpgo_dr_core::agent::JobKind;
 use erpgo_dr_core::agent::jobs::VerifyScope;
 use erpgo_dr_core::ops::drill::Scenario;
-use erpgo_dr_core::runbook::{MailTls, Span};
+use erpgo_dr_core::runbook::Span;
 use serde::Deserialize;
+
+use super::notify::NotifyConfig;
 
 /// The table `[agent]`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -26,48 +28,10 @@ pub struct AgentConfig {
     /// A file that gets a line for each run.
     pub report_log: Option<PathBuf>,
     /// Who is told of alarms.
-    pub notify: AgentNotifyConfig,
+    pub notify: NotifyConfig,
     /// The jobs; the usual ones where there are none.
     #[serde(rename = "job")]
     pub jobs: Vec<AgentJobConfig>,
-}
-
-/// The table `[agent.notify]`.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct AgentNotifyConfig {
-    /// A file whose first line is the address of a web hook.
-    pub webhook_file: Option<PathBuf>,
-    /// The PEM file of the authorities to trust for it.
-    pub webhook_authorities: Option<String>,
-    /// A program that reads the message from standard input, and its arguments, without a shell.
-    pub command: Vec<String>,
-    /// A mail.
-    pub email: Option<AgentMailConfig>,
-}
-
-/// The table `[agent.notify.email]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct AgentMailConfig {
-    /// The mail server: `host` or `host:port`.
-    pub server: String,
-    /// The sender.
-    pub from: String,
-    /// The recipients.
-    pub to: Vec<String>,
-    /// The subject.
-    pub subject: Option<String>,
-    /// Who logs in.
-    pub user: Option<String>,
-    /// A file whose first line is the password for that.
-    pub password_file: Option<PathBuf>,
-    /// `starttls`, `tls` or `none`.
-    pub tls: Option<MailTls>,
-    /// The PEM file of the authorities to trust.
-    pub authorities: Option<String>,
 }
 
 /// A table `[[agent.job]]`.

@@ -5,11 +5,15 @@
 
 mod agent;
 mod env_file;
+mod escalation;
 mod find;
+mod notify;
 mod places;
 
-pub use agent::{AgentConfig, AgentJobConfig, AgentMailConfig, AgentNotifyConfig, VerifyDepth};
+pub use agent::{AgentConfig, AgentJobConfig, VerifyDepth};
 pub use env_file::EnvFile;
+pub use escalation::{ContactConfig, EscalationConfig, LevelConfig};
+pub use notify::{MailConfig, NotifyConfig};
 pub use places::{
     AzureConfig, GcsConfig, HttpConfig, ReplicaConfig, S3Config, S3CredentialsConfig, StorageConfig, WritePolicyConfig,
 };
@@ -122,6 +126,11 @@ pub struct Config {
     pub ha: HaConfig,
     /// Where runbooks lie, and what they work with.
     pub runbook: RunbookConfig,
+    /// Whom levels of escalation tell.
+    #[serde(rename = "contact")]
+    pub contacts: Vec<ContactConfig>,
+    /// Who is told when a run of a runbook takes long.
+    pub escalation: EscalationConfig,
     /// What is collected after a breach.
     pub evidence: EvidenceConfig,
     /// What the agent does, and when.

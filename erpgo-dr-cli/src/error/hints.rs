@@ -39,6 +39,9 @@ pub(super) fn of_runbook(error: &RunbookError) -> Option<String> {
         E::NotWatchable { .. } => {
             "give it a step `primary-down`, as `erpgo-dr runbook show database-failure` has one".to_owned()
         }
+        E::Escalation(_) => {
+            "set [[escalation.level]] right: each later than the one before it, and with contacts".to_owned()
+        }
         E::NoSuchRun(_) => "`erpgo-dr runbook runs` lists the runs".to_owned(),
         E::Ended(run) => {
             format!("`erpgo-dr runbook log {run}` shows what it did; begin another one with `runbook run`")

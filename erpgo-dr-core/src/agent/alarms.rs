@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::notify::Notifier;
 use crate::repository::{AlarmRecord, JobName, Repository, RepositoryError};
+use crate::runbook::Notifier;
 
 /// The wait before a message is tried again that nobody got.
 const PATIENCE: TimeDelta = TimeDelta::seconds(60);

@@ -65,6 +65,9 @@ pub enum RunbookError {
         /// A server of the cluster.
         server: String,
     },
+    /// Levels of escalation that cannot be followed.
+    #[error("the escalation cannot be followed: {0}")]
+    Escalation(String),
     /// The repository has no such run.
     #[error("there is no run {0}")]
     NoSuchRun(RunId),
@@ -99,7 +102,8 @@ impl RunbookError {
             | Self::UnknownVariable { .. }
             | Self::Value(_)
             | Self::MissingValues { .. }
-            | Self::NotWatchable { .. } => ErrorKind::Invalid,
+            | Self::NotWatchable { .. }
+            | Self::Escalation(_) => ErrorKind::Invalid,
             Self::NoSuchRun(_) => ErrorKind::NotFound,
             Self::Ended(_) | Self::RunByPatroni { .. } => ErrorKind::Refused,
             Self::Busy(_) => ErrorKind::Busy,

@@ -11,6 +11,7 @@ mod actions;
 mod check;
 mod engine;
 mod error;
+mod escalation;
 mod journal;
 mod model;
 mod notice;
@@ -32,6 +33,7 @@ pub use actions::{
 };
 pub use engine::{RunOptions, Standing, resume_run, run_runbook, runbook_of_run, undo_run};
 pub use error::{ActionError, RunbookError, ha_kind};
+pub use escalation::{Contact, Escalation, EscalationLevel, Told};
 pub use journal::{
     Beginning, Ending, Entry, Event, NoObserver, ProcessMark, Purpose, RecordedValue, RunObserver, Stored, list_runs,
     read_journal,
@@ -40,11 +42,11 @@ pub use model::{
     Condition, Counts, Objectives, OnFailure, Outcome, PatroniAccess, Runbook, RunbookName, Service, ServiceOrder,
     Step, StepId, Variable,
 };
-pub use notice::send_notice;
+pub use notice::{NoticeBoard, NoticeMail, Notifier, NotifyError, send_notice};
 pub use operator::{Answer, Choice, Operator, Question, QuestionKind, Unattended};
 pub use plan::{PlannedStep, RunbookPlan, plan};
 pub use report::{
-    AttemptReport, Continuation, IncidentReport, QuestionReport, RunState, StepReport, StepState, report,
+    AttemptReport, Continuation, IncidentReport, QuestionReport, RunState, StepReport, StepState, ToldReport, report,
 };
 pub use shipped::shipped;
 pub use span::{Span, SpanError};

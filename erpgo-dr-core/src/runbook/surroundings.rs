@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::sync::Arc;
 
+use super::escalation::Escalation;
 use super::operator::Operator;
 use crate::postgres::ClientPrograms;
 use crate::progress::{NoProgress, Progress};
@@ -24,13 +25,16 @@ pub struct Surroundings {
     pub restore_command: Option<String>,
     /// What shows the progress of long steps.
     pub progress: Arc<dyn Progress>,
+    /// Who is told when a run takes long.
+    pub escalation: Option<Arc<Escalation>>,
 }
 
 impl Surroundings {
     /// Works with a repository and an operator, with programs where packages put them, and without an environment.
     pub fn new(repository: Arc<Repository>, operator: Arc<dyn Operator>) -> Self {
         let (programs, environment) = (ClientPrograms::new(), Vec::new());
-        Self { repository, operator, programs, environment, restore_command: None, progress: Arc::new(NoProgress) }
+        let progress = Arc::new(NoProgress);
+        Self { repository, operator, programs, environment, restore_command: None, progress, escalation: None }
     }
 
     /// Sets where client programs are looked for.
@@ -54,6 +58,12 @@ impl Surroundings {
     /// Sets what shows the progress of long steps.
     pub fn with_progress(mut self, progress: Arc<dyn Progress>) -> Self {
         self.progress = progress;
+        self
+    }
+
+    /// Sets who is told when a run takes long.
+    pub fn with_escalation(mut self, escalation: Option<Arc<Escalation>>) -> Self {
+        self.escalation = escalation;
         self
     }
 }

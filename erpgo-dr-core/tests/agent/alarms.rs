@@ -4,8 +4,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use erpgo_dr_core::agent::{Agent, AgentOptions, AgentState, NoticeBoard, Notifier as _};
+use erpgo_dr_core::agent::{Agent, AgentOptions, AgentState};
 use erpgo_dr_core::repository::{RunCause, RunResult};
+use erpgo_dr_core::runbook::{NoticeBoard, Notifier as _};
 
 use crate::support::{Site, until};
 

@@ -9,13 +9,14 @@ use chrono::TimeDelta;
 use erpgo_dr_core::Repository;
 use erpgo_dr_core::agent::{
     Agent, AgentControl, AgentOptions, AgentPlan, AgentReport, AgentState, Job, JobContext, JobKind, JobOutcome,
-    Notifier, NotifyError, Schedule, ScheduledJob, Timing,
+    Schedule, ScheduledJob, Timing,
 };
 use erpgo_dr_core::clock::{Clock as _, ManualClock};
 use erpgo_dr_core::compute::ComputePool;
 use erpgo_dr_core::crypto::keys::{Identities, Unlocker, Wrapper, generate_identity};
 use erpgo_dr_core::ops;
 use erpgo_dr_core::repository::{Environment, InitOptions, JobRun, RunResult};
+use erpgo_dr_core::runbook::{Notifier, NotifyError};
 use erpgo_dr_core::storage::{ObjectStorage, Storage};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;

@@ -5,6 +5,7 @@
 mod breach;
 mod conditions;
 mod cut_off;
+mod escalation;
 mod failover;
 mod patroni;
 mod recovery;

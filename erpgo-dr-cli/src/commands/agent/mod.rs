@@ -1,7 +1,6 @@
 //! `agent`: the service that does backups, and all that belongs to them, by schedule.
 
 mod jobs;
-mod notify;
 mod plan;
 mod service;
 mod systemd;
@@ -63,7 +62,7 @@ async fn plan_of(context: &Context) -> Result<AgentPlan, CliError> {
     let places = context.places()?;
     let repository = Arc::new(context.open_at(&places, Access::Unlocked).await?);
     let jobs = jobs::scheduled(context, &places, &jobs)?;
-    let notifier = notify::configured(context, &repository)?;
+    let notifier = context.alarm_notifier(&repository)?;
     let plan = AgentPlan::new(Arc::clone(&repository), jobs)?;
     require_keys(&repository)?;
     Ok(plan.with_notifier(notifier).with_report_log(context.config.agent.report_log.clone()))

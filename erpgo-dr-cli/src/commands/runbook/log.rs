@@ -48,10 +48,20 @@ fn line(entry: &Entry) -> String {
         Event::Ended { step, outcome, output, .. } => {
             format!("{step}: {} {}", outcome.as_str(), indented(output))
         }
+        Event::Told { level, contact, failed } => told(*level, contact, failed.as_deref()),
         Event::Finished { ending, .. } => ending.as_str().to_owned(),
         _ => "something that this version does not know".to_owned(),
     };
     format!("{:>4}  {}  {}\n", entry.number, entry.at.format("%Y-%m-%d %H:%M:%S%.3f"), what.trim_end())
+}
+
+/// Says that a contact was told, or why not.
+pub(super) fn told(level: Option<u32>, contact: &str, failed: Option<&str>) -> String {
+    let what = level.map_or_else(|| "how it ends".to_owned(), |level| format!("level {level} of escalation"));
+    match failed {
+        None => format!("{contact} was told ({what})"),
+        Some(reason) => format!("{contact} COULD NOT BE TOLD ({what}): {}", indented(reason)),
+    }
 }
 
 /// The word that the journal has for something.

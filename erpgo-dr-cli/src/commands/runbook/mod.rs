@@ -1,6 +1,7 @@
 //! `runbook`: procedures for disasters, planned, run, resumed and taken back.
 
 mod check;
+mod contacts;
 mod find;
 mod list;
 mod log;
@@ -40,6 +41,7 @@ enum RunbookAction {
     Runs(runs::RunbookRunsArgs),
     Log(log::RunbookLogArgs),
     Report(report::RunbookReportArgs),
+    Contacts(contacts::RunbookContactsArgs),
 }
 
 impl RunbookArgs {
@@ -56,6 +58,7 @@ impl RunbookArgs {
             RunbookAction::Runs(_) => "runbook runs",
             RunbookAction::Log(_) => "runbook log",
             RunbookAction::Report(_) => "runbook report",
+            RunbookAction::Contacts(_) => "runbook contacts",
         }
     }
 
@@ -72,6 +75,7 @@ impl RunbookArgs {
             RunbookAction::Runs(arguments) => arguments.run(context).await,
             RunbookAction::Log(arguments) => arguments.run(context).await,
             RunbookAction::Report(arguments) => arguments.run(context).await,
+            RunbookAction::Contacts(arguments) => arguments.run(context).await,
         }
     }
 }

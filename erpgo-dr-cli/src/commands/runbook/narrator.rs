@@ -56,6 +56,9 @@ impl Narrator {
                 let note = answer.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
                 format!("    {} answers {}{note}", answer.by, super::log::word(&answer.choice))
             }
+            Event::Told { level, contact, failed } => {
+                format!("    {}", super::log::told(*level, contact, failed.as_deref()))
+            }
             _ => return None,
         })
     }

@@ -139,11 +139,14 @@ impl OperatorOptions {
         spooled: &SpooledRepository,
     ) -> Result<Surroundings, CliError> {
         let environment = context.passed_environment();
-        Ok(Surroundings::new(Arc::new(spooled.repository.clone()), self.operator(context))
+        let repository = Arc::new(spooled.repository.clone());
+        let escalation = context.escalation(&repository)?;
+        Ok(Surroundings::new(repository, self.operator(context))
             .with_programs(context.programs())
             .with_environment([environment, context.wal_environment()].concat())
             .with_restore_command(Some(context.wal_fetch_command()?.line))
-            .with_progress(context.shared_progress()))
+            .with_progress(context.shared_progress())
+            .with_escalation(escalation))
     }
 
     fn operator(&self, context: &Context) -> Arc<dyn Operator> {

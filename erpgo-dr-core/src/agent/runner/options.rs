@@ -11,10 +11,10 @@ use tokio::sync::mpsc;
 use crate::agent::alarms;
 use crate::agent::error::AgentError;
 use crate::agent::job::ScheduledJob;
-use crate::agent::notify::Notifier;
 use crate::agent::state::AgentState;
 use crate::progress::{NoProgress, Progress};
 use crate::repository::{JobRun, Repository, RunResult};
+use crate::runbook::Notifier;
 
 /// What an agent does, and for which repository. It may be replaced while the agent runs.
 #[derive(Debug, Clone)]

@@ -1,9 +1,11 @@
 //! From step to step, to the end or to where somebody has to look.
 
+use tokio::sync::oneshot;
+
 use super::super::RunbookError;
 use super::super::actions::{STEP_VARIABLE, step_value};
 use super::super::journal::{Ending, Event, Purpose, processes_with};
-use super::super::model::{OnFailure, Outcome, Step};
+use super::super::model::{OnFailure, Outcome, Step, StepId};
 use super::super::operator::{Answer, Choice, Question, QuestionKind};
 use super::state::Progress;
 use super::{Engine, Standing};
@@ -19,15 +21,35 @@ enum Settled {
 }
 
 impl Engine<'_> {
-    /// Does every step that is not done yet.
+    /// Does every step that is not done yet, while the clock of the incident runs.
     pub(super) async fn forward(&mut self) -> Result<Standing, RunbookError> {
+        let (over, ended) = oneshot::channel();
+        let clock = self.escalation_clock();
+        let telling = async move {
+            if let Some(clock) = clock {
+                clock.run(ended).await;
+            }
+        };
+        let going = async {
+            let reached = self.go_through().await;
+            // Nobody may be there to hear it.
+            let _ = over.send(reached.as_ref().map(Clone::clone).map_err(ToString::to_string));
+            reached
+        };
+        let (reached, ()) = tokio::join!(going, telling);
+        let (ending, step) = reached?;
+        self.finish(ending, step.as_ref()).await
+    }
+
+    /// Goes from step to step; returns how that ended, and where.
+    async fn go_through(&mut self) -> Result<(Ending, Option<StepId>), RunbookError> {
         let runbook = self.runbook;
         for step in &runbook.steps {
             if !self.advance(step).await? {
-                return self.finish(Ending::Stopped, Some(&step.id)).await;
+                return Ok((Ending::Stopped, Some(step.id.clone())));
             }
         }
-        self.finish(Ending::Completed, None).await
+        Ok((Ending::Completed, None))
     }
 
     /// Does a step, unless it is done or not to be done; returns whether the run goes on behind it.

@@ -7,11 +7,14 @@ mod recall;
 mod state;
 mod undo;
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::RunbookError;
 use super::actions::{Scope, View};
+use super::escalation::{EscalationClock, Incident};
 use super::journal::{
     Beginning, Ending, Event, JOURNAL_FORMAT, Journal, ProcessMark, Purpose, RunObserver, read_journal,
 };
@@ -93,7 +96,7 @@ pub async fn run_runbook(
         drill: options.drill,
         values: recall::recorded(&values),
     };
-    let mut engine = Engine { runbook, surroundings, journal, values, state: State::default() };
+    let mut engine = Engine { runbook, surroundings, journal: Arc::new(journal), values, state: State::default() };
     engine.record(Event::Begun(Box::new(beginning))).await?;
     engine.forward().await
 }
@@ -160,8 +163,8 @@ async fn open<'r>(
     surroundings: &Surroundings,
     observer: &'r dyn RunObserver,
 ) -> Result<(Runbook, Journal<'r>, State), RunbookError> {
-    let journal = Journal::open(surroundings.repository.clone(), observer, run).await?;
-    let state = State::of(&journal.entries);
+    let (journal, entries) = Journal::open(surroundings.repository.clone(), observer, run).await?;
+    let state = State::of(&entries);
     let text = state.beginning.as_ref().map(|beginning| beginning.text.as_str()).unwrap_or_default();
     Ok((Runbook::from_toml(text)?, journal, state))
 }
@@ -195,12 +198,12 @@ async fn alone(run: &RunId, state: &State, surroundings: &Surroundings) -> Resul
 struct Engine<'r> {
     runbook: &'r Runbook,
     surroundings: &'r Surroundings,
-    journal: Journal<'r>,
+    journal: Arc<Journal<'r>>,
     values: Values,
     state: State,
 }
 
-impl Engine<'_> {
+impl<'r> Engine<'r> {
     async fn record(&mut self, event: Event) -> Result<(), RunbookError> {
         let event = self.redacted(event);
         self.state.take(&event);
@@ -234,10 +237,21 @@ impl Engine<'_> {
                 let output = redact(output);
                 Event::Ended { step, purpose, attempt, outcome, unsure, unchanged, output, stored, loss }
             }
-            other @ (Event::Resumed { .. } | Event::UndoBegun { .. } | Event::Finished { .. } | Event::Unknown) => {
-                other
-            }
+            other @ (Event::Resumed { .. }
+            | Event::UndoBegun { .. }
+            | Event::Told { .. }
+            | Event::Finished { .. }
+            | Event::Unknown) => other,
         }
+    }
+
+    /// Makes what tells people how the run goes, where anybody is to be told.
+    fn escalation_clock(&self) -> Option<EscalationClock<'r>> {
+        let escalation = self.surroundings.escalation.clone()?;
+        let beginning = self.state.beginning.as_ref()?;
+        let incident = Incident::new(self.runbook, beginning.incident, beginning.drill);
+        let clock = Arc::clone(&self.surroundings.repository.environment().clock);
+        Some(EscalationClock::new(escalation, Arc::clone(&self.journal), clock, incident, &self.state.told))
     }
 
     /// Leaves the run.

@@ -1,6 +1,7 @@
 //! The values of a run: what of them is written down, and how they are found again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::super::RunbookError;
 use super::super::actions::Action;
@@ -64,7 +65,7 @@ impl<'r> Engine<'r> {
                 values.set(&stored.variable, original);
             }
         }
-        let mut engine = Self { runbook, surroundings, journal, values, state };
+        let mut engine = Self { runbook, surroundings, journal: Arc::new(journal), values, state };
         engine.recall_secrets();
         missing.extend(engine.secrets_of_ended_steps());
         missing.retain(|name| engine.values.value(name).is_none());

@@ -31,6 +31,8 @@ pub(super) struct State {
     pub(super) ending: Option<Ending>,
     /// The process that wrote last.
     pub(super) process: ProcessMark,
+    /// Levels of escalation, their contacts, and whether these were reached.
+    pub(super) told: BTreeSet<(u32, String, bool)>,
     done: BTreeMap<StepId, Progress>,
     undone: BTreeMap<StepId, Progress>,
     /// Steps of which an attempt was ever begun: they may have left something, however they ended.
@@ -83,8 +85,11 @@ impl State {
                 self.side(*purpose).insert(step.clone(), Progress::Ended(*outcome));
                 self.stored.extend(stored.clone());
             }
+            Event::Told { level: Some(level), contact, failed } => {
+                self.told.insert((*level, contact.clone(), failed.is_none()));
+            }
             Event::Finished { ending, .. } => self.ending = Some(*ending),
-            Event::Asked { .. } | Event::Answered { .. } | Event::Unknown => {}
+            Event::Asked { .. } | Event::Answered { .. } | Event::Told { .. } | Event::Unknown => {}
         }
     }
 

@@ -111,6 +111,17 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         loss: Option<Loss>,
     },
+    /// Somebody was told how the run goes, or could not be.
+    Told {
+        /// The level of escalation, from 1 on; absent for how the run ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        level: Option<u32>,
+        /// The contact.
+        contact: String,
+        /// Why nobody could be told that way.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failed: Option<String>,
+    },
     /// The run ended, or stands still until it is resumed or taken back.
     Finished {
         /// How.
@@ -122,6 +133,25 @@ pub enum Event {
     /// Something that this version does not know.
     #[serde(other)]
     Unknown,
+}
+
+impl Event {
+    /// Returns the step that it is about.
+    pub(crate) fn step(&self) -> Option<&StepId> {
+        match self {
+            Self::Asked { question } => Some(&question.step),
+            Self::Skipped { step, .. }
+            | Self::Answered { step, .. }
+            | Self::Started { step, .. }
+            | Self::Ended { step, .. } => Some(step),
+            Self::Begun(_)
+            | Self::Resumed { .. }
+            | Self::UndoBegun { .. }
+            | Self::Told { .. }
+            | Self::Finished { .. }
+            | Self::Unknown => None,
+        }
+    }
 }
 
 /// The form of journals that this version writes.

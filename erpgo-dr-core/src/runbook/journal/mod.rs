@@ -14,7 +14,10 @@ pub(crate) use process::processes_with;
 use std::fmt;
 use std::sync::Arc;
 
+use tokio::sync::Mutex;
+
 use super::RunbookError;
+use super::model::StepId;
 use crate::container::ContainerError;
 use crate::repository::{Repository, RepositoryError};
 use crate::types::{ContentHash, RunId};
@@ -38,13 +41,21 @@ pub(crate) struct Journal<'r> {
     repository: Arc<Repository>,
     observer: &'r dyn RunObserver,
     pub(crate) run: RunId,
-    pub(crate) entries: Vec<Entry>,
+    end: Mutex<End>,
+}
+
+/// How far a journal is written. Whoever writes next holds it meanwhile: the run itself, or the clock of its escalation.
+#[derive(Debug, Default)]
+struct End {
+    entries: u32,
     last: Option<ContentHash>,
+    /// The step that the newest entries are about.
+    step: Option<StepId>,
 }
 
 impl fmt::Debug for Journal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Journal").field("run", &self.run).field("entries", &self.entries.len()).finish_non_exhaustive()
+        f.debug_struct("Journal").field("run", &self.run).finish_non_exhaustive()
     }
 }
 
@@ -52,34 +63,43 @@ impl<'r> Journal<'r> {
     /// Begins the journal of a new run.
     pub(crate) fn new(repository: Arc<Repository>, observer: &'r dyn RunObserver) -> Self {
         let run = RunId::generate(repository.environment().clock.now());
-        Self { repository, observer, run, entries: Vec::new(), last: None }
+        Self { repository, observer, run, end: Mutex::default() }
     }
 
-    /// Goes on with the journal of a run.
+    /// Goes on with the journal of a run, and returns what it has.
     pub(crate) async fn open(
         repository: Arc<Repository>,
         observer: &'r dyn RunObserver,
         run: &RunId,
-    ) -> Result<Self, RunbookError> {
+    ) -> Result<(Self, Vec<Entry>), RunbookError> {
         let (entries, last) = read(&repository, run).await?;
-        Ok(Self { repository, observer, run: run.clone(), entries, last })
+        let written = u32::try_from(entries.len()).expect("a run has fewer entries than that");
+        let end = Mutex::new(End { entries: written, last, step: None });
+        Ok((Self { repository, observer, run: run.clone(), end }, entries))
     }
 
     /// Writes an entry. When this returns, it is durable.
-    pub(crate) async fn record(&mut self, event: Event) -> Result<(), RunbookError> {
-        let number = u32::try_from(self.entries.len()).expect("a run has fewer entries than that");
+    pub(crate) async fn record(&self, event: Event) -> Result<(), RunbookError> {
+        let mut end = self.end.lock().await;
+        let number = end.entries;
         let at = self.repository.environment().clock.now();
-        let entry = Entry { number, at, previous: self.last, event };
+        let entry = Entry { number, at, previous: end.last, event };
         let bytes = serde_json::to_vec(&entry).expect("entries are plain JSON");
         match self.repository.append_to_run(&self.run, number, &bytes).await {
             Ok(()) => {}
             Err(RepositoryError::EntryExists { run, .. }) => return Err(RunbookError::Busy(run)),
             Err(error) => return Err(error.into()),
         }
-        self.last = Some(ContentHash::of(&bytes));
+        end.entries += 1;
+        end.last = Some(ContentHash::of(&bytes));
+        end.step = entry.event.step().cloned().or(end.step.take());
         self.observer.recorded(&self.run, &entry);
-        self.entries.push(entry);
         Ok(())
+    }
+
+    /// Returns the step that the newest entries of this process are about.
+    pub(crate) async fn step(&self) -> Option<StepId> {
+        self.end.lock().await.step.clone()
     }
 }
 

@@ -7,7 +7,8 @@ use super::super::journal::{Beginning, Ending, Entry, Event, Purpose};
 use super::super::model::{Outcome, Runbook, Step, StepId};
 use super::super::operator::Answer;
 use super::{
-    AttemptReport, Continuation, IncidentReport, QuestionReport, RunState, StepReport, StepState, measure, seconds,
+    AttemptReport, Continuation, IncidentReport, QuestionReport, RunState, StepReport, StepState, ToldReport, measure,
+    seconds,
 };
 use crate::types::{ContentHash, RunId};
 
@@ -57,6 +58,7 @@ impl IncidentReport {
             rpo_seconds: None,
             rpo_bytes: None,
             rpo_met: None,
+            told: Vec::new(),
             steps: runbook.steps.iter().map(StepReport::pending).collect(),
             entries: 0,
             last_entry_at,
@@ -87,6 +89,10 @@ impl IncidentReport {
                 let step = self.step(step)?;
                 step.end(at, *purpose, *outcome, output);
                 step.loss = loss.or(step.loss);
+            }
+            Event::Told { level, contact, failed } => {
+                let (contact, failed) = (contact.clone(), failed.clone());
+                self.told.push(ToldReport { at, level: *level, contact, failed });
             }
             Event::Finished { ending, step } => {
                 self.ended = Some(at);

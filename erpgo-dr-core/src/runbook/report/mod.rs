@@ -61,6 +61,8 @@ pub struct IncidentReport {
     pub rpo_bytes: Option<u64>,
     /// Whether the loss is within the objective; absent without one, or where the loss is not known.
     pub rpo_met: Option<bool>,
+    /// Who was told how it goes, and who could not be.
+    pub told: Vec<ToldReport>,
     /// The steps, in the order of the runbook.
     pub steps: Vec<StepReport>,
     /// How many entries the journal had.
@@ -81,6 +83,20 @@ pub struct Continuation {
     pub by: String,
     /// Whether to take it back.
     pub undo: bool,
+}
+
+/// Somebody was told how a run goes, or could not be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ToldReport {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The level of escalation; absent for how the run ended.
+    pub level: Option<u32>,
+    /// The contact.
+    pub contact: String,
+    /// Why it could not be told.
+    pub failed: Option<String>,
 }
 
 /// How a run stands.

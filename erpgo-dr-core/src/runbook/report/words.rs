@@ -2,7 +2,7 @@
 
 use super::super::model::Counts;
 use super::super::operator::Choice;
-use super::{IncidentReport, QuestionReport, RunState, StepReport, StepState};
+use super::{IncidentReport, QuestionReport, RunState, StepReport, StepState, ToldReport};
 use crate::presentation::html::Figure;
 use crate::presentation::units::{bytes, clock, length, moment};
 
@@ -74,11 +74,24 @@ pub(super) fn facts(report: &IncidentReport) -> Vec<(&'static str, String)> {
         let name = if continuation.undo { "Undo begun" } else { "Resumed" };
         facts.push((name, format!("{} by {}", moment(continuation.at), continuation.by)));
     }
+    facts.extend(report.told.iter().map(|told| ("Told", self::told(told))));
     facts.push(match report.ended {
         Some(ended) => ("Ended", moment(ended)),
         None => ("Last entry", moment(report.last_entry_at)),
     });
     facts
+}
+
+fn told(told: &ToldReport) -> String {
+    let what = match told.level {
+        Some(level) => format!("level {level}"),
+        None => "how it ended".to_owned(),
+    };
+    let (at, contact) = (moment(told.at), &told.contact);
+    match &told.failed {
+        None => format!("{at} {contact} ({what})"),
+        Some(reason) => format!("{at} {contact} could not be told ({what}): {reason}"),
+    }
 }
 
 /// Returns how a run stands, in a sentence.

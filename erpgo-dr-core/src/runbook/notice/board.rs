@@ -1,4 +1,4 @@
-//! How people are told: by the means that runbooks have.
+//! A board that tells the same people whatever there is to tell, by every way that it was given.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,9 +6,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use secrecy::SecretString;
 
+use super::super::actions::{Email, MailTls, Notify};
+use super::super::operator::Unattended;
+use super::super::surroundings::Surroundings;
+use super::super::template::Template;
+use super::super::values::{Value, Values};
+use super::send_notice;
 use crate::causes::chain;
 use crate::repository::Repository;
-use crate::runbook::{Email, MailTls, Notify, Surroundings, Template, Unattended, Value, Values, send_notice};
 
 /// The variable that stands for the address of the web hook.
 const WEBHOOK: &str = "webhook";
@@ -36,7 +41,7 @@ pub trait Notifier: Send + Sync + fmt::Debug {
 /// A mail to people.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct AlarmMail {
+pub struct NoticeMail {
     /// The mail server, as [`Email`] has it.
     pub server: String,
     /// The sender.
@@ -53,7 +58,7 @@ pub struct AlarmMail {
     pub authorities: Option<String>,
 }
 
-impl AlarmMail {
+impl NoticeMail {
     /// A mail without a login.
     pub fn new(server: impl Into<String>, from: impl Into<String>, to: Vec<String>) -> Self {
         let (server, from) = (server.into(), from.into());
@@ -90,7 +95,7 @@ pub struct NoticeBoard {
 impl NoticeBoard {
     /// Tells nobody yet.
     pub fn new(repository: Arc<Repository>) -> Self {
-        let surroundings = Surroundings::new(repository, Arc::new(Unattended::refusing("agent")));
+        let surroundings = Surroundings::new(repository, Arc::new(Unattended::refusing("notice")));
         Self { ways: Vec::new(), values: Values::default(), surroundings }
     }
 
@@ -116,7 +121,7 @@ impl NoticeBoard {
     }
 
     /// Sends a mail.
-    pub fn with_mail(mut self, mail: AlarmMail) -> Self {
+    pub fn with_mail(mut self, mail: NoticeMail) -> Self {
         let (user, password) = mail.login.unzip();
         if let Some(password) = password {
             self.values.set(PASSWORD, Value::Secret(password));

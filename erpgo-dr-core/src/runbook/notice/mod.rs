@@ -1,4 +1,8 @@
-//! A notification outside of a run: what `notify` does, for whoever has something to tell.
+//! Notifications outside of steps: what `notify` does, for whoever has something to tell.
+
+mod board;
+
+pub use board::{NoticeBoard, NoticeMail, Notifier, NotifyError};
 
 use super::ActionError;
 use super::actions::{Act as _, Notify, Scope, View};
