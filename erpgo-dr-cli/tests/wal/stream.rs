@@ -19,6 +19,10 @@ fn the_last_commit_before_the_host_was_lost_is_there_on_every_version() {
         server.psql("postgres", "CREATE TABLE last AS SELECT 1 AS n");
         server.psql("postgres", "INSERT INTO last VALUES (2)");
         let many = content(&server, "many");
+        let check = site.json(&["-d", &server.url("postgres"), "wal", "check"]);
+        assert_eq!(check["result"]["server"]["streams"], 1, "{check}");
+        let found = check["result"]["findings"].to_string();
+        assert!(!found.contains("archive_mode"), "the server itself archives nothing, and need not: {check}");
         server.kill();
         let report = stream.stop();
         assert_eq!(report["ok"], true, "{report}");

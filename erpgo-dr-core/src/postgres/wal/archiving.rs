@@ -42,6 +42,8 @@ pub struct ArchivingStatus {
     pub last_failed_at: Option<DateTime<Utc>>,
     /// Files that wait to be archived; `None` where the role may not list them.
     pub waiting: Option<u64>,
+    /// Receivers of the log that name themselves as this connection does: streams that archive.
+    pub streams: u64,
 }
 
 impl ArchivingStatus {
@@ -78,6 +80,8 @@ pub async fn archiving_status(settings: &ConnectionSettings) -> Result<Archiving
     let replayed = client.query_one("SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()", &[]).await;
     let waiting = "SELECT count(*) FROM pg_catalog.pg_ls_archive_statusdir() WHERE name LIKE '%.ready'";
     let waiting = client.query_one(waiting, &[]).await;
+    let streams = "SELECT count(*) FROM pg_catalog.pg_stat_replication WHERE application_name = $1 AND coalesce(state, 'streaming') = 'streaming'";
+    let streams = client.query_one(streams, &[&settings.application()]).await;
     client.close().await;
     let written: Option<String> = row.get(7);
     let written = written.and_then(|digits| u32::from_str_radix(&digits, 16).ok());
@@ -99,5 +103,6 @@ pub async fn archiving_status(settings: &ConnectionSettings) -> Result<Archiving
         last_failed_wal: statistics.get(4),
         last_failed_at: statistics.get(5),
         waiting: waiting.ok().map(|row| row.get::<_, i64>(0).unsigned_abs()),
+        streams: streams.map_or(0, |row| row.get::<_, i64>(0).unsigned_abs()),
     })
 }

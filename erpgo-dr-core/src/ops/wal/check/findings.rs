@@ -19,15 +19,30 @@ pub(super) fn of_archive(clusters: &[WalClusterReport]) -> Vec<String> {
     gaps.collect()
 }
 
-/// Names what keeps the server from archiving into this archive.
+/// Names what keeps the server from archiving into this archive. While a stream receives the log, what the server itself archives, and where, is
+/// another one's business.
 pub(super) fn of_server(server: &ArchivingStatus, cluster: Option<&WalClusterReport>) -> Vec<String> {
     let mut findings = Vec::new();
-    let mut find = |text: String| findings.push(text);
     if server.wal_level == "minimal" {
-        find("wal_level is minimal: set it to replica, and restart the server".to_owned());
+        findings.push("wal_level is minimal: set it to replica, and restart the server".to_owned());
     }
+    if server.streams == 0 {
+        of_archiver(server, cluster, &mut findings);
+    }
+    if let (Some(identifier), None) = (server.system_identifier, cluster) {
+        findings.push(format!("nothing of the server's cluster, {identifier}, is archived"));
+    }
+    findings
+}
+
+/// Names what keeps the server's own archiver from it.
+fn of_archiver(server: &ArchivingStatus, cluster: Option<&WalClusterReport>, findings: &mut Vec<String>) {
+    let mut find = |text: String| findings.push(text);
     match (server.archive_mode.as_str(), server.in_recovery) {
-        ("off", false) => find("archive_mode is off: set it to on, and restart the server".to_owned()),
+        ("off", false) => find(
+            "archive_mode is off, and no stream is connected: set it to on, and restart the server, or run `erpgo-dr wal stream`"
+                .to_owned(),
+        ),
         ("on", true) | ("off", true) => {}
         _ => command(server, &mut find),
     }
@@ -36,17 +51,12 @@ pub(super) fn of_server(server: &ArchivingStatus, cluster: Option<&WalClusterRep
     {
         find(format!("archiving fails: {failed} at {at}; the server's log says why"));
     }
-    match (server.system_identifier, cluster) {
-        (Some(identifier), None) => find(format!("nothing of the server's cluster, {identifier}, is archived")),
-        (_, Some(cluster)) => {
-            let last = server.last_archived_wal.as_deref().and_then(|name| name.parse::<WalFileName>().ok());
-            if let Some(last) = last.filter(|last| !holds(cluster, *last)) {
-                find(format!("the server says that it archived {last}, which is not here: it archives elsewhere"));
-            }
-        }
-        (None, None) => {}
+    let last = server.last_archived_wal.as_deref().and_then(|name| name.parse::<WalFileName>().ok());
+    if let (Some(last), Some(cluster)) = (last, cluster)
+        && !holds(cluster, last)
+    {
+        find(format!("the server says that it archived {last}, which is not here: it archives elsewhere"));
     }
-    findings
 }
 
 fn command(server: &ArchivingStatus, find: &mut impl FnMut(String)) {
@@ -105,6 +115,7 @@ mod tests {
             last_failed_wal: None,
             last_failed_at: None,
             waiting: Some(0),
+            streams: 0,
         }
     }
 
@@ -139,6 +150,12 @@ mod tests {
             s.archive_command = Some(String::new());
         });
         assert_eq!(standby, "", "a standby with archive_mode on archives nothing, and is fine");
+        let streamed = with(|s| {
+            s.streams = 1;
+            s.archive_mode = "off".to_owned();
+            s.last_archived_wal = Some("000000010000000000000002".to_owned());
+        });
+        assert_eq!(streamed, "", "a stream archives, whatever the server does beside it");
         assert!(of_server(&server(), None)[0].contains("nothing of the server's cluster"));
     }
 }
