@@ -70,7 +70,12 @@ impl BackupArgs {
         };
         let scope = self.scope.or(config.scope).unwrap_or_default();
         let jobs = self.jobs.or(config.jobs).unwrap_or(0);
-        DumpOptions::new().databases(selection).scope(scope).globals(!self.no_globals).jobs(jobs)
+        DumpOptions::new()
+            .databases(selection)
+            .scope(scope)
+            .globals(!self.no_globals)
+            .jobs(jobs)
+            .figures(context.config.figures.clone())
     }
 
     fn backup_options(&self, context: &Context) -> BackupOptions {
@@ -95,7 +100,12 @@ pub(super) fn configured_dump(context: &Context, databases: Option<&[String]>) -
         named => DatabaseSelection::Named(named.to_vec()),
     };
     let (scope, jobs) = (config.scope.unwrap_or_default(), config.jobs.unwrap_or(0));
-    DumpOptions::new().databases(selection).scope(scope).globals(true).jobs(jobs)
+    DumpOptions::new()
+        .databases(selection)
+        .scope(scope)
+        .globals(true)
+        .jobs(jobs)
+        .figures(context.config.figures.clone())
 }
 
 /// Returns how a backup is taken by the configuration alone.

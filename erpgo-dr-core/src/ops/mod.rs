@@ -9,6 +9,7 @@ pub mod drill;
 mod error;
 #[cfg(feature = "evidence")]
 pub mod evidence;
+mod figures;
 mod import;
 mod integrity;
 pub mod legacy;
@@ -29,6 +30,7 @@ pub use backup::{BackupOptions, BackupReport, backup};
 #[cfg(feature = "runbooks")]
 pub(crate) use error::repository_kind;
 pub use error::{Error, ErrorKind, Result};
+pub use figures::{EarlierFigure, FigureComparison, FiguresReport, check_figures};
 pub use import::{ImportOptions, import};
 pub use integrity::{IntegrityOptions, IntegrityReport, check_integrity};
 pub use places::catalogue_of_places;

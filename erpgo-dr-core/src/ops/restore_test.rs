@@ -11,8 +11,8 @@ use super::Result;
 use super::physical::{check_relations, start_restored};
 use crate::postgres::throwaway::{RunAs, ThrowawayOptions, ThrowawayServer};
 use crate::postgres::{
-    BoxError, CheckOutcome, ClientPrograms, ConnectionSettings, DatabaseDriver as _, LogicalDriver, PostgresError,
-    RestoreOptions, StreamKind, compare_tables,
+    BoxError, CheckOutcome, ClientPrograms, ConnectionSettings, DatabaseContents, DatabaseDriver as _, LogicalDriver,
+    PostgresError, RestoreOptions, StreamKind, compare_tables,
 };
 use crate::progress::{Phase, PhaseGuard, Progress, ProgressEvent};
 use crate::repository::{Manifest, PhysicalContents, Repository, Verdict, VerifyLevel};
@@ -89,6 +89,7 @@ pub struct ReplayTest {
 
 /// A question to a restored database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SqlCheck {
     /// Its name in reports.
@@ -301,11 +302,28 @@ async fn test(
         if let Err(difference) = compare_tables(&database.tables, &found) {
             findings.push(format!("{}: {difference}", database.database));
         }
+        findings.extend(compare_figures(&driver, database).await?);
     }
     for check in &options.checks {
         findings.extend(run_check(&driver, check).await);
     }
     Ok(Tested { restore_seconds, findings })
+}
+
+/// Asks for the figures that were told at backup time.
+async fn compare_figures(driver: &LogicalDriver, database: &DatabaseContents) -> Result<Vec<String>> {
+    let mut findings = Vec::new();
+    for recorded in database.figures.iter().filter(|figure| figure.failed.is_none()) {
+        let name = &recorded.name;
+        let found = driver.inspector().read_figure(&database.database, name, &recorded.query).await?;
+        if found != *recorded {
+            let [was, is] = [recorded, &found].map(|figure| {
+                figure.value.clone().or_else(|| figure.failed.clone()).unwrap_or_else(|| "null".to_owned())
+            });
+            findings.push(format!("{}: the figure {name} is {is}, and was {was} at backup time", database.database));
+        }
+    }
+    Ok(findings)
 }
 
 /// What the backup's own bytes cause is a finding; what hinders the work is an error.

@@ -104,6 +104,7 @@ impl DatabaseContents {
             tables,
             snapshot: None,
             properties: DatabaseProperties::default(),
+            figures: Vec::new(),
         }
     }
 

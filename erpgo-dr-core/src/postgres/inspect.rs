@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::connection::{Client, ConnectionSettings};
-use super::{PostgresError, ServerInfo, quoting};
+use super::{FigureValue, PostgresError, ServerInfo, quoting};
 use tokio_postgres::error::SqlState;
 
 /// Objects that a restore would mix with: not the system's, and no part of an extension.
@@ -151,6 +151,21 @@ impl ServerInspector {
         };
         client.close().await;
         Ok(judge(&rows.map_err(error)?))
+    }
+
+    /// Asks for a figure. What the query does wrong is in the answer.
+    ///
+    /// # Errors
+    /// [`PostgresError::Connect`]; [`PostgresError::Query`] where the connection is lost.
+    pub async fn read_figure(&self, database: &str, name: &str, query: &str) -> Result<FigureValue, PostgresError> {
+        let client = self.settings.clone().database(database).connect().await?;
+        let error = client.query_error("ask for a figure");
+        let told = match client.batch_execute("BEGIN READ ONLY").await {
+            Ok(()) => FigureValue::read(&client, name, query).await,
+            Err(failure) => Err(failure),
+        };
+        client.close().await;
+        told.map_err(error)
     }
 
     /// Makes roles that cannot log in; those that exist stay as they are.

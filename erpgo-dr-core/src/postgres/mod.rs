@@ -4,6 +4,7 @@ pub mod archive;
 mod connection;
 mod contents;
 mod error;
+mod figures;
 mod inspect;
 mod integrity;
 pub(crate) mod launch;
@@ -19,6 +20,7 @@ pub mod wal;
 pub use connection::{Client, ConnectionSettings, SslMode};
 pub use contents::{DatabaseGrant, DatabaseProperties, DatabaseSetting, Extension, compare_tables};
 pub use error::PostgresError;
+pub use figures::{Figure, FigureValue};
 pub use inspect::{CheckOutcome, ServerInspector};
 pub(crate) use integrity::{InspectionLimits, check_relations, cluster_checksums, inspect_database};
 pub use integrity::{IntegrityCounts, IntegrityFinding, IntegrityKind, NotChecked};
@@ -230,6 +232,7 @@ pub struct BackupContents {
 
 /// How much of a database a logical backup takes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// Definitions and data.
@@ -259,6 +262,9 @@ pub struct DatabaseContents {
     /// What the database itself is like.
     #[serde(default)]
     pub properties: DatabaseProperties,
+    /// Figures of the business, in the snapshot.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub figures: Vec<FigureValue>,
 }
 
 /// The data of one table (or of the large objects) in a dump, fingerprinted in the dump's own snapshot.

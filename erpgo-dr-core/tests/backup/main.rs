@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod evidence;
+mod figures;
 mod legacy;
 mod story;
 mod support;

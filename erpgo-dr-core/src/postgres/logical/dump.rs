@@ -7,8 +7,8 @@ use super::super::archive::ArchiveContents;
 use super::super::connection::Client;
 use super::super::programs::{ClientProgram, Invocation};
 use super::super::{
-    BackupContents, BackupSink, ConnectionSettings, DatabaseContents, PostgresError, Scope, ServerInfo, StreamKind,
-    TableContents, inspect,
+    BackupContents, BackupSink, ConnectionSettings, DatabaseContents, FigureValue, PostgresError, Scope, ServerInfo,
+    StreamKind, TableContents, inspect,
 };
 use super::options::DatabaseSelection;
 use super::parallel::Parallel;
@@ -41,6 +41,8 @@ pub(super) async fn back_up(
     session.close().await;
     for database in databases {
         let dumped = dump_database(driver, &program, &contents.server, &database, stream, sink, progress).await?;
+        let failed = dumped.figures.iter().filter_map(|figure| Some((&figure.name, figure.failed.as_ref()?)));
+        contents.warnings.extend(failed.map(|(name, reason)| format!("the figure {name} could not be told: {reason}")));
         contents.databases.push(dumped);
         stream += 1;
     }
@@ -131,6 +133,7 @@ async fn dump_database(
         true => estimate::dump_bytes(snapshot.client()).await,
         false => None,
     };
+    let figures = figures(driver, database, snapshot.client()).await?;
     let parallel = Parallel::prepare(driver, &settings, server, &snapshot).await?;
     let guard = PhaseGuard::start(progress, Phase::Backup, database, estimate);
     let dump = pg_dump(driver, program, &settings, snapshot.id()).arguments(scope(driver.dump.scope));
@@ -148,8 +151,23 @@ async fn dump_database(
     let mut contents = DatabaseContents::new(database, stream, entries as u64, tables);
     contents.snapshot = snapshot.id().map(str::to_owned);
     contents.properties = properties;
+    contents.figures = figures;
     snapshot.end().await;
     Ok(contents)
+}
+
+/// Asks for the figures of a database, in its snapshot.
+async fn figures(driver: &LogicalDriver, database: &str, client: &Client) -> Result<Vec<FigureValue>, PostgresError> {
+    let mut told = Vec::new();
+    // Of a part of a database they would say nothing that a restore of it can be measured by.
+    if !driver.dump.is_whole() || driver.dump.scope != Scope::Full {
+        return Ok(told);
+    }
+    for figure in driver.dump.figures.iter().filter(|figure| figure.database == database) {
+        let value = FigureValue::read(client, &figure.name, &figure.query).await;
+        told.push(value.map_err(client.query_error("ask for a figure"))?);
+    }
+    Ok(told)
 }
 
 /// Returns the number of the archive's entries, and its tables.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::super::{PostgresError, Scope};
+use super::super::{Figure, PostgresError, Scope};
 
 /// A server has other work to do: more connections than this must be asked for.
 const MOST_JOBS_UNASKED: usize = 4;
@@ -35,6 +35,7 @@ pub struct DumpOptions {
     pub(super) deferrable: bool,
     pub(super) jobs: usize,
     pub(super) segment_bytes: Option<u64>,
+    pub(super) figures: Vec<Figure>,
 }
 
 impl Default for DumpOptions {
@@ -59,7 +60,14 @@ impl DumpOptions {
             deferrable: false,
             jobs: 1,
             segment_bytes: None,
+            figures: Vec::new(),
         }
+    }
+
+    /// Sets the figures that are written down with what is taken, each of its own database.
+    pub fn figures(mut self, figures: Vec<Figure>) -> Self {
+        self.figures = figures;
+        self
     }
 
     /// Sets which databases.
