@@ -2,9 +2,14 @@
 
 use std::num::NonZeroUsize;
 
+use chrono::TimeDelta;
 use clap::Args;
+use erpgo_dr_core::agent::summary;
 use erpgo_dr_core::repository::{JobName, JobRun, RunResult};
+use erpgo_dr_core::runbook::Span;
 use serde::Serialize;
+
+use super::drill::planned;
 
 use crate::context::{Access, Context};
 use crate::error::CliError;
@@ -19,6 +24,9 @@ pub(crate) struct HistoryArgs {
     /// So many runs at most
     #[arg(short, long, value_name = "N", default_value = "50")]
     limit: NonZeroUsize,
+    /// Sum this span of time up instead, and say how the repository stands; ends with 1 if something needs somebody
+    #[arg(long, value_name = "SPAN", num_args = 0..=1, default_missing_value = "7d", conflicts_with_all = ["job", "limit"])]
+    summary: Option<Span>,
 }
 
 #[derive(Serialize)]
@@ -39,6 +47,12 @@ struct Shown {
 impl HistoryArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Report, CliError> {
         let repository = context.repository(Access::Unlocked).await?;
+        if let Some(span) = self.summary {
+            let span = TimeDelta::from_std(span.duration())
+                .map_err(|_| CliError::usage("the span is too long", "a week is usual: --summary 7d"))?;
+            let summary = summary(&repository, span, &planned(&context.config)).await?;
+            return Report::new(&summary, summary.to_text(&context.host()), summary.is_well());
+        }
         let history = repository.history(self.job.as_ref(), self.limit.get()).await?;
         let unreadable: Vec<String> =
             history.problems.iter().map(|problem| format!("{}: {}", problem.subject, problem.problem)).collect();

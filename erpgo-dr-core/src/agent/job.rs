@@ -14,6 +14,7 @@ use crate::repository::{JobName, Repository};
 
 /// What kind of work a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum JobKind {
@@ -35,6 +36,8 @@ pub enum JobKind {
     Prune,
     /// Removal of log that no backup needs.
     WalPrune,
+    /// People are told what happened.
+    Summary,
 }
 
 impl JobKind {
@@ -50,6 +53,7 @@ impl JobKind {
             Self::Drill => "drill",
             Self::Prune => "prune",
             Self::WalPrune => "wal-prune",
+            Self::Summary => "summary",
         }
     }
 

@@ -17,6 +17,7 @@ mod report_log;
 mod runner;
 mod schedule;
 mod state;
+mod summary;
 
 pub use due::Timing;
 pub use error::AgentError;
@@ -25,6 +26,7 @@ pub use plan::{PlannedJob, agent_plan};
 pub use runner::{Agent, AgentControl, AgentOptions, AgentPlan, AgentReport};
 pub use schedule::{Schedule, ScheduleError};
 pub use state::{AgentRole, AgentState, JobState};
+pub use summary::{JobSummary, Summary, summary};
 
 /// Returns a text as one line.
 fn one_line(text: &str) -> String {

@@ -6,4 +6,5 @@ mod alarms;
 mod catch_up;
 mod reload;
 mod several;
+mod summary;
 mod support;

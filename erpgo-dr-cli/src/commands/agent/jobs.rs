@@ -3,20 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use erpgo_dr_core::DatabaseDriver;
 use erpgo_dr_core::agent::jobs::{
     ArchiveAccess, BackupJob, CheckJob, ClusterBackupJob, ClusterSource, DrillJob, PruneJob, RepairJob, RestoreTestJob,
-    VerifyJob, WalPruneJob,
+    SummaryJob, VerifyJob, WalPruneJob,
 };
 use erpgo_dr_core::agent::{AgentError, Job, JobKind, Schedule, ScheduledJob, Timing};
 use erpgo_dr_core::ops::PruneOptions;
 use erpgo_dr_core::ops::drill::{DrillOptions, Scenario};
 use erpgo_dr_core::ops::physical::ClusterBackupOptions;
 use erpgo_dr_core::repository::VerifyLevel;
+use erpgo_dr_core::runbook::Notifier;
 use erpgo_dr_core::storage::RepairOptions;
 
 use crate::commands::backup::{configured_backup, configured_dump};
-use crate::commands::drill::objectives;
+use crate::commands::drill::{objectives, planned};
 use crate::commands::prune::configured_retention;
 use crate::commands::restore_tests::TestArgs;
 use crate::config::{AgentJobConfig, ConfigError, VerifyDepth};
@@ -62,10 +64,14 @@ pub(super) fn scheduled(
     context: &Context,
     places: &Places,
     jobs: &[AgentJobConfig],
+    notifier: Option<&Arc<dyn Notifier>>,
 ) -> Result<Vec<ScheduledJob>, CliError> {
     let make = |config| {
         let name: &str = AgentJobConfig::name(config);
-        let work = work(context, places, config)?;
+        let work = match config.kind {
+            JobKind::Summary => summary(context, config, notifier)?,
+            _ => work(context, places, config)?,
+        };
         Ok(ScheduledJob::new(name.parse().map_err(AgentError::from)?, work, timing(context, config)?))
     };
     jobs.iter().map(make).collect()
@@ -166,6 +172,20 @@ fn drill(context: &Context, config: &AgentJobConfig) -> Result<Arc<dyn Job>, Cli
         .with_archive(access.restore_command, access.environment)
         .with_objectives(objectives(&context.config, scenario));
     Ok(Arc::new(DrillJob::new(scenario, options)))
+}
+
+fn summary(
+    context: &Context,
+    config: &AgentJobConfig,
+    notifier: Option<&Arc<dyn Notifier>>,
+) -> Result<Arc<dyn Job>, CliError> {
+    let notifier = notifier.ok_or_else(|| wrong(config, "there is nobody to tell: write an [agent.notify]"))?;
+    let mut job = SummaryJob::new(Arc::clone(notifier), context.host()).with_drills(planned(&context.config));
+    if let Some(span) = config.span {
+        let span = TimeDelta::from_std(span.duration()).map_err(|_| wrong(config, "`span` is too long"))?;
+        job = job.with_span(span);
+    }
+    Ok(Arc::new(job))
 }
 
 fn archive(context: &Context) -> Result<ArchiveAccess, CliError> {

@@ -61,8 +61,8 @@ async fn plan_of(context: &Context) -> Result<AgentPlan, CliError> {
     let jobs = jobs::configured(context)?;
     let places = context.places()?;
     let repository = Arc::new(context.open_at(&places, Access::Unlocked).await?);
-    let jobs = jobs::scheduled(context, &places, &jobs)?;
     let notifier = context.alarm_notifier(&repository)?;
+    let jobs = jobs::scheduled(context, &places, &jobs, notifier.as_ref())?;
     let plan = AgentPlan::new(Arc::clone(&repository), jobs)?;
     require_keys(&repository)?;
     Ok(plan.with_notifier(notifier).with_report_log(context.config.agent.report_log.clone()))

@@ -7,6 +7,7 @@ mod drill;
 mod prune;
 mod repair;
 mod restore_test;
+mod summary;
 mod verify;
 mod wal_prune;
 
@@ -17,6 +18,7 @@ pub use drill::DrillJob;
 pub use prune::PruneJob;
 pub use repair::RepairJob;
 pub use restore_test::{ArchiveAccess, RestoreTestJob};
+pub use summary::SummaryJob;
 pub use verify::{VerifyJob, VerifyScope};
 pub use wal_prune::WalPruneJob;
 
