@@ -7,6 +7,7 @@ mod bisect;
 mod check;
 mod cluster;
 mod completions;
+mod config;
 mod decrypt;
 mod demo;
 mod doctor;
@@ -78,6 +79,7 @@ pub(crate) enum Command {
     Drill(Box<drill::DrillArgs>),
     Agent(agent::AgentArgs),
     History(history::HistoryArgs),
+    Config(config::ConfigArgs),
     Import(import::ImportArgs),
     Decrypt(decrypt::DecryptArgs),
     Encrypt(encrypt::EncryptArgs),
@@ -118,6 +120,7 @@ impl Command {
             Self::Drill(arguments) => arguments.name(),
             Self::Agent(_) => "agent",
             Self::History(_) => "history",
+            Self::Config(arguments) => arguments.name(),
             Self::Import(_) => "import",
             Self::Decrypt(_) => "decrypt",
             Self::Encrypt(_) => "encrypt",
@@ -131,7 +134,7 @@ impl Command {
 
     /// Returns whether a configuration that cannot be read is a finding of the command, and not its end.
     pub(crate) fn looks_for_faults(&self) -> bool {
-        matches!(self, Self::Doctor(_))
+        matches!(self, Self::Doctor(_) | Self::Config(_))
     }
 
     /// Returns whether it runs for long, and says in its log what it does.
@@ -168,6 +171,7 @@ impl Command {
             Self::Drill(arguments) => arguments.run(context).await,
             Self::Agent(arguments) => arguments.run(context).await,
             Self::History(arguments) => arguments.run(context).await,
+            Self::Config(arguments) => arguments.run(context),
             Self::Import(arguments) => arguments.run(context).await,
             Self::Decrypt(arguments) => arguments.run(context).await,
             Self::Encrypt(arguments) => arguments.run(context).await,

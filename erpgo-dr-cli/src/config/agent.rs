@@ -6,12 +6,13 @@ use erpgo_dr_core::agent::JobKind;
 use erpgo_dr_core::agent::jobs::VerifyScope;
 use erpgo_dr_core::ops::drill::Scenario;
 use erpgo_dr_core::runbook::Span;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::notify::NotifyConfig;
 
 /// The table `[agent]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct AgentConfig {
@@ -35,7 +36,7 @@ pub struct AgentConfig {
 }
 
 /// A table `[[agent.job]]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct AgentJobConfig {
@@ -75,10 +76,12 @@ pub struct AgentJobConfig {
     pub data_dir: Option<PathBuf>,
     /// `check`: whether the archive of the log is looked at.
     pub wal: Option<bool>,
+    /// `summary`: how far back it looks.
+    pub span: Option<Span>,
 }
 
 /// How deep a job verifies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum VerifyDepth {
@@ -112,6 +115,7 @@ impl AgentJobConfig {
             remote: None,
             data_dir: None,
             wal: None,
+            span: None,
         }
     }
 
@@ -133,6 +137,7 @@ impl AgentJobConfig {
             ("remote", self.remote.is_some(), kind == JobKind::ClusterBackup),
             ("data_dir", self.data_dir.is_some(), kind == JobKind::ClusterBackup),
             ("wal", self.wal.is_some(), kind == JobKind::Check),
+            ("span", self.span.is_some(), kind == JobKind::Summary),
         ];
         keys.into_iter().filter(|(_, given, fits)| *given && !fits).map(|(name, ..)| name).collect()
     }

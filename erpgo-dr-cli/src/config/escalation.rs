@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use erpgo_dr_core::runbook::Span;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::notify::MailConfig;
 
 /// A table `[[contact]]`: somebody who is told, by every way that is given.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ContactConfig {
@@ -30,7 +31,7 @@ pub struct ContactConfig {
 }
 
 /// The table `[escalation]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct EscalationConfig {
@@ -42,7 +43,7 @@ pub struct EscalationConfig {
 }
 
 /// A table `[[escalation.level]]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct LevelConfig {

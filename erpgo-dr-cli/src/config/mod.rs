@@ -4,6 +4,7 @@
 //! setting must not be one that silently does nothing.
 
 mod agent;
+mod check;
 mod env_file;
 mod escalation;
 mod find;
@@ -27,11 +28,12 @@ use std::path::PathBuf;
 use erpgo_dr_core::Codec;
 use erpgo_dr_core::ops::SqlCheck;
 use erpgo_dr_core::ops::drill::{DrillRhythm, Scenario};
-use erpgo_dr_core::postgres::Scope;
+use erpgo_dr_core::postgres::{Figure, Scope};
 use erpgo_dr_core::repository::VerifyLevel;
 use erpgo_dr_core::retention::RetentionSettings;
 use erpgo_dr_core::runbook::Span;
 use erpgo_dr_core::storage::StorageClass;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
 /// A configuration that cannot be used.
@@ -90,7 +92,7 @@ impl ConfigError {
 }
 
 /// What `erpgo-dr.toml` may say. Every key may be left out.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Config {
@@ -116,6 +118,9 @@ pub struct Config {
     /// What must hold in a restored database.
     #[serde(rename = "check")]
     pub checks: Vec<SqlCheck>,
+    /// Figures of the business, which backups write down and `check figures` compares.
+    #[serde(rename = "figure")]
+    pub figures: Vec<Figure>,
     /// What is kept; the scripts' 7 daily, 4 weekly and 12 monthly where nothing is said.
     pub retention: Option<RetentionSettings>,
     /// When the repository is healthy.
@@ -143,7 +148,7 @@ pub struct Config {
 }
 
 /// The table `[keys]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct KeysConfig {
@@ -160,7 +165,7 @@ pub struct KeysConfig {
 }
 
 /// The table `[keys.command]`: programs and their arguments, without a shell.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct KeyCommandConfig {
@@ -173,7 +178,7 @@ pub struct KeyCommandConfig {
 }
 
 /// The table `[postgres]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct PostgresConfig {
@@ -184,7 +189,7 @@ pub struct PostgresConfig {
 }
 
 /// The table `[wal]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct WalConfig {
@@ -199,7 +204,7 @@ pub struct WalConfig {
 }
 
 /// The table `[ha]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct HaConfig {
@@ -218,7 +223,7 @@ pub struct HaConfig {
 }
 
 /// The table `[runbook]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RunbookConfig {
@@ -235,7 +240,7 @@ pub struct RunbookConfig {
 }
 
 /// The table `[evidence]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct EvidenceConfig {
@@ -250,7 +255,7 @@ pub struct EvidenceConfig {
 }
 
 /// The table `[monitor]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct MonitorConfig {
@@ -273,7 +278,7 @@ pub struct MonitorConfig {
 }
 
 /// A table `[[drill]]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct DrillConfig {
@@ -288,7 +293,7 @@ pub struct DrillConfig {
 }
 
 /// The table `[backup]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct BackupConfig {
@@ -300,16 +305,18 @@ pub struct BackupConfig {
     pub jobs: Option<usize>,
     /// `zstd:3`, `gzip:6`, `none`.
     #[serde(deserialize_with = "from_text")]
+    #[schemars(with = "Option<String>")]
     pub codec: Option<Codec>,
     /// The provider's name of a storage class.
     #[serde(deserialize_with = "from_text")]
+    #[schemars(with = "Option<String>")]
     pub storage_class: Option<StorageClass>,
     /// How deep a new backup is verified: `mac`, `contents`, or `none`.
     pub verify: Option<BackupVerify>,
 }
 
 /// How deep a new backup is verified at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum BackupVerify {
     /// Not at all, now.
@@ -332,7 +339,7 @@ impl BackupVerify {
 }
 
 /// The table `[verify]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct VerifyConfig {
@@ -347,7 +354,7 @@ pub struct VerifyConfig {
 }
 
 /// The table `[status]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct StatusConfig {

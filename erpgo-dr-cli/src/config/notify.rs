@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use erpgo_dr_core::runbook::MailTls;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// The table `[agent.notify]`: the ways by which people are told.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct NotifyConfig {
@@ -21,7 +22,7 @@ pub struct NotifyConfig {
 }
 
 /// The tables `[agent.notify.email]` and `[escalation.mail]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct MailConfig {

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use erpgo_dr_core::storage::WritePolicy;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// The table `[storage]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct StorageConfig {
@@ -25,7 +26,7 @@ pub struct StorageConfig {
 }
 
 /// When a write to several places has succeeded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum WritePolicyConfig {
     /// When the primary has it.
@@ -44,7 +45,7 @@ impl From<WritePolicyConfig> for WritePolicy {
 }
 
 /// An entry of `[[replica]]`. What it does not say is as in `[storage]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ReplicaConfig {
@@ -59,7 +60,7 @@ pub struct ReplicaConfig {
 }
 
 /// The table `s3`. Credentials are `AWS_ACCESS_KEY_ID` and its kin unless `credentials` says otherwise.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct S3Config {
@@ -80,7 +81,7 @@ pub struct S3Config {
 }
 
 /// Where S3 credentials come from, by word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum S3CredentialsConfig {
     /// A key pair in the environment.
@@ -92,7 +93,7 @@ pub enum S3CredentialsConfig {
 }
 
 /// The table `gcs`. Credentials are `GOOGLE_APPLICATION_CREDENTIALS` unless said otherwise.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct GcsConfig {
@@ -107,7 +108,7 @@ pub struct GcsConfig {
 }
 
 /// The table `azure`. The key is `AZURE_STORAGE_KEY` (or `AZURE_STORAGE_SAS_TOKEN`) unless said otherwise.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct AzureConfig {
@@ -120,7 +121,7 @@ pub struct AzureConfig {
 }
 
 /// The table `http`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct HttpConfig {

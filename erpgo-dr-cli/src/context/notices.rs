@@ -100,7 +100,7 @@ impl Context {
     }
 
     /// Returns what this host is called in messages, as in those of the agent.
-    fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         self.config.agent.host.clone().unwrap_or_else(|| AgentOptions::of_this_host().host)
     }
 

@@ -54,6 +54,61 @@ fn the_old_names_are_enough_for_a_backup() {
     assert!(run(&["prune", "--dry-run"]).stdout.contains("3 daily, 4 weekly, 12 monthly"));
 }
 
+/// Reads the example of the reference, as JSON.
+fn example(text: &str) -> serde_json::Value {
+    serde_json::to_value(toml::from_str::<toml::Value>(text).unwrap()).unwrap()
+}
+
+#[test]
+fn editors_find_what_we_would() {
+    let desk = Desk::new();
+    // Also where what is to be checked is broken.
+    desk.configure("nonsense");
+    let schema: serde_json::Value = serde_json::from_str(&desk.ok(&["config", "schema"])).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let reference = include_str!("../../../docs/cli.md");
+    let text = reference.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let faults: Vec<_> = validator.iter_errors(&example(text)).map(|error| error.to_string()).collect();
+    assert_eq!(faults, Vec::<String>::new());
+    for wrong in [
+        "repositry = 'x'",
+        "threads = 'many'",
+        "[agent]\nlease = '2 minutes'",
+        "[[agent.job]]\nkind = 'bakup'",
+        "[[escalation.level]]\nafter = '1m'",
+        "[[drill]]\nscenario = 'flood'\nevery = 'month'",
+        "[retention]\nhourly = 3",
+    ] {
+        assert!(!validator.is_valid(&example(wrong)), "{wrong}");
+        assert!(erpgo_dr_cli::config::Config::parse(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_configuration_is_checked_for_what_leads_nowhere() {
+    let desk = Desk::new();
+    assert!(desk.ok(&["config", "check"]).contains("makes sense"));
+    let text = "[retention]\ndaily = 0\nweekly = 0\nmonthly = 0\n[[agent.job]]\nkind = 'prune'\ndeep = true\n\
+        [[contact]]\nname = 'a'\n[[contact]]\nname = 'a'\n\
+        [[escalation.level]]\nafter = '1h'\ntell = ['a', 'b']\n[[escalation.level]]\nafter = '1m'\ntell = []\n";
+    std::fs::write(desk.path("other.toml"), text).unwrap();
+    let checked = desk.run(&["config", "check", "other.toml"]);
+    assert_eq!(checked.code, 1, "{}", checked.stderr);
+    for fault in [
+        "[retention]: the retention settings keep nothing",
+        "[[agent.job]] prune: `deep` means nothing",
+        "[[contact]]: two are called a",
+        "[[contact]] a: there is no way",
+        "[[escalation.level]] 1h: b is no contact",
+        "[[escalation.level]] 1m does not come after 1h",
+        "[[escalation.level]] 1m tells nobody",
+    ] {
+        assert!(checked.stdout.contains(fault), "{fault}: {}", checked.stdout);
+    }
+    std::fs::write(desk.path("other.toml"), "repositry = 'x'\n").unwrap();
+    desk.fails(&["config", "check", "other.toml"], 2, "config", "docs/cli.md");
+}
+
 #[test]
 fn the_example_in_the_reference_is_read_and_has_every_table() {
     let reference = include_str!("../../../docs/cli.md");

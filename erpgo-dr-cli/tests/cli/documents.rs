@@ -73,6 +73,13 @@ fn every_document_is_as_the_reference_says() {
     );
     check("hold remove", &desk.json(&["hold", "remove", "latest"]));
     check("key list", &desk.json(&["key", "list"]));
+    desk.configure("[[figure]]\nname = 'orders'\ndatabase = 'erp'\nquery = 'SELECT count(*) FROM erp.orders'\n");
+    desk.ok(&["backup", "--database", "erp"]);
+    check("check figures", &desk.json(&["check", "figures"]));
+    check("history --summary", &with_command(desk.json(&["history", "--summary"]), "history --summary"));
+    check("config check", &desk.json(&["config", "check"]));
+    check("config schema", &desk.json(&["config", "schema"]));
+    check("runbook contacts", &desk.json(&["runbook", "contacts"]));
     check("key generate", &desk.json(&["key", "generate", "other.txt"]));
     let added = desk.json(&["key", "add", "other", "--recipient", &desk.recipient]);
     check("key add", &added);

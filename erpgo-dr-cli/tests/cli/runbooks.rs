@@ -1,6 +1,7 @@
 //! Runbooks at the terminal: found, planned, run, killed, resumed and taken back.
 
 mod away;
+mod contacts;
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;

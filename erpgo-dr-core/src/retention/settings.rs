@@ -7,6 +7,7 @@ use super::{AllOf, AnyOf, Gfs, KeepAll, KeepLast, KeepWithin, RetentionPolicy};
 
 /// How several rules become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Combine {
     /// A backup stays if one rule keeps it.
@@ -28,6 +29,7 @@ pub enum Combine {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RetentionSettings {
@@ -44,6 +46,7 @@ pub struct RetentionSettings {
     pub last: Option<u32>,
     /// What is no older stays ([`KeepWithin`]): a number with `h`, `d` or `w`, as `36h`.
     #[serde(skip_serializing_if = "Option::is_none", with = "optional_duration")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub within: Option<TimeDelta>,
     /// How the rules above are joined; daily, weekly, monthly and yearly are one rule.
     pub combine: Combine,

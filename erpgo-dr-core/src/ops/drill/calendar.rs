@@ -9,6 +9,7 @@ use crate::types::DrillId;
 
 /// How often a drill is done. Months, quarters and years are those of UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum DrillRhythm {

@@ -11,6 +11,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// A disaster that is rehearsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Scenario {
     /// The newest backups of databases and of the cluster come back on throwaway servers, and are compared.

@@ -1,0 +1,65 @@
+//! What is wrong with a configuration although it can be read: settings that contradict each other, or lead nowhere.
+
+use std::collections::BTreeSet;
+
+use super::{Config, ContactConfig};
+
+impl Config {
+    /// Lists what cannot work. Files that it names are not looked for: they may be on another host.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if let Some(Err(error)) = self.retention.as_ref().map(|settings| settings.policy()) {
+            faults.push(format!("[retention]: {error}"));
+        }
+        for job in &self.agent.jobs {
+            let (name, kind) = (job.name(), job.kind);
+            let strangers = job.strangers().into_iter();
+            faults.extend(
+                strangers.map(|key| format!("[[agent.job]] {name}: `{key}` means nothing for the kind {kind}")),
+            );
+        }
+        faults.extend(twins("[[agent.job]]", self.agent.jobs.iter().map(|job| job.name())));
+        faults.extend(twins("[[contact]]", self.contacts.iter().map(|contact| contact.name.as_str())));
+        faults.extend(twins("[[check]]", self.checks.iter().map(|check| check.name.as_str())));
+        faults.extend(twins("[[figure]]", self.figures.iter().map(|figure| figure.name.as_str())));
+        for figure in
+            self.figures.iter().filter(|figure| figure.max_change.is_some_and(|most| most.is_nan() || most < 0.0))
+        {
+            faults.push(format!("[[figure]] {}: max_change is a share, such as 0.2", figure.name));
+        }
+        self.escalation_faults(&mut faults);
+        faults
+    }
+
+    fn escalation_faults(&self, faults: &mut Vec<String>) {
+        let levels = &self.escalation.levels;
+        for pair in levels.windows(2).filter(|pair| pair[0].after >= pair[1].after) {
+            faults.push(format!("[[escalation.level]] {} does not come after {}", pair[1].after, pair[0].after));
+        }
+        for level in levels {
+            if level.tell.is_empty() {
+                faults.push(format!("[[escalation.level]] {} tells nobody", level.after));
+            }
+            for name in &level.tell {
+                match self.contacts.iter().find(|contact| contact.name == *name) {
+                    None => faults.push(format!("[[escalation.level]] {}: {name} is no contact", level.after)),
+                    Some(contact) if !self.can_be_told(contact) => {
+                        faults.push(format!("[[contact]] {name}: there is no way to tell them anything"));
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+    }
+
+    fn can_be_told(&self, contact: &ContactConfig) -> bool {
+        let by_mail = contact.email.is_some() && self.escalation.mail.is_some();
+        by_mail || contact.webhook_file.is_some() || !contact.command.is_empty()
+    }
+}
+
+fn twins<'n>(table: &str, names: impl Iterator<Item = &'n str>) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let twice = names.filter(|name| !seen.insert(*name)).map(|name| format!("{table}: two are called {name}"));
+    twice.collect()
+}
