@@ -10,7 +10,7 @@ use erpgo_dr_core::codec::Codec;
 use erpgo_dr_core::crypto::openssl_enc::{DEFAULT_ITERATIONS, OpensslDigest, OpensslKdf};
 use erpgo_dr_core::ops::{BackupSelector, SqlCheck};
 use erpgo_dr_core::postgres::throwaway::RunAs;
-use erpgo_dr_core::postgres::{Scope, TableName};
+use erpgo_dr_core::postgres::{Figure, Scope, TableName};
 use erpgo_dr_core::repository::VerifyLevel;
 use erpgo_dr_core::storage::{StorageClass, ThawTier};
 use erpgo_dr_core::types::BackupId;
@@ -160,6 +160,22 @@ impl From<SqlCheckArgument> for SqlCheck {
     fn from(argument: SqlCheckArgument) -> Self {
         let SqlCheckArgument { name, database, query } = argument;
         Self { name, database, query }
+    }
+}
+
+/// An object with the attributes `name`, `database`, `query` and `max_change`.
+#[derive(FromPyObject)]
+pub(crate) struct FigureArgument {
+    name: String,
+    database: String,
+    query: String,
+    max_change: Option<f64>,
+}
+
+impl From<FigureArgument> for Figure {
+    fn from(argument: FigureArgument) -> Self {
+        let FigureArgument { name, database, query, max_change } = argument;
+        Self { name, database, query, max_change }
     }
 }
 

@@ -274,6 +274,19 @@ def test_what_is_wrong_with_a_server(archiving: Archiving) -> None:
     assert again.databases == ("postgres",) and again.data_checksums is False
 
 
+def test_figures_are_compared_with_those_of_backups(postgres: Postgres, tmp_path: Path) -> None:
+    postgres.create("figures", 50)
+    repository = erpgo_dr.Repository.init(str(tmp_path / "repository"), programs=[postgres.programs], **QUICK)
+    figures = [erpgo_dr.Figure(name="orders", database="figures", query="SELECT count(*) FROM orders", max_change=0.1)]
+    report = repository.backup(postgres.url("figures"), figures=figures)
+    contents = repository.show(report.id).manifest.contents
+    assert [(one.name, one.value) for one in contents.databases[0].figures] == [("orders", "50")]
+    postgres.sql("DELETE FROM orders WHERE id <= 10", "figures")
+    compared = repository.check_figures(postgres.url("figures"), figures)["figures"][0]
+    assert (compared["now"], compared["earlier"][0]["value"], compared["change"]) == ("40", "50", -0.2)
+    assert "-20.0 %" in compared["finding"]
+
+
 def test_asyncio(postgres: Postgres, tmp_path: Path) -> None:
     asyncio.run(_backup(postgres, tmp_path / "repository"))
 

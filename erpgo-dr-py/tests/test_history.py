@@ -12,6 +12,9 @@ import pytest
 
 def test_a_repository_without_an_agent_has_no_history(repository: erpgo_dr.Repository) -> None:
     assert repository.history() == []
+    summary, text = repository.summary(days=3), repository.summary(form="text")
+    assert isinstance(summary, dict) and summary["jobs"] == [] and summary["status"]["latest_proven"] is None
+    assert isinstance(text, str) and "NO PROVEN BACKUP" in text
     assert repository.history("backup", limit=3) == []
     with pytest.raises(erpgo_dr.InvalidError, match="Not A Job"):
         repository.history("Not A Job")

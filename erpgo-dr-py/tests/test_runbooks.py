@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,35 @@ def test_a_run_is_resumed_and_taken_back(postgres: Postgres, repository: erpgo_d
     assert isinstance(report, dict) and report["ending"] == "undone" and isinstance(page, str) and "<svg" in page
     with pytest.raises(erpgo_dr.RefusedError):
         repository.undo_run(standing.run, values={"token": "s3cr3t-token"})
+
+
+def test_contacts_are_told_while_the_operator_is_waited_for(
+    postgres: Postgres, repository: erpgo_dr.Repository, tmp_path: Path
+) -> None:
+    values = {"folder": str(tmp_path), "server": postgres.url("erp"), "token": "s3cr3t-token"}
+    heard: list[str] = []
+    told = threading.Event()
+
+    def answers(message: str) -> None:
+        heard.append(message)
+        told.set()
+
+    def operator(_: dict[str, Any]) -> str:
+        return "no" if told.wait(60) else "yes"
+
+    levels = [(0.2, {"dba": answers})]
+    standing = repository.run_runbook(STEPS, values=values, operator=operator, escalation=levels)
+    assert standing.step == "decide"
+    assert "at the step" in heard[0] and "STOPPED at the step decide" in heard[1] and len(heard) == 2
+    report = repository.run_report(standing.run)
+    assert isinstance(report, dict)
+    assert [(entry["level"], entry["contact"], entry["failed"]) for entry in report["told"]] == [
+        (1, "dba", None),
+        (None, "dba", None),
+    ]
+    for wrong in ([(0, {})], [(-1, {"dba": answers})], [(0, {"dba": "x"})]):
+        with pytest.raises(erpgo_dr.InvalidError):
+            repository.run_runbook(STEPS, values=values, escalation=wrong)
 
 
 def test_questions_that_nobody_answers(postgres: Postgres, repository: erpgo_dr.Repository, tmp_path: Path) -> None:

@@ -52,6 +52,8 @@ from ._reports import DatabaseSetting as DatabaseSetting
 from ._reports import Decision as Decision
 from ._reports import Epoch as Epoch
 from ._reports import Extension as Extension
+from ._reports import Figure as Figure
+from ._reports import FigureValue as FigureValue
 from ._reports import FileReport as FileReport
 from ._reports import Hold as Hold
 from ._reports import ImportOrigin as ImportOrigin
@@ -323,6 +325,7 @@ class Repository:
         lock_timeout: _Span | None = None,
         deferrable: bool = False,
         jobs: int | None = None,
+        figures: Sequence[Figure] | None = None,
         label: str | None = None,
         codec: str | None = None,
         storage_class: str | None = None,
@@ -555,6 +558,7 @@ class Repository:
         drill: bool = False,
         environment: Mapping[str, str] | None = None,
         restore_command: str | None = None,
+        escalation: Sequence[tuple[float, Mapping[str, Callable[[str], object]]]] | None = None,
         progress: _Progress | None = None,
     ) -> RunStanding: ...
     def resume_run(
@@ -566,6 +570,7 @@ class Repository:
         operator_name: str = "python",
         environment: Mapping[str, str] | None = None,
         restore_command: str | None = None,
+        escalation: Sequence[tuple[float, Mapping[str, Callable[[str], object]]]] | None = None,
         progress: _Progress | None = None,
     ) -> RunStanding: ...
     def undo_run(
@@ -641,6 +646,10 @@ class Repository:
     ) -> dict[str, Any]: ...
     def drills(self) -> builtins.list[dict[str, Any]]: ...
     def history(self, job: str | None = None, *, limit: int = 50) -> builtins.list[dict[str, Any]]: ...
+    def check_figures(
+        self, connection: str | Connection, figures: Sequence[Figure], *, password: str | None = None, backups: int = 5
+    ) -> dict[str, Any]: ...
+    def summary(self, *, days: int = 7, form: Literal["dict", "text"] = "dict") -> dict[str, Any] | str: ...
     def drills_due(self) -> builtins.list[dict[str, Any]]: ...
     def forecast(self) -> dict[str, Any] | None: ...
     def observe(
@@ -821,6 +830,8 @@ __all__ = (
     "ErpgoDrError",
     "Extension",
     "FileKey",
+    "Figure",
+    "FigureValue",
     "FileReport",
     "GeneratedIdentity",
     "Hold",

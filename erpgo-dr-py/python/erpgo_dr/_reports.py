@@ -198,6 +198,17 @@ class DatabaseProperties(Report):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FigureValue(Report):
+    """A figure of a business as it was when a backup was taken."""
+
+    name: str
+    query: str
+    value: str | None = None
+    failed: str | None = None
+    """Why it could not be told."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DatabaseContents(Report):
     """What is in the stream of one database."""
 
@@ -207,6 +218,7 @@ class DatabaseContents(Report):
     tables: tuple[TableContents, ...]
     snapshot: str | None = None
     properties: DatabaseProperties
+    figures: tuple[FigureValue, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -610,6 +622,8 @@ class ArchivingStatus(Report):
     last_failed_at: datetime | None
     waiting: int | None
     """Files that wait to be archived."""
+    streams: int
+    """Streams of ours that receive the log."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -995,6 +1009,17 @@ class FileReport(Report):
 
     plaintext_bytes: int
     stored_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure(Report):
+    """A number that tells something of a business: its query returns one row with one number."""
+
+    name: str
+    database: str
+    query: str
+    max_change: float | None = None
+    """The most that it may change from one backup to today, as a share: 0.2 is a fifth."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,7 @@ from . import (
     Connection,
     Epoch,
     FileKey,
+    Figure,
     FileReport,
     IntegrityReport,
     Patroni,
@@ -116,6 +117,7 @@ class Repository:
         lock_timeout: _Span | None = None,
         deferrable: bool = False,
         jobs: int | None = None,
+        figures: Sequence[Figure] | None = None,
         label: str | None = None,
         codec: str | None = None,
         storage_class: str | None = None,
@@ -348,6 +350,7 @@ class Repository:
         drill: bool = False,
         environment: Mapping[str, str] | None = None,
         restore_command: str | None = None,
+        escalation: Sequence[tuple[float, Mapping[str, Callable[[str], object]]]] | None = None,
         progress: _Progress | None = None,
     ) -> RunStanding: ...
     async def resume_run(
@@ -359,6 +362,7 @@ class Repository:
         operator_name: str = "python",
         environment: Mapping[str, str] | None = None,
         restore_command: str | None = None,
+        escalation: Sequence[tuple[float, Mapping[str, Callable[[str], object]]]] | None = None,
         progress: _Progress | None = None,
     ) -> RunStanding: ...
     async def undo_run(
@@ -436,6 +440,10 @@ class Repository:
     ) -> dict[str, Any]: ...
     async def drills(self) -> builtins.list[dict[str, Any]]: ...
     async def history(self, job: str | None = None, *, limit: int = 50) -> builtins.list[dict[str, Any]]: ...
+    async def check_figures(
+        self, connection: str | Connection, figures: Sequence[Figure], *, password: str | None = None, backups: int = 5
+    ) -> dict[str, Any]: ...
+    async def summary(self, *, days: int = 7, form: Literal["dict", "text"] = "dict") -> dict[str, Any] | str: ...
     async def drills_due(self) -> builtins.list[dict[str, Any]]: ...
     async def forecast(self) -> dict[str, Any] | None: ...
     async def observe(

@@ -11,7 +11,8 @@ use secrecy::SecretString;
 
 use super::{Repository, optional_moment};
 use crate::arguments::{
-    PathArgument, backup_id, codec, duration, iterations, kdf, level, scope, selector, span, storage_class, tier,
+    FigureArgument, PathArgument, backup_id, codec, duration, iterations, kdf, level, scope, selector, span,
+    storage_class, tier,
 };
 use crate::connection;
 use crate::errors::{Failure, invalid};
@@ -25,13 +26,14 @@ impl Repository {
     ///
     /// `verify` says how deep it is verified before this returns: mac, contents, scrub, or None for later. A backup
     /// that a replica missed, or whose verification failed, exists all the same: look at the report's `is_complete`.
+    /// `figures` are Figures of the business that it writes down, for `check_figures`.
     /// `jobs` connections read large tables at the same time: by default one for each core, at most four.
     /// `progress` is called with (phase, done, total), in bytes; total may be None.
     #[pyo3(signature = (
         connection, *, password = None, databases = None, all_databases = false, scope = "full", globals = true,
         include_tables = None, exclude_tables = None, exclude_table_data = None, include_schemas = None,
-        exclude_schemas = None, lock_timeout = None, deferrable = false, jobs = None, label = None, codec = None,
-        storage_class = None, verify = "mac", progress = None,
+        exclude_schemas = None, lock_timeout = None, deferrable = false, jobs = None, figures = None, label = None,
+        codec = None, storage_class = None, verify = "mac", progress = None,
     ))]
     fn backup(
         &self,
@@ -50,6 +52,7 @@ impl Repository {
         lock_timeout: Option<Bound<'_, PyAny>>,
         deferrable: bool,
         jobs: Option<usize>,
+        figures: Option<Vec<FigureArgument>>,
         label: Option<String>,
         codec: Option<&str>,
         storage_class: Option<&str>,
@@ -73,7 +76,8 @@ impl Repository {
             .include_schemas(include_schemas.unwrap_or_default())
             .exclude_schemas(exclude_schemas.unwrap_or_default())
             .deferrable(deferrable)
-            .jobs(jobs.unwrap_or(0));
+            .jobs(jobs.unwrap_or(0))
+            .figures(figures.unwrap_or_default().into_iter().map(Into::into).collect());
         if let Some(timeout) = lock_timeout {
             dump = dump.lock_timeout(Some(duration(&timeout)?));
         }
@@ -87,6 +91,24 @@ impl Repository {
             let repository = shared.read().await;
             let report = ops::backup(&repository, &driver, &options, &*context.progress).await?;
             Ok(Outcome::report(&report))
+        }))
+    }
+
+    /// Asks a server for Figures of the business, and compares them with those of the newest `backups` backups: a dict with `figures`, each with `now`,
+    /// `earlier`, `change` and, where it changed by more than its `max_change` or could not be told, a `finding`.
+    #[pyo3(signature = (connection, figures, *, password = None, backups = 5))]
+    fn check_figures(
+        &self,
+        connection: Bound<'_, PyAny>,
+        figures: Vec<FigureArgument>,
+        password: Option<String>,
+        backups: usize,
+    ) -> PyResult<Operation> {
+        let settings = connection::settings(&connection, password)?;
+        let figures: Vec<Figure> = figures.into_iter().map(Into::into).collect();
+        Ok(self.operation(None, move |shared, _| async move {
+            let report = ops::check_figures(&*shared.read().await, &settings, &figures, backups).await?;
+            Ok(Outcome::Plain(serde_json::to_value(report).expect("reports are plain JSON")))
         }))
     }
 

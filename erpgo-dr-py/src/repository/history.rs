@@ -1,10 +1,13 @@
 //! What the agent did.
 
+use chrono::TimeDelta;
+use erpgo_dr_core::agent::{AgentOptions, summary};
+use erpgo_dr_core::ops::drill::quarterly_calendar;
 use erpgo_dr_core::repository::{JobName, RepositoryError};
 use pyo3::prelude::*;
 
 use super::Repository;
-use crate::arguments::parsed;
+use crate::arguments::{choice, parsed};
 use crate::operation::Operation;
 use crate::report::Outcome;
 
@@ -23,6 +26,20 @@ impl Repository {
                 return Err(RepositoryError::Damaged { record: problem.subject, reason: problem.problem }.into());
             }
             Ok(Outcome::Plain(serde_json::to_value(history.runs).expect("reports are plain JSON")))
+        }))
+    }
+
+    /// Sums up what the agent did in the last `days`, and how the repository stands: as a dict, or as a text, with `form` "text".
+    #[pyo3(signature = (*, days = 7, form = "dict"))]
+    fn summary(&self, py: Python<'_>, days: u32, form: &str) -> PyResult<Operation> {
+        let is_text = choice(py, "form", form, &[("dict", false), ("text", true)])?;
+        Ok(self.operation(None, move |shared, _| async move {
+            let plan = quarterly_calendar();
+            let summary = summary(&*shared.read().await, TimeDelta::days(days.into()), &plan).await?;
+            Ok(match is_text {
+                true => Outcome::Text(summary.to_text(&AgentOptions::of_this_host().host)),
+                false => Outcome::Plain(serde_json::to_value(summary).expect("reports are plain JSON")),
+            })
         }))
     }
 }

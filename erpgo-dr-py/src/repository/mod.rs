@@ -4,6 +4,7 @@ mod backups;
 mod bisect;
 mod clusters;
 mod drills;
+mod escalation;
 pub(crate) mod evidence;
 mod history;
 mod monitor;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use erpgo_dr_core::runbook::{
-    Answer, Beginning, Choice, NoObserver, Operator, Question, RunOptions, Runbook, RunbookError, Standing,
+    Answer, Beginning, Choice, Escalation, NoObserver, Operator, Question, RunOptions, Runbook, RunbookError, Standing,
     Surroundings, Unattended, Value, Values, list_runs, plan, read_journal, report, resume_run, run_runbook,
     runbook_of_run, shipped, undo_run,
 };
@@ -14,6 +14,7 @@ use erpgo_dr_core::types::RunId;
 use pyo3::prelude::*;
 use pyo3::types::PyBool;
 
+use super::escalation::{Levels, escalation};
 use super::{Repository, Shared, optional_moment};
 use crate::arguments::{choice, parsed};
 use crate::errors::{Failure, invalid, runbook_exception};
@@ -36,6 +37,7 @@ struct Going {
     name: String,
     environment: Vec<(OsString, OsString)>,
     restore_command: Option<String>,
+    escalation: Option<Arc<Escalation>>,
 }
 
 #[pymethods]
@@ -46,13 +48,15 @@ impl Repository {
     /// and returns "yes", "no" or "again", or a pair of that and a note; True answers every confirmation that asks for no word with yes, and False,
     /// the default, everything with no. `operator_name` is who that is, for the journal. `since` is when the incident began, from
     /// which the recovery time counts. Programs get `environment` and nothing else; `restore_command` is how a restored cluster
-    /// fetches its log. That a step failed is in the result's `ending`. A run that is stopped or whose process ends is resumed by
-    /// `resume_run`.
+    /// fetches its log. `escalation` is who is told when it takes long: pairs of seconds after the incident and a dict of callables by
+    /// the names of contacts, `[(0, {"oncall": page}), (900, {"dba": mail})]`. Each takes the message, in a thread of its own; one that
+    /// raises was not told, which the journal has. That a step failed is in the result's `ending`. A run that is stopped or whose process
+    /// ends is resumed by `resume_run`.
     ///
     /// Raises InvalidError for a runbook that cannot work or values that are missing; of the repository.
     #[pyo3(signature = (
         runbook, *, values = None, operator = None, operator_name = "python", since = None, drill = false,
-        environment = None, restore_command = None, progress = None,
+        environment = None, restore_command = None, escalation = None, progress = None,
     ))]
     fn run_runbook(
         &self,
@@ -65,11 +69,13 @@ impl Repository {
         drill: bool,
         environment: Option<BTreeMap<String, String>>,
         restore_command: Option<String>,
+        escalation: Option<Levels>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Operation> {
         let runbook = read(runbook).map_err(|error| runbook_exception(py, &error))?;
         let options = RunOptions::default().with_incident(optional_moment(since)?).with_drill(drill);
-        let going = Going::new(values, operator, operator_name, environment, restore_command)?;
+        let going =
+            Going::new(values, operator, operator_name, environment, restore_command)?.telling(py, escalation)?;
         Ok(self.operation(progress, move |shared, context| async move {
             let given = going.values.iter().map(|(name, text)| (name.as_str(), text.as_str()));
             let values = runbook.values(given)?;
@@ -86,7 +92,7 @@ impl Repository {
     /// on with it, IntegrityError for a journal that was altered.
     #[pyo3(signature = (
         run, *, values = None, operator = None, operator_name = "python", environment = None, restore_command = None,
-        progress = None,
+        escalation = None, progress = None,
     ))]
     fn resume_run(
         &self,
@@ -97,10 +103,12 @@ impl Repository {
         operator_name: &str,
         environment: Option<BTreeMap<String, String>>,
         restore_command: Option<String>,
+        escalation: Option<Levels>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Operation> {
         let run: RunId = parsed(py, run)?;
-        let going = Going::new(values, operator, operator_name, environment, restore_command)?;
+        let going =
+            Going::new(values, operator, operator_name, environment, restore_command)?.telling(py, escalation)?;
         Ok(self.operation(progress, move |shared, context| async move {
             let surroundings = going.surroundings(&shared, context).await;
             let values = going.values_of_run(&surroundings, &run).await?;
@@ -236,7 +244,14 @@ impl Going {
             Some(operator) => return Err(invalid(operator.py(), &"operator is neither a callable nor a bool")),
         };
         let environment = environment.into_iter().flatten().map(|(name, value)| (name.into(), value.into())).collect();
-        Ok(Self { values: values.unwrap_or_default(), answers, name: name.to_owned(), environment, restore_command })
+        let (values, name, escalation) = (values.unwrap_or_default(), name.to_owned(), None);
+        Ok(Self { values, answers, name, environment, restore_command, escalation })
+    }
+
+    /// Sets who is told when the run takes long.
+    fn telling(mut self, py: Python<'_>, levels: Option<Levels>) -> PyResult<Self> {
+        self.escalation = escalation(py, levels)?;
+        Ok(self)
     }
 
     async fn surroundings(&self, shared: &Arc<Shared>, context: Context) -> Surroundings {
@@ -254,6 +269,7 @@ impl Going {
             .with_environment(self.environment.clone())
             .with_restore_command(self.restore_command.clone())
             .with_progress(progress)
+            .with_escalation(self.escalation.clone())
     }
 
     /// Reads the values that a run needs to go on.
