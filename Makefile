@@ -6,7 +6,7 @@ GIGABYTES ?= 2
 ROUNDS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format docs py-test bench bench-crypto bench-failover bench-logical bench-memory bench-peers bench-relations soak-crash soak-failover soak-physical soak-rpo soak-runbook fuzz coverage
+.PHONY: help setup demo test lint format book docs py-test bench bench-crypto bench-failover bench-logical bench-memory bench-peers bench-relations soak-crash soak-failover soak-physical soak-rpo soak-runbook fuzz coverage
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -26,7 +26,10 @@ lint: ## Checks format, lints and documentation
 format: ## Formats the code
 	cargo fmt --all
 
-docs: ## Builds the documentation of the crates
+book: ## Builds the book of docs/ into target/book
+	scripts/book
+
+docs: book ## Builds the book, and the documentation of the crates
 	cargo doc --workspace --exclude erpgo-dr-py --no-deps --all-features
 
 py-test: ## Builds the Python wheel and runs its tests

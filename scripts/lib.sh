@@ -39,8 +39,11 @@ built() { printf '%s\n' "${CARGO_TARGET_DIR:-$REPOSITORY/target}/debug/$1"; }
 
 # Prints the path of a program that the set-up installed, or of the one on PATH, or nothing.
 program() {
-    local path=$SERVICES/venv/bin/$1
-    if [ -x "$path" ]; then printf '%s\n' "$path"; else command -v "$1" || true; fi
+    local path
+    for path in "$SERVICES/venv/bin/$1" "$SERVICES/cargo/bin/$1"; do
+        if [ -x "$path" ]; then printf '%s\n' "$path"; return; fi
+    done
+    command -v "$1" || true
 }
 
 gcs_server() {
