@@ -6,7 +6,7 @@ GIGABYTES ?= 2
 ROUNDS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format book docs py-test bench bench-crypto bench-failover bench-logical bench-memory bench-peers bench-relations soak-crash soak-failover soak-physical soak-rpo soak-runbook fuzz coverage
+.PHONY: help setup demo drill-all test lint format book docs py-test bench bench-crypto bench-failover bench-logical bench-memory bench-peers bench-relations soak-crash soak-failover soak-physical soak-rpo soak-runbook fuzz coverage
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -16,6 +16,9 @@ setup: ## Installs the servers and tools that tests and benchmarks need
 
 demo: ## Backs up, verifies, breaks and restores a throwaway server, on a fresh machine too
 	scripts/demo
+
+drill-all: ## Rehearses every scenario from the backups of a throwaway server
+	scripts/drill-all
 
 test: ## Checks everything, as CI does
 	scripts/test

@@ -10,6 +10,7 @@ use erpgo_dr_core::agent::AgentError;
 use erpgo_dr_core::codec::CodecError;
 use erpgo_dr_core::container::ContainerError;
 use erpgo_dr_core::crypto::CryptoError;
+use erpgo_dr_core::drill::DrillError;
 use erpgo_dr_core::monitor::ServeError;
 use erpgo_dr_core::ops::legacy::LegacyError;
 use erpgo_dr_core::postgres::PostgresError;
@@ -72,6 +73,9 @@ pub(crate) enum CliError {
     /// Of a runbook or a run of one.
     #[error(transparent)]
     Runbook(Box<RunbookError>),
+    /// Of a drill that is refused.
+    #[error(transparent)]
+    Drill(Box<DrillError>),
     /// Of the agent.
     #[error(transparent)]
     Agent(Box<AgentError>),
@@ -110,6 +114,7 @@ impl CliError {
         match self {
             Self::Core(error) => kind_name(error.kind()),
             Self::Runbook(error) => kind_name(error.kind()),
+            Self::Drill(error) => kind_name(error.kind()),
             Self::Agent(error) => kind_name(error.kind()),
             Self::Ha(error) => kind_name(ha_kind(error)),
             Self::Config(_) => "config",
@@ -125,6 +130,7 @@ impl CliError {
         match self {
             Self::Core(error) => exit_code(error.kind()),
             Self::Runbook(error) => exit_code(error.kind()),
+            Self::Drill(error) => exit_code(error.kind()),
             Self::Agent(error) => exit_code(error.kind()),
             Self::Ha(error) => exit_code(ha_kind(error)),
             Self::Config(_) | Self::Usage { .. } => USAGE,
@@ -140,6 +146,7 @@ impl CliError {
         match self {
             Self::Core(error) => hints::of(error),
             Self::Runbook(error) => hints::of_runbook(error),
+            Self::Drill(error) => hints::of_drill(error),
             Self::Agent(error) => hints::of_agent(error),
             Self::Ha(error) => hints::of_ha(error),
             Self::Config(error) => error.hint(),
@@ -222,6 +229,16 @@ impl From<RunbookError> for CliError {
         match error {
             RunbookError::Repository(error) => error.into(),
             error => Self::Runbook(Box::new(error)),
+        }
+    }
+}
+
+impl From<DrillError> for CliError {
+    fn from(error: DrillError) -> Self {
+        match error {
+            DrillError::Operation(error) => error.into(),
+            DrillError::Runbook(error) => error.into(),
+            error => Self::Drill(Box::new(error)),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! ```text
 //! monitor      what is known, for those who watch: metrics, a page, JSON
 //! agent        jobs by schedule, one agent at a time
+//! drill        disasters rehearsed on servers of their own, by their runbooks
 //! runbook      procedures for disasters: steps, journal, report
 //! ops          backup, restore, verify, prune, repair: the only layer that joins the ones below
 //! topology     who replicates from whom, beside it
@@ -31,6 +32,8 @@ pub mod compute;
 pub mod conformance;
 pub mod container;
 pub mod crypto;
+#[cfg(feature = "runbooks")]
+pub mod drill;
 #[cfg(feature = "monitor")]
 pub mod monitor;
 pub mod ops;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up. What stands in one line is blind to each other.
-const LAYERS: [&[&str]; 9] = [
+const LAYERS: [&[&str]; 10] = [
     &["types"],
     &["clock", "progress", "compute", "cleanup", "causes", "presentation"],
     &["codec", "crypto", "storage", "postgres", "retention"],
@@ -15,6 +15,7 @@ const LAYERS: [&[&str]; 9] = [
     &["repository"],
     &["ops", "topology"],
     &["runbook"],
+    &["drill"],
     &["agent"],
     &["monitor"],
 ];

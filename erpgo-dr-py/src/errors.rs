@@ -5,6 +5,7 @@
 use std::error::Error as StdError;
 
 use erpgo_dr_core::ErrorKind;
+use erpgo_dr_core::drill::DrillError;
 use erpgo_dr_core::ops;
 use erpgo_dr_core::runbook::{RunbookError, ha_kind};
 use erpgo_dr_core::topology::ha::HaError;
@@ -22,6 +23,8 @@ pub(crate) enum Failure {
     Library(ops::Error),
     /// A runbook, or a run of one.
     Runbook(Box<RunbookError>),
+    /// A drill that is refused.
+    Drill(Box<DrillError>),
     /// Whoever runs a cluster.
     Ha(Box<HaError>),
     /// Python code that was called raised this, or it was made of its arguments.
@@ -36,6 +39,7 @@ impl Failure {
         match self {
             Self::Library(error) => exception(py, &error),
             Self::Runbook(error) => runbook_exception(py, &error),
+            Self::Drill(error) => raise(py, error.kind(), &error.to_string(), causes(&*error), false),
             Self::Ha(error) => ha_exception(py, &error),
             Self::Python(error) => error,
             Self::Stopped => pyo3::exceptions::PyRuntimeError::new_err("the operation was stopped"),
@@ -46,6 +50,16 @@ impl Failure {
 impl<E: IntoLibraryError> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::Library(error.into_library_error())
+    }
+}
+
+impl From<DrillError> for Failure {
+    fn from(error: DrillError) -> Self {
+        match error {
+            DrillError::Operation(error) => Self::Library(error),
+            DrillError::Runbook(error) => error.into(),
+            error => Self::Drill(Box::new(error)),
+        }
     }
 }
 

@@ -28,10 +28,33 @@ def test_a_drill_is_scored_and_kept(postgres: Postgres, repository: erpgo_dr.Rep
     assert states["restore"] == "done" and states["region-failover"] != "done"
     predicted = repository.forecast()
     assert predicted is not None and predicted["rto_seconds"] > 0
-    with pytest.raises(erpgo_dr.InvalidError, match="region-failover"):
-        repository.run_drill("region-failover", scratch=scratch)
     with pytest.raises(erpgo_dr.InvalidError, match="no scenario"):
         repository.run_drill("picnic", scratch=scratch)
+
+
+def test_a_runbook_is_rehearsed_on_servers_of_its_own(
+    postgres: Postgres, repository: erpgo_dr.Repository, scratch: Path
+) -> None:
+    repository.backup(postgres.url("erp"))
+    drill = repository.run_drill("application-failure", scratch=scratch)
+    assert drill["passed"] and drill["runbook"] == "application-failure" and not drill["own_runbook"], drill
+    assert drill["rto_met"] and drill["rpo_seconds"] == 0, drill
+    outcomes = {step["id"]: step["outcome"] for step in drill["steps"]}
+    assert (outcomes["health"], outcomes["restart"], outcomes["verify"]) == ("failed", "succeeded", "succeeded")
+    assert repository.runs() == [], "its journal is gone with it"
+    own = """
+name = "elsewhere"
+title = "Elsewhere"
+variables.primary = { type = "server", default = "host=db.example.com" }
+[[steps]]
+id = "ask"
+title = "Ask"
+pg-ready = { on = "primary" }
+"""
+    with pytest.raises(erpgo_dr.RefusedError, match="db.example.com is no server of the drill"):
+        repository.run_drill("application-failure", scratch=scratch, runbook=own)
+    with pytest.raises(erpgo_dr.InvalidError, match="has no runbook"):
+        repository.run_drill("restore", scratch=scratch, runbook=own)
 
 
 def test_the_same_for_asyncio(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 
 use erpgo_dr_core::agent::AgentError;
 use erpgo_dr_core::crypto::CryptoError;
+use erpgo_dr_core::drill::DrillError;
 use erpgo_dr_core::ops::legacy::LegacyError;
 use erpgo_dr_core::ops::wal::WalStreamError;
 use erpgo_dr_core::postgres::physical::PhysicalError;
@@ -56,6 +57,21 @@ pub(super) fn of_runbook(error: &RunbookError) -> Option<String> {
         }
         _ => return by_kind(error.kind()).map(str::to_owned),
     })
+}
+
+/// Finds the hint for a drill that is refused.
+pub(super) fn of_drill(error: &DrillError) -> Option<String> {
+    let hint = match error {
+        DrillError::Leaves { .. } => {
+            "docs/drills.md says what a runbook can do in a drill; --with-programs runs programs of your own without a network, --set gives \
+             a variable another value"
+        }
+        DrillError::NotSealed => {
+            "have util-linux's `unshare` installed, and the kernel allow namespaces of users; or rehearse the runbook that comes along"
+        }
+        error => return by_kind(error.kind()).map(str::to_owned),
+    };
+    Some(hint.to_owned())
 }
 
 /// Finds the hint for an agent that cannot begin.

@@ -80,8 +80,8 @@ fn drills_are_measured_written_down_and_predict_the_next() {
     assert_eq!(passed, [true, true, true, false]);
 
     // What people rehearsed counts as well, and what is altered shows.
-    let people = site.json(&["drill", "run", "region-failover"]);
-    assert_eq!(people["error"]["kind"], "usage", "{people}");
+    let without = site.json(&["drill", "run", "restore", "--runbook", "region-failover"]);
+    assert_eq!(without["error"]["kind"], "usage", "{without}");
     let noted = site.json(&["drill", "record", "region-failover", "--rto", "5h", "--rpo", "10m", "--note", "slow DNS"]);
     assert_eq!((&noted["result"]["rto_met"], &noted["result"]["rpo_met"]), (&false.into(), &true.into()), "{noted}");
     let calendar = site.json(&["drill", "calendar"]);

@@ -16,6 +16,7 @@ mod manifest;
 mod moments;
 mod prune;
 mod recovery;
+mod rehearsals;
 mod remote;
 mod resume;
 mod selection;

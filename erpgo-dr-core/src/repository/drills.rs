@@ -48,6 +48,38 @@ pub struct DrillRecord {
     /// What people say of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// The runbook that was run on servers of its own, where one was.
+    #[serde(default)]
+    pub runbook: Option<String>,
+    /// Whether that was another text than the one that comes with the tool.
+    #[serde(default)]
+    pub own_runbook: bool,
+    /// How its steps ended, and how long each took.
+    #[serde(default)]
+    pub steps: Vec<DrillStep>,
+}
+
+/// How a step of a runbook ended in a drill.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DrillStep {
+    /// The step.
+    pub id: String,
+    /// What it is called among people.
+    pub title: String,
+    /// `succeeded`, `found-done`, `failed`, `skipped`, `pending`.
+    pub outcome: String,
+    /// Seconds that it took, where it was begun.
+    pub seconds: Option<f64>,
+    /// Why it failed, or was skipped.
+    pub reason: Option<String>,
+}
+
+impl DrillStep {
+    /// Writes a step down.
+    pub fn new(id: String, title: String, outcome: String, seconds: Option<f64>, reason: Option<String>) -> Self {
+        Self { id, title, outcome, seconds, reason }
+    }
 }
 
 /// What drills showed.

@@ -35,7 +35,7 @@ mod wal;
 pub use crate::cleanup::Cleanups;
 pub use alarms::AlarmRecord;
 pub use catalogue::{Catalogue, CatalogueEntry, CatalogueProblem};
-pub use drills::{DrillRecord, Drills};
+pub use drills::{DrillRecord, DrillStep, Drills};
 pub use epoch::{EpochInfo, EpochRole, SlotInfo};
 pub use error::RepositoryError;
 pub use history::{History, JobName, JobNameError, JobRun, RunBeginning, RunCause, RunEnding, RunResult};

@@ -9,6 +9,7 @@
 
 mod actions;
 mod check;
+mod confinement;
 mod engine;
 mod error;
 mod escalation;
@@ -31,6 +32,7 @@ pub use actions::{
     Readiness, RecordKind, Repoint, Restore, RestoreCluster, RotateSecret, Route53, SecretForm, ServiceStep, Sql,
     SqlCheck, TcpReady, WaitFor, Wal, WalTask, WriteFile,
 };
+pub use confinement::Confinement;
 pub use engine::{RunOptions, Standing, resume_run, run_runbook, runbook_of_run, undo_run};
 pub use error::{ActionError, RunbookError, ha_kind};
 pub use escalation::{Contact, Escalation, EscalationLevel, Told};

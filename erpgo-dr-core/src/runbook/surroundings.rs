@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::sync::Arc;
 
+use super::confinement::Confinement;
 use super::escalation::Escalation;
 use super::operator::Operator;
 use crate::postgres::ClientPrograms;
@@ -27,14 +28,17 @@ pub struct Surroundings {
     pub progress: Arc<dyn Progress>,
     /// Who is told when a run takes long.
     pub escalation: Option<Arc<Escalation>>,
+    /// What a drill may touch; a run that is none may touch everything.
+    pub confinement: Option<Arc<Confinement>>,
 }
 
 impl Surroundings {
     /// Works with a repository and an operator, with programs where packages put them, and without an environment.
     pub fn new(repository: Arc<Repository>, operator: Arc<dyn Operator>) -> Self {
         let (programs, environment) = (ClientPrograms::new(), Vec::new());
-        let progress = Arc::new(NoProgress);
-        Self { repository, operator, programs, environment, restore_command: None, progress, escalation: None }
+        let (restore_command, progress) = (None, Arc::new(NoProgress));
+        let (escalation, confinement) = (None, None);
+        Self { repository, operator, programs, environment, restore_command, progress, escalation, confinement }
     }
 
     /// Sets where client programs are looked for.
@@ -52,6 +56,12 @@ impl Surroundings {
     /// Sets the command by which a restored server fetches its log.
     pub fn with_restore_command(mut self, command: Option<String>) -> Self {
         self.restore_command = command;
+        self
+    }
+
+    /// Sets what the run may touch.
+    pub fn with_confinement(mut self, confinement: Option<Arc<Confinement>>) -> Self {
+        self.confinement = confinement;
         self
     }
 

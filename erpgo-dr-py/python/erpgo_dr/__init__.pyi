@@ -628,6 +628,9 @@ class Repository:
         environment: Mapping[str, str] | None = None,
         rto: _Span | None = None,
         rpo: _Span | None = None,
+        runbook: str | None = None,
+        values: Mapping[str, str] | None = None,
+        with_programs: bool = False,
         operator_name: str = "python",
         progress: _Progress | None = None,
     ) -> dict[str, Any]: ...

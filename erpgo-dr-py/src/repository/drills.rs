@@ -2,32 +2,39 @@
 
 use std::collections::BTreeMap;
 
+use erpgo_dr_core::drill::{Rehearsal, run_drill};
 use erpgo_dr_core::ops::drill::{
-    DrillOptions, HandDrill, Objectives, Scenario, drills_due, forecast, quarterly_calendar, record_drill, run_drill,
+    DrillOptions, HandDrill, Objectives, Scenario, drills_due, forecast, quarterly_calendar, record_drill,
 };
 use erpgo_dr_core::repository::{DrillRecord, Drills, RepositoryError};
+use erpgo_dr_core::runbook::NoObserver;
 use pyo3::prelude::*;
 use serde_json::{Value, json};
 
 use super::restores::restore_tests;
+use super::runbooks::read;
 use super::{Repository, optional_moment};
 use crate::arguments::{PathArgument, SqlCheckArgument, duration, parsed};
+use crate::errors::{invalid, runbook_exception};
 use crate::operation::Operation;
 use crate::report::Outcome;
 
 #[pymethods]
 impl Repository {
-    /// Rehearses a recovery on throwaway servers and writes down what it showed, which is returned as a dict: "restore", "full-recovery" or
-    /// "data-corruption".
+    /// Rehearses a recovery on throwaway servers and writes down what it showed, which is returned as a dict: "restore", "full-recovery",
+    /// "data-corruption", and with a runbook "database-failure", "region-failover", "application-failure" and "security-breach".
     ///
+    /// `runbook` is the text of one of your own, which replaces the one that comes with the package, `values` are texts of its
+    /// variables that the drill does not know, and `with_programs` has its programs run, without a network.
     /// `rto` and `rpo` are what recovery must reach, in seconds or as timedelta; without them, what is usual. `restore_command` is
     /// PostgreSQL's, which fetches the archived log, and `environment` what it finds in its own. All else is as of `restore_test`.
     /// `passed`, `rto_met` and `rpo_met` say how it is scored.
     ///
-    /// Raises InvalidError for a scenario that people must do, NotFoundError where there is nothing to restore.
+    /// Raises NotFoundError where there is nothing to restore, RefusedError for a runbook that would leave the drill.
     #[pyo3(signature = (
         scenario, *, scratch, run_as = None, jobs = 1, checks = None, roles = None, restore_command = None,
-        environment = None, rto = None, rpo = None, operator_name = "python", progress = None,
+        environment = None, rto = None, rpo = None, runbook = None, values = None, with_programs = false,
+        operator_name = "python", progress = None,
     ))]
     fn run_drill(
         &self,
@@ -42,10 +49,21 @@ impl Repository {
         environment: Option<BTreeMap<String, String>>,
         rto: Option<Bound<'_, PyAny>>,
         rpo: Option<Bound<'_, PyAny>>,
+        runbook: Option<&str>,
+        values: Option<BTreeMap<String, String>>,
+        with_programs: bool,
         operator_name: &str,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Operation> {
         let scenario: Scenario = parsed(py, scenario)?;
+        if runbook.is_some() && scenario.runbook().is_none() {
+            return Err(invalid(py, &format!("a drill of {scenario} has no runbook")));
+        }
+        let runbook = runbook.map(read).transpose().map_err(|error| runbook_exception(py, &error))?;
+        let rehearsal = Rehearsal::default()
+            .with_runbook(runbook)
+            .with_values(values.into_iter().flatten().collect())
+            .with_programs(with_programs);
         let test = restore_tests(self.share().programs.clone(), scratch, run_as, jobs, checks, roles)?;
         let mut options =
             DrillOptions::new(scenario, operator_name, test).with_objectives(objectives(scenario, rto, rpo)?);
@@ -54,7 +72,9 @@ impl Repository {
             options = options.with_archive(restore_command, variables.collect());
         }
         Ok(self.operation(progress, move |shared, context| async move {
-            let record = run_drill(&*shared.read().await, scenario, &options, &*context.progress).await?;
+            let repository = shared.read().await;
+            let drill = run_drill(&repository, scenario, &options, &rehearsal, &NoObserver, &*context.progress);
+            let record = drill.await?;
             Ok(Outcome::Plain(scored(&record)))
         }))
     }

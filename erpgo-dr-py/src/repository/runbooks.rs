@@ -220,7 +220,7 @@ pub(crate) fn plan_runbook(
 }
 
 /// Reads a runbook: a text, or the name of one that comes with the package.
-fn read(text: &str) -> Result<Runbook, RunbookError> {
+pub(super) fn read(text: &str) -> Result<Runbook, RunbookError> {
     let named = shipped().find(|(name, _)| *name == text).map(|(_, text)| text);
     Runbook::from_toml(named.unwrap_or(text))
 }

@@ -18,7 +18,7 @@ use erpgo_dr_core::runbook::Notifier;
 use erpgo_dr_core::storage::RepairOptions;
 
 use crate::commands::backup::{configured_backup, configured_dump};
-use crate::commands::drill::{objectives, planned};
+use crate::commands::drill::{objectives, planned, rehearsal};
 use crate::commands::prune::configured_retention;
 use crate::commands::restore_tests::TestArgs;
 use crate::config::{AgentJobConfig, ConfigError, VerifyDepth};
@@ -164,14 +164,11 @@ fn check(context: &Context, places: &Places, config: &AgentJobConfig) -> Result<
 
 fn drill(context: &Context, config: &AgentJobConfig) -> Result<Arc<dyn Job>, CliError> {
     let scenario = config.scenario.unwrap_or(Scenario::Restore);
-    if !scenario.is_automatic() {
-        return Err(wrong(config, &format!("a drill of {scenario} is done by people")));
-    }
     let access = archive(context)?;
     let options = DrillOptions::new(scenario, "agent", TestArgs::default().options(context)?)
         .with_archive(access.restore_command, access.environment)
         .with_objectives(objectives(&context.config, scenario));
-    Ok(Arc::new(DrillJob::new(scenario, options)))
+    Ok(Arc::new(DrillJob::new(scenario, options).with_rehearsal(rehearsal(context, scenario, None)?)))
 }
 
 fn summary(

@@ -45,6 +45,14 @@ pub(super) fn described(scored: &Scored) -> String {
         let missed = if met == Some(false) { ": MISSED" } else { "" };
         text.push_str(&format!("  {name} {}{objective}{missed}\n", seconds(measured)));
     }
+    if let Some(runbook) = &record.runbook {
+        let own = if record.own_runbook { ", a text of your own" } else { "" };
+        text.push_str(&format!("  runbook {runbook}{own}\n"));
+        for step in record.steps.iter().filter(|step| step.outcome != "skipped" && step.outcome != "pending") {
+            let took = step.seconds.map(seconds).unwrap_or_default();
+            text.push_str(&format!("    {took:>8}  {}: {}\n", step.title, step.outcome));
+        }
+    }
     for finding in &record.findings {
         text.push_str(&format!("  {finding}\n"));
     }

@@ -16,6 +16,7 @@ use crate::error::CliError;
 use crate::output::Report;
 
 pub(super) use plan::{due, objectives, planned};
+pub(super) use run::rehearsal;
 
 /// Rehearse recovery where it can harm nobody, measure it against its objectives, and know when the next drill is due
 #[derive(Debug, Args)]

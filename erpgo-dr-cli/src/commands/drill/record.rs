@@ -14,7 +14,7 @@ use crate::output::Report;
 /// Write down a drill that people did
 #[derive(Debug, Args)]
 pub(super) struct DrillRecordArgs {
-    /// database-failure, region-failover, application-failure, security-breach, or one that `drill run` can do
+    /// restore, full-recovery, data-corruption, database-failure, region-failover, application-failure, or security-breach
     #[arg(value_name = "SCENARIO")]
     scenario: Scenario,
     /// How long recovery took: 4m, 90m

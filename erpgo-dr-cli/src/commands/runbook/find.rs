@@ -10,14 +10,14 @@ use crate::context::Context;
 use crate::error::{self, CliError};
 
 /// A runbook, and where it was found.
-pub(super) struct Found {
-    pub(super) runbook: Runbook,
+pub(in crate::commands) struct Found {
+    pub(in crate::commands) runbook: Runbook,
     /// The file; `None` for one that comes with the tool.
     pub(super) path: Option<PathBuf>,
 }
 
 /// Finds a runbook: a file, one of the configured folder, or one that comes with the tool.
-pub(super) fn find(context: &Context, name: &str) -> Result<Found, CliError> {
+pub(in crate::commands) fn find(context: &Context, name: &str) -> Result<Found, CliError> {
     if name.contains('/') || name.ends_with(".toml") {
         return read(Path::new(name));
     }

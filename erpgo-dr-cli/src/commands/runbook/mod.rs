@@ -21,6 +21,10 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::output::Report;
 
+pub(super) use find::find;
+pub(super) use narrator::Narrator;
+pub(super) use values::pair;
+
 /// Plan, run, resume and take back procedures for disasters
 #[derive(Debug, Args)]
 pub(crate) struct RunbookArgs {

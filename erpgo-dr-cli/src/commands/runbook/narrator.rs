@@ -10,8 +10,10 @@ use erpgo_dr_core::types::RunId;
 use crate::output::{Output, seconds};
 
 /// Prints a line for each thing that happens.
-pub(super) struct Narrator {
+pub(in crate::commands) struct Narrator {
     output: Output,
+    /// Whether a run that is cut off can go on.
+    can_go_on: bool,
     steps: Vec<(StepId, String)>,
     begun: Mutex<BTreeMap<StepId, DateTime<Utc>>>,
     /// The run, from its first entry until its last.
@@ -21,7 +23,14 @@ pub(super) struct Narrator {
 impl Narrator {
     pub(super) fn new(output: Output, runbook: &Runbook) -> Self {
         let steps = runbook.steps.iter().map(|step| (step.id.clone(), step.title.clone())).collect();
-        Self { output, steps, begun: Mutex::default(), open: Mutex::default() }
+        Self { output, can_go_on: true, steps, begun: Mutex::default(), open: Mutex::default() }
+    }
+
+    /// Tells of a drill, whose run is gone with its servers.
+    pub(in crate::commands) fn of_drill(output: Output, runbook: &Runbook) -> Self {
+        let mut narrator = Self::new(output, runbook);
+        narrator.can_go_on = false;
+        narrator
     }
 
     fn title(&self, step: &StepId) -> String {
@@ -77,6 +86,9 @@ impl RunObserver for Narrator {
 /// Says what to do about a run that ends here and not in its journal.
 impl Drop for Narrator {
     fn drop(&mut self) {
+        if !self.can_go_on {
+            return;
+        }
         if let Some(run) = self.open.get_mut().unwrap_or_else(PoisonError::into_inner) {
             self.output.line(&format!("the run is cut off; `erpgo-dr runbook resume {run}` goes on with it"));
         }

@@ -23,7 +23,8 @@ pub(super) struct ValueOptions {
     set_env: Vec<(String, String)>,
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+/// Reads `NAME=VALUE`.
+pub(in crate::commands) fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=...")?;
     Ok((name.to_owned(), value.to_owned()))
 }

@@ -178,6 +178,9 @@ mod tests {
             replay_seconds: None,
             findings: if passed { Vec::new() } else { vec!["a row was missing".to_owned()] },
             note: None,
+            runbook: None,
+            own_runbook: false,
+            steps: Vec::new(),
         }
     }
 

@@ -116,7 +116,7 @@ struct Replay {
 /// Nothing but the repository is read, and nothing but the scratch folder and the record of the drill is written.
 ///
 /// # Errors
-/// [`PostgresError::InvalidOptions`] for a scenario that people must do; [`RepositoryError::NoBackup`] where there is nothing to
+/// [`PostgresError::InvalidOptions`] for a scenario that is rehearsed with a runbook; [`RepositoryError::NoBackup`] where there is nothing to
 /// restore; what hinders the work. What is wrong with what came back is a finding.
 pub async fn run_drill(
     repository: &Repository,
@@ -124,10 +124,8 @@ pub async fn run_drill(
     options: &DrillOptions,
     progress: &dyn Progress,
 ) -> Result<DrillRecord> {
-    if !scenario.is_automatic() {
-        let text = format!(
-            "a drill of {scenario} is done by people, with its runbook in a place of its own, and written down then"
-        );
+    if let Some(runbook) = scenario.runbook() {
+        let text = format!("{scenario} is rehearsed with the runbook {runbook}, which takes more than backups");
         return Err(PostgresError::InvalidOptions(text).into());
     }
     let clock = &repository.environment().clock;
@@ -180,7 +178,8 @@ pub async fn record_drill(
     Ok(record)
 }
 
-fn empty(scenario: Scenario, by: &str, began: DateTime<Utc>, objectives: Objectives) -> DrillRecord {
+/// Begins the record of a drill.
+pub(crate) fn empty(scenario: Scenario, by: &str, began: DateTime<Utc>, objectives: Objectives) -> DrillRecord {
     DrillRecord {
         id: DrillId::generate(began),
         scenario: scenario.to_string(),
@@ -199,6 +198,9 @@ fn empty(scenario: Scenario, by: &str, began: DateTime<Utc>, objectives: Objecti
         replay_seconds: None,
         findings: Vec::new(),
         note: None,
+        runbook: None,
+        own_runbook: false,
+        steps: Vec::new(),
     }
 }
 

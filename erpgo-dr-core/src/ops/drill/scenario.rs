@@ -21,13 +21,13 @@ pub enum Scenario {
     FullRecovery,
     /// The cluster comes back at a moment that is drawn by lot, and every relation is read.
     DataCorruption,
-    /// The primary fails. By hand.
+    /// The primary fails, and its runbook replaces it.
     DatabaseFailure,
-    /// Another region takes over. By hand.
+    /// Another region takes over, by its runbook.
     RegionFailover,
-    /// The application fails. By hand.
+    /// The application fails, and its runbook brings it back.
     ApplicationFailure,
-    /// Somebody got in. By hand.
+    /// Somebody got in: its runbook contains it, keeps evidence, and restores what was.
     SecurityBreach,
 }
 
@@ -78,9 +78,14 @@ impl Scenario {
         }
     }
 
-    /// Returns whether [`run_drill`](super::run_drill) does it alone. Others are done by people, with a runbook in a place of its own.
-    pub fn is_automatic(self) -> bool {
-        matches!(self, Self::Restore | Self::FullRecovery | Self::DataCorruption)
+    /// Returns the runbook that it is rehearsed with, on servers of its own; none where the backups that come back are all of it.
+    pub fn runbook(self) -> Option<&'static str> {
+        match self {
+            Self::Restore | Self::FullRecovery | Self::DataCorruption => None,
+            Self::DatabaseFailure | Self::RegionFailover | Self::ApplicationFailure | Self::SecurityBreach => {
+                Some(self.as_str())
+            }
+        }
     }
 
     /// Returns what recovery must reach where nobody says otherwise: as the runbooks that come along.

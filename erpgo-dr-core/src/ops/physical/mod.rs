@@ -34,6 +34,8 @@ pub use options::{ChangeDetection, ClusterBackupOptions};
 pub use recovery::{RecoveryAction, RecoveryOptions, RecoveryTarget, RecoveryTimeline};
 pub(super) use restore::find as find_cluster;
 pub use restore::{ClusterDifference, ClusterRestoreReport, compare_cluster, restore_cluster, select_cluster};
+#[cfg(feature = "runbooks")]
+pub(super) use restore_test::restore_throwaway;
 pub(super) use restore_test::{check_relations, start_restored};
 pub(super) use restored_copy::RestoredCopy;
 pub use start::{ArchiveEnd, ClusterStartReport, RecoveredState, StartOptions, restore_and_start_cluster};

@@ -26,6 +26,19 @@ pub(in crate::ops) async fn start_restored(
     replay: Option<&ReplayTest>,
     progress: &dyn Progress,
 ) -> Result<ThrowawayServer> {
+    let folder = restore_throwaway(repository, manifest, physical, options, replay, progress).await?;
+    Ok(folder.start().await?)
+}
+
+/// As [`start_restored`], and leaves the server to be started: it recovers then.
+pub(in crate::ops) async fn restore_throwaway(
+    repository: &Repository,
+    manifest: &Manifest,
+    physical: &PhysicalContents,
+    options: ThrowawayOptions,
+    replay: Option<&ReplayTest>,
+    progress: &dyn Progress,
+) -> Result<ThrowawayFolder> {
     let mut options = options.superuser(&physical.superuser).start_timeout(START_TIMEOUT);
     let mut recovery = RecoveryOptions::default().with_target(RecoveryTarget::Immediate);
     if let Some(ReplayTest { until, restore_command, environment }) = replay {
@@ -48,7 +61,7 @@ pub(in crate::ops) async fn start_restored(
         target = target.with_tablespace(tablespace.oid, folder.tablespace(tablespace.oid));
     }
     restore_to(repository, manifest, physical, &target, &recovery, progress).await?;
-    Ok(folder.start().await?)
+    Ok(folder)
 }
 
 /// Reads every table and index of these databases of a restored server, and returns what is wrong with them.

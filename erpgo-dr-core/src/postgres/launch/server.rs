@@ -126,7 +126,7 @@ impl Launch {
     }
 
     /// The server's command line, of which `pg_ctl` makes a shell's. A `data_directory` in the configuration would win over `-D`.
-    fn options(&self) -> String {
+    pub(in crate::postgres) fn options(&self) -> String {
         let data = ("data_directory".to_owned(), self.data.display().to_string());
         let settings = std::iter::once(&data).chain(&self.settings);
         settings.map(|(name, value)| format!("-c {name}={}", quoted(value))).collect::<Vec<_>>().join(" ")

@@ -105,6 +105,12 @@ impl ClientPrograms {
         }
     }
 
+    /// Returns the `LD_LIBRARY_PATH` that they get, where one was set.
+    #[cfg(feature = "runbooks")]
+    pub(crate) fn libraries(&self) -> Option<&std::ffi::OsStr> {
+        self.library_path.as_deref()
+    }
+
     fn all_folders(&self) -> Vec<PathBuf> {
         let mut folders = self.folders.clone();
         for (parent, prefix) in PACKAGE_FOLDERS {

@@ -222,7 +222,7 @@ fn older_than(folder: &Path, age: Duration) -> bool {
 }
 
 /// Stops the server that still runs on `data`, and returns its pid.
-fn stop_leftover(data: &Path) -> Result<Option<u32>, PostgresError> {
+pub(super) fn stop_leftover(data: &Path) -> Result<Option<u32>, PostgresError> {
     let Ok(text) = fs::read_to_string(data.join("postmaster.pid")) else { return Ok(None) };
     let pid = text.lines().next().and_then(|line| line.trim().parse::<i32>().ok()).and_then(Pid::from_raw);
     let Some(pid) = pid.filter(|pid| works_in(*pid, data)) else { return Ok(None) };
@@ -240,7 +240,7 @@ fn stop_leftover(data: &Path) -> Result<Option<u32>, PostgresError> {
 }
 
 /// A server's working directory is its cluster: a pid that was given to another process is not taken for it.
-fn works_in(pid: Pid, data: &Path) -> bool {
+pub(super) fn works_in(pid: Pid, data: &Path) -> bool {
     let link = format!("/proc/{}/cwd", pid.as_raw_nonzero());
     match (fs::read_link(link), data.canonicalize()) {
         (Ok(working), Ok(data)) => working == data,

@@ -9,13 +9,21 @@
 mod folder;
 mod options;
 mod process;
+#[cfg(feature = "runbooks")]
+mod rehearsal;
 mod restored;
+#[cfg(feature = "runbooks")]
+mod seal;
 mod server;
 
 pub use folder::{SweepReport, leftovers, sweep};
 pub use options::{RunAs, ThrowawayOptions};
+#[cfg(feature = "runbooks")]
+pub(crate) use rehearsal::RehearsalServer;
 pub use restored::ThrowawayFolder;
 pub(crate) use restored::ThrowawayRun;
+#[cfg(feature = "runbooks")]
+pub(crate) use seal::NetworkSeal;
 pub use server::{ThrowawayConnection, ThrowawayServer};
 
 use super::PostgresError;

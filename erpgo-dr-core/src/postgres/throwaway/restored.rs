@@ -30,9 +30,9 @@ const INERT: [(&str, &str); 8] = [
 /// A folder that a cluster is restored into, to be started for as long as it is looked at.
 #[derive(Debug)]
 pub struct ThrowawayFolder {
-    folder: RunFolder,
-    options: ThrowawayOptions,
-    account: Option<RunAs>,
+    pub(super) folder: RunFolder,
+    pub(super) options: ThrowawayOptions,
+    pub(super) account: Option<RunAs>,
 }
 
 impl ThrowawayFolder {
@@ -64,6 +64,18 @@ impl ThrowawayFolder {
     /// Returns the account that must own the files; `None` is the caller's own.
     pub fn account(&self) -> Option<RunAs> {
         self.account
+    }
+
+    /// Makes an empty cluster in the folder.
+    ///
+    /// # Errors
+    /// As [`ThrowawayServer::start`]. The folder is gone then.
+    #[cfg(feature = "runbooks")]
+    pub(crate) async fn initialize(self) -> Result<Self, PostgresError> {
+        let Self { folder, options, account } = self;
+        let options = ThrowawayOptions { tcp: false, ..options };
+        let (folder, options) = super::server::initialize(folder, options, account, None).await?;
+        Ok(Self { folder, options, account })
     }
 
     /// Sets the superuser of what is restored from now on.

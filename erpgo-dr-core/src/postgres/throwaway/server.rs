@@ -163,7 +163,7 @@ fn is_port_clash(error: &PostgresError) -> bool {
 }
 
 /// Runs `initdb` and writes who may connect.
-async fn initialize(
+pub(super) async fn initialize(
     folder: RunFolder,
     options: ThrowawayOptions,
     account: Option<RunAs>,

@@ -110,6 +110,7 @@ impl Program {
     /// Runs it to its end, and returns what it wrote. When this is dropped, it is killed with all that it started.
     pub(super) async fn output(self, scope: &Scope<'_>) -> Result<String, ActionError> {
         let Self { line, environment, input, folder } = self;
+        let line = confined(scope, line)?;
         let name = line[0].clone();
         let given = scope.surroundings.environment.iter().map(|(name, value)| (name, value));
         let mark = step_value(scope.run, scope.step);
@@ -151,6 +152,13 @@ impl Program {
             }),
         }
     }
+}
+
+/// Returns a command line as a drill runs it.
+fn confined(scope: &Scope<'_>, line: Vec<String>) -> Result<Vec<String>, ActionError> {
+    let Some(confinement) = &scope.surroundings.confinement else { return Ok(line) };
+    let prefix = confinement.around(&line).map_err(ActionError::Unusable)?;
+    Ok(prefix.iter().cloned().chain(line).collect())
 }
 
 /// What is returned is standard output; standard error only where there is nothing else.

@@ -227,6 +227,14 @@ impl<'r> Scope<'r> {
         found.ok_or_else(|| ActionError::Unusable(format!("the runbook has no service {name}")))
     }
 
+    /// Does an action, unless the run is a drill that may not.
+    pub(crate) async fn act(&self, action: &super::Action) -> Result<Done, ActionError> {
+        if let Some(confinement) = &self.surroundings.confinement {
+            confinement.permits(action, self.runbook, self.values).map_err(ActionError::Unusable)?;
+        }
+        action.act().act(self).await
+    }
+
     /// Asks the operator.
     pub(crate) async fn ask(&self, kind: QuestionKind, text: String) -> Answer {
         let question = Question { step: self.step.clone(), kind, text: self.values.redact(&text) };

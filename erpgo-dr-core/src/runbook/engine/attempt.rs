@@ -46,7 +46,7 @@ impl Engine<'_> {
         let again = self.state.may_be_done(&step.id);
         self.record(Event::Started { step: step.id.clone(), purpose, attempt, doing }).await?;
         let scope = Scope { again, ..self.scope(step, limit) };
-        let acting = action.act().act(&scope);
+        let acting = scope.act(action);
         let acted = match limited {
             true => tokio::time::timeout(limit.duration(), acting).await.unwrap_or(Err(ActionError::TimedOut(limit))),
             false => acting.await,

@@ -28,7 +28,8 @@ impl Engine<'_> {
     /// question could not be put to its server.
     pub(super) async fn finds(&self, step: &Step, check: &Action) -> Result<Option<String>, ActionError> {
         let limit = check.act().nature().timeout;
-        let made = tokio::time::timeout(limit.duration(), check.act().act(&self.scope(step, limit))).await;
+        let scope = self.scope(step, limit);
+        let made = tokio::time::timeout(limit.duration(), scope.act(check)).await;
         let asks = matches!(check, Action::SqlCheck(_));
         match made {
             Ok(Ok(_)) => Ok(None),
