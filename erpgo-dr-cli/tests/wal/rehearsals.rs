@@ -118,117 +118,144 @@ fn backups_of_databases_are_enough() {
     passed(&drill(&site, &server, "security-breach", &[]));
 }
 
-/// A runbook with one step, and its path.
-fn own(site: &Site, name: &str, head: &str, step: &str) -> String {
-    let text =
-        format!("name = \"{name}\"\ntitle = \"Own\"\n{head}\n[[steps]]\nid = \"out\"\ntitle = \"Out\"\n{step}\n");
+/// Writes a runbook of one's own, and returns its path.
+fn own(site: &Site, name: &str, rest: &str) -> String {
     let path = site.path(&format!("{name}.toml"));
-    std::fs::write(&path, text).unwrap();
+    std::fs::write(&path, format!("name = \"{name}\"\ntitle = \"Own\"\n{rest}\n")).unwrap();
     give_to_postgres(&path);
     path.display().to_string()
 }
 
+/// What must never be heard from or written, and where production is.
+struct Outside {
+    listener: TcpListener,
+    victim: std::path::PathBuf,
+}
+
+impl Outside {
+    fn new(site: &Site) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Self { listener, victim: site.path("victim") }
+    }
+
+    fn port(&self) -> u16 {
+        self.listener.local_addr().unwrap().port()
+    }
+
+    fn heard_nothing(&self) {
+        let nobody = self.listener.accept().is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+        assert!(nobody, "something got out");
+        assert!(!self.victim.exists(), "something was written");
+    }
+}
+
 #[test]
-fn nothing_gets_out_of_a_drill() {
+fn a_runbook_that_would_leave_the_drill_is_refused_before_anything_is_broken() {
     let (site, server) = cluster(17);
-    let records = |site: &Site| site.json(&["drill", "list"])["result"]["drills"].as_array().unwrap().len();
-    // Whoever connects to it has got out.
-    let outside = TcpListener::bind("127.0.0.1:0").unwrap();
-    outside.set_nonblocking(true).unwrap();
-    let port = outside.local_addr().unwrap().port();
-    let address = format!("http://127.0.0.1:{port}/");
+    let outside = Outside::new(&site);
+    let (port, victim) = (outside.port(), outside.victim.display().to_string());
     let production = format!("host={} port={}", server.socket_dir().display(), server.port());
-    let victim = site.path("victim");
-    let server_variable = "[variables]\nvictim = { type = \"server\" }\nprimary = { type = \"server\" }";
-    let refused = |name: &str, head: &str, step: &str, more: &[&str], why: &str| {
-        let path = own(&site, name, head, step);
-        let done = drill(&site, &server, "database-failure", &[&["--runbook", &path][..], more].concat());
-        let error = &done["error"];
-        assert_eq!(error["kind"], "refused", "{name}: {done:#}");
-        assert!(error["message"].as_str().unwrap().contains(why), "{name}: {done:#}");
-    };
+    let steps = [
+        ("web", format!("http-check = {{ url = \"http://127.0.0.1:{port}/\" }}"), "a web address is none of the drill"),
+        (
+            "web-behind-a-name",
+            "http-check = { url = \"{{ health }}\" }".to_owned(),
+            "a web address is none of the drill",
+        ),
+        (
+            "notice",
+            format!("notify = {{ message = \"x\", webhook = \"http://127.0.0.1:{port}/\" }}"),
+            "a web address is none of the drill",
+        ),
+        ("another-server", "pg-ready = { on = \"victim\" }".to_owned(), "is no server of the drill"),
+        ("waits", "wait-for = { check = { pg-ready = { on = \"victim\" } } }".to_owned(), "is no server of the drill"),
+        (
+            "fences",
+            format!("fence = {{ on = \"primary\", by = {{ command = {{ run = [\"touch\", \"{victim}\"] }} }} }}"),
+            "a drill runs no program but those",
+        ),
+        (
+            "asks-first",
+            format!(
+                "confirm = {{ question = \"x\" }}\nwhen = [{{ check = {{ tcp-ready = {{ host = \"127.0.0.1\", port = \"{port}\" }} }} }}]"
+            ),
+            "a drill does no tcp-ready",
+        ),
+        ("cluster", format!("restore-cluster = {{ folder = \"{victim}\" }}"), "a drill does no restore-cluster"),
+        ("file", format!("write-file = {{ path = \"{victim}\", text = \"x\" }}"), "does not lie in the drill's folder"),
+        ("program", format!("command = {{ run = [\"touch\", \"{victim}\"] }}"), "a drill runs no program but those"),
+        ("service", "service = { name = \"x\", do = \"stop\" }".to_owned(), "a drill runs no program but those"),
+    ];
+    let mut text = format!(
+        "[variables]\nprimary = {{ type = \"server\" }}\nvictim = {{ type = \"server\" }}\n\
+         health = {{ type = \"url\", default = \"http://127.0.0.1:{port}/\" }}\n\
+         [services.x]\nstop = [\"touch\", \"{victim}\"]\nstart = [\"true\"]\n"
+    );
+    for (name, step, _) in &steps {
+        text.push_str(&format!("[[steps]]\nid = \"{name}\"\ntitle = \"Out\"\n{step}\n"));
+    }
+    let path = own(&site, "escape", &text);
     let set = format!("victim={production}");
-    refused(
-        "another-server",
-        server_variable,
-        "pg-ready = { on = \"victim\" }",
-        &["--set", &set],
-        "is no server of the drill",
+    let done = drill(&site, &server, "database-failure", &["--runbook", &path, "--set", &set]);
+    assert_eq!(done["error"]["kind"], "refused", "{done:#}");
+    let message = done["error"]["message"].as_str().unwrap();
+    for (name, _, why) in &steps {
+        let (_, fault) = message.split_once(&format!("step {name}: ")).unwrap_or_else(|| panic!("{name}: {message}"));
+        assert!(fault.split(';').next().unwrap().contains(why), "{name}: {message}");
+    }
+    assert!(message.contains("variable victim: ") && message.contains("variable health: "), "{message}");
+    // Nor is a name that the drill knows pointed elsewhere.
+    let path = own(
+        &site,
+        "its-own-variable",
+        "[variables]\nprimary = { type = \"server\" }\n[[steps]]\nid = \"out\"\ntitle = \"Out\"\npg-ready = { on = \"primary\" }",
     );
     let set = format!("primary={production}");
-    let primary = "[variables]\nprimary = { type = \"server\" }";
-    refused(
-        "its-own-variable",
-        primary,
-        "pg-ready = { on = \"primary\" }",
-        &["--set", &set],
-        "is no server of the drill",
-    );
-    refused("web", "", &format!("http-check = {{ url = \"{address}\" }}"), &[], "a web address is none of the drill");
-    let head = format!("[variables]\nhealth = {{ type = \"url\", default = \"{address}\" }}");
-    refused("web-by-variable", &head, "http-check = { url = \"{{ health }}\" }", &[], "variable health");
-    let hook = format!("notify = {{ message = \"x\", webhook = \"{address}\" }}");
-    refused("notice", "", &hook, &[], "a web address is none of the drill");
-    let dns = format!(
-        "dns = {{ server = \"127.0.0.1:{port}\", zone = \"example.com\", name = \"www.example.com\", type = \"A\", values = [\"192.0.2.1\"], ttl = 60, \
-         key-name = \"k\", key = \"key\", algorithm = \"hmac-sha256\", resolvers = [\"127.0.0.1:{port}\"] }}"
-    );
-    refused("dns", "[variables]\nkey = { type = \"secret\", optional = true }", &dns, &[], "a drill does no dns");
-    let tcp = format!("tcp-ready = {{ host = \"127.0.0.1\", port = \"{port}\" }}");
-    refused("tcp", "", &tcp, &[], "a drill does no tcp-ready");
-    let file = format!("write-file = {{ path = \"{}\", text = \"x\" }}", victim.display());
-    refused("file", "", &file, &["--with-programs"], "does not lie in the drill's folder");
-    let folder = format!("restore-cluster = {{ folder = \"{}\" }}", victim.display());
-    refused("cluster", "", &folder, &[], "a drill does no restore-cluster");
-    let touch = format!("command = {{ run = [\"touch\", \"{}\"] }}", victim.display());
-    refused("program", "", &touch, &[], "a drill runs no program but those");
-    let service = format!(
-        "service = {{ name = \"x\", do = \"stop\" }}\n[services.x]\nstop = [\"touch\", \"{}\"]\nstart = [\"true\"]",
-        victim.display()
-    );
-    refused("service", "", &service, &[], "a drill runs no program but those");
-    assert_eq!(records(&site), 0, "what was refused was no drill");
+    let done = drill(&site, &server, "application-failure", &["--runbook", &path, "--set", &set]);
+    assert_eq!(done["error"]["kind"], "refused", "{done:#}");
+    outside.heard_nothing();
+    assert_eq!(server.psql("postgres", "SELECT to_regclass('erpgo_dr_drill') IS NULL"), "t");
+    assert_eq!(site.json(&["drill", "list"])["result"]["drills"], Value::Array(Vec::new()), "nothing was rehearsed");
+}
 
-    // What is only known when it is done is looked at then, and programs and servers have no network.
+#[test]
+fn what_shows_only_when_it_is_done_does_not_get_out_either() {
+    let (site, server) = cluster(17);
+    let outside = Outside::new(&site);
+    let port = outside.port();
     let connect = format!("exec 3<>/dev/tcp/127.0.0.1/{port}");
-    let fails = |name: &str, head: &str, step: &str, why: &str| {
-        let path = own(&site, name, head, step);
-        let done = drill(&site, &server, "database-failure", &["--runbook", &path, "--with-programs"]);
+    let out = |name: &str, head: &str, step: &str, why: &str| {
+        let path = own(&site, name, &format!("{head}\n[[steps]]\nid = \"out\"\ntitle = \"Out\"\n{step}"));
+        let done = drill(&site, &server, "application-failure", &["--runbook", &path, "--with-programs"]);
         assert_eq!((&done["ok"], &done["result"]["own_runbook"]), (&false.into(), &true.into()), "{name}: {done:#}");
         let findings = done["result"]["findings"].to_string();
         assert!(findings.contains("the runbook stopped at out") && findings.contains(why), "{name}: {done:#}");
     };
-    fails(
-        "program-that-connects",
-        "",
-        &format!("command = {{ run = [\"bash\", \"-c\", \"{connect}\"] }}"),
-        "unreachable",
-    );
-    let late = format!(
+    out("program", "", &format!("command = {{ run = [\"bash\", \"-c\", \"{connect}\"] }}"), "unreachable");
+    let found = format!(
         "[variables]\nwhere = {{ type = \"text\" }}\n[[steps]]\nid = \"find\"\ntitle = \"Find\"\nstore = \"where\"\n\
-         command = {{ run = [\"echo\", \"{address}\"] }}"
+         command = {{ run = [\"echo\", \"http://127.0.0.1:{port}/\"] }}"
     );
-    fails("web-that-is-found", &late, "http-check = { url = \"{{ where }}\" }", "a web address is none of the drill");
-    let standby = "[variables]\nstandby = { type = \"server\" }";
-    let promote = format!(
-        "sql = {{ on = \"standby\", query = \"\"\"SELECT pg_promote(); COPY (SELECT 1) TO PROGRAM 'bash -c \"{connect}\"'\"\"\" }}"
+    out("web", &found, "http-check = { url = \"{{ where }}\" }", "a web address is none of the drill");
+    let database = "[variables]\ndatabase = { type = \"server\" }";
+    let copy = format!(
+        "sql = {{ on = \"database\", query = \"\"\"COPY (SELECT 1) TO PROGRAM 'bash -c \"{connect}\"'\"\"\" }}"
     );
-    fails("server-that-connects", standby, &promote, "COPY");
-    assert!(outside.accept().is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock), "something got out");
-    assert!(!victim.exists());
-    assert_eq!(server.psql("postgres", "SELECT to_regclass('erpgo_dr_drill') IS NULL"), "t");
-    assert_eq!(records(&site), 3, "that a runbook does not reach its end is written down");
+    out("server", database, &copy, "bash");
+    outside.heard_nothing();
+    let drills = site.json(&["drill", "list"])["result"]["drills"].clone();
+    assert_eq!(drills.as_array().unwrap().len(), 3, "that a runbook does not reach its end is written down: {drills}");
 }
 
 #[test]
 fn a_runbook_of_the_configured_folder_is_the_one_that_is_rehearsed() {
     let (site, server) = cluster(17);
-    let shown = site.erpgo(&["runbook", "show", "application-failure"]).1;
-    // A copy whose restart is never reached: what brings the application back is the earlier release.
-    let text = shown.replace(
-        "service = { name = \"application\", do = \"restart\" }",
-        "service = { name = \"application\", do = \"stop\" }",
-    );
+    let shown = site.json(&["runbook", "show", "application-failure"])["result"]["text"].as_str().unwrap().to_owned();
+    // A copy whose restart does not help: what brings the application back is the earlier release.
+    let restart = "service = { name = \"application\", do = \"restart\" }";
+    let text =
+        shown.replace(restart, &restart.replace("restart", "stop")).replace("timeout = \"30s\"", "timeout = \"1s\"");
     assert_ne!(text, shown);
     let folder = site.path("runbooks");
     std::fs::create_dir(&folder).unwrap();

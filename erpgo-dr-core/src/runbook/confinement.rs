@@ -207,3 +207,57 @@ fn actions_of(step: &Step) -> impl Iterator<Item = &Action> {
     });
     [Some(&step.action), step.done.as_ref(), step.undo.as_ref()].into_iter().flatten().chain(asked)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn confinement(folder: &Path) -> Confinement {
+        let mut confinement = Confinement::new(folder);
+        confinement.web.insert("http://127.0.0.1:8080/".to_owned());
+        confinement.programs.insert(vec!["touch".to_owned(), "up".to_owned()]);
+        confinement
+    }
+
+    #[test]
+    fn an_address_is_what_the_client_makes_of_it() {
+        let confinement = confinement(Path::new("/"));
+        assert!(confinement.web("http://127.0.0.1:8080/api/health").is_ok());
+        for url in [
+            "http://127.0.0.1:8080@example.com/",
+            "http://127.0.0.1:80801/",
+            "http://127.0.0.1:8081/",
+            "https://127.0.0.1:8080/",
+            "http://localhost:8080/",
+            "no address",
+        ] {
+            assert!(confinement.web(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_file_lies_in_the_folder_also_behind_links() {
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let confinement = confinement(folder.path());
+        std::fs::write(elsewhere.path().join("dear"), "").unwrap();
+        std::os::unix::fs::symlink(elsewhere.path().join("dear"), folder.path().join("link")).unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), folder.path().join("way")).unwrap();
+        let permitted = |path: &str| confinement.file(&folder.path().join(path).display().to_string()).is_ok();
+        assert!(permitted("new"));
+        for path in ["link", "way/new", "../x", "no/such/folder/../../../../x"] {
+            assert!(!permitted(path), "{path}");
+        }
+        assert!(confinement.file(&elsewhere.path().join("dear").display().to_string()).is_err());
+    }
+
+    #[test]
+    fn a_program_is_the_drills_own_with_these_very_arguments() {
+        let mut confinement = confinement(Path::new("/"));
+        let line = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        assert_eq!(confinement.around(&line(&["touch", "up"])), Ok(&[][..]));
+        assert!(confinement.around(&line(&["touch", "down"])).is_err());
+        confinement.around_others = Some(line(&["unshare"]));
+        assert_eq!(confinement.around(&line(&["touch", "down"])), Ok(&line(&["unshare"])[..]));
+        assert_eq!(confinement.around(&line(&["touch", "up"])), Ok(&[][..]));
+    }
+}

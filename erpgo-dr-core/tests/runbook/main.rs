@@ -5,6 +5,7 @@
 mod breach;
 mod conditions;
 mod cut_off;
+mod drills;
 mod escalation;
 mod failover;
 mod patroni;

@@ -279,8 +279,16 @@ impl RehearsalServer {
     /// # Errors
     /// [`PostgresError::File`].
     pub(crate) async fn lose_disk(&self) -> Result<(), PostgresError> {
-        let control = self.launch.data.join("global/pg_control");
-        blocking(move || fs::write(&control, b"lost").map_err(file_error(&control, "write"))).await
+        let (control, pid) = (self.launch.data.join("global/pg_control"), self.launch.data.join("postmaster.pid"));
+        blocking(move || {
+            fs::write(&control, b"lost").map_err(file_error(&control, "write"))?;
+            // Else whoever starts it would wait for a process that nobody has taken notice of.
+            match fs::remove_file(&pid) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(file_error(&pid, "remove")(error)),
+                _ => Ok(()),
+            }
+        })
+        .await
     }
 
     /// Stops it at once, and removes its folder.
