@@ -140,10 +140,10 @@ impl Play<'_> {
         progress: &dyn Progress,
     ) -> Result<(), DrillError> {
         record.backups.push(stage.backup.clone());
+        self.look_beforehand(stage)?;
         if self.is_own && stage.seal.is_none() {
             return Err(DrillError::NotSealed);
         }
-        self.look_beforehand(stage)?;
         if self.scenario == Scenario::SecurityBreach {
             make_role(stage).await?;
         }
