@@ -209,7 +209,7 @@ fn the_documents_of_drills_are_as_the_reference_says() {
     let planned = desk.json(&["drill", "run", "application-failure", "--dry-run"]);
     check("drill run --dry-run", &with_command(planned, "drill run --dry-run"));
     check("drill run", &desk.json(&["drill", "run", "application-failure"]));
-    check("drill record", &desk.json(&["drill", "record", "region-failover", "--rto", "1h"]));
+    check("drill record", &desk.json(&["drill", "record", "region-failover", "--rto", "1h", "--note", "x"]));
     check("drill list", &desk.json(&["drill", "list"]));
     check("drill calendar", &desk.json(&["drill", "calendar"]));
     check("drill forecast", &desk.json(&["drill", "forecast"]));
