@@ -6,7 +6,7 @@ GIGABYTES ?= 2
 ROUNDS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo drill-all test lint format book docs py-test bench bench-crypto bench-failover bench-logical bench-memory bench-peers bench-relations soak-crash soak-failover soak-physical soak-rpo soak-runbook fuzz coverage
+.PHONY: help setup demo drill-all test lint format book docs py-test bench bench-crypto bench-failover bench-logical bench-memory bench-peers bench-relations deb test-deb soak-agent soak-crash soak-failover soak-physical soak-rpo soak-runbook fuzz coverage
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -69,6 +69,17 @@ bench-relations: ## Measures memory and objects of a cluster of N relations (N=2
 	scripts/setup
 	cargo build --release -q -p erpgo-dr-cli
 	cargo run --release -q -p erpgo-dr-benches --bin bench_relations -- $(N)
+
+deb: ## Builds the Debian package
+	scripts/deb
+
+test-deb: ## Installs the Debian package in a Debian of its own, as a new user would, up to the first verified backup
+	scripts/test-deb
+
+soak-agent: MINUTES = 60
+soak-agent: ## Runs the agent while its store and its database are killed and come back (MINUTES=60)
+	scripts/setup
+	scripts/soak-agent $(MINUTES)
 
 soak-crash: ## Kills N backups and prunes at random moments (N=200)
 	scripts/setup

@@ -6,6 +6,7 @@ set -euo pipefail
 REPOSITORY=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # Outside the checkout, and readable by the user `postgres`, under which servers run when we are root.
 SERVICES=${ERPGO_DR_SERVICES:-/var/lib/erpgo-dr-services}
+TARGET=${CARGO_TARGET_DIR:-$REPOSITORY/target}
 
 say() { printf '==> %s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -35,7 +36,7 @@ postgres_bin() {
 build_programs() { cargo build --quiet --workspace --exclude erpgo-dr-py --all-features --bins; }
 
 # Prints the path of one of them.
-built() { printf '%s\n' "${CARGO_TARGET_DIR:-$REPOSITORY/target}/debug/$1"; }
+built() { printf '%s\n' "$TARGET/debug/$1"; }
 
 # Prints the path of a program that the set-up installed, or of the one on PATH, or nothing.
 program() {

@@ -100,7 +100,7 @@ pub(crate) struct GlobalOptions {
     #[arg(help_heading = "PostgreSQL")]
     pub(crate) bin_dir: Vec<PathBuf>,
 
-    /// The configuration file [default: ./erpgo-dr.toml, ~/.config/erpgo-dr/erpgo-dr.toml, /etc/erpgo-dr.toml]
+    /// The configuration file [default: ./erpgo-dr.toml, ~/.config/erpgo-dr/erpgo-dr.toml, /etc/erpgo-dr/erpgo-dr.toml, /etc/erpgo-dr.toml]
     #[arg(
         short,
         long,

@@ -12,6 +12,14 @@ pub(crate) fn file(named: Option<&Path>) -> Option<PathBuf> {
     }
 }
 
+/// Returns the configuration file that may be there, in a folder that this user may not look into.
+pub(crate) fn hidden() -> Option<PathBuf> {
+    let denied = |path: &PathBuf| {
+        std::fs::metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+    };
+    candidates().into_iter().filter(|path| path.is_absolute()).find(denied)
+}
+
 /// Reads the configuration file that is named, or the first that is there.
 pub(crate) fn load(named: Option<&Path>) -> Result<Config, ConfigError> {
     let Some(path) = file(named) else { return Ok(Config::default()) };
@@ -34,6 +42,6 @@ fn candidates() -> Vec<PathBuf> {
     let user = variable("XDG_CONFIG_HOME").or_else(|| variable("HOME").map(|home| home.join(".config")));
     let mut found = vec![PathBuf::from("erpgo-dr.toml")];
     found.extend(user.map(|folder| folder.join("erpgo-dr/erpgo-dr.toml")));
-    found.push(PathBuf::from("/etc/erpgo-dr.toml"));
+    found.extend([PathBuf::from("/etc/erpgo-dr/erpgo-dr.toml"), PathBuf::from("/etc/erpgo-dr.toml")]);
     found
 }

@@ -19,7 +19,7 @@ pub use places::{
     AzureConfig, GcsConfig, HttpConfig, ReplicaConfig, S3Config, S3CredentialsConfig, StorageConfig, WritePolicyConfig,
 };
 
-pub(crate) use find::{file, load, load_env_file};
+pub(crate) use find::{file, hidden, load, load_env_file};
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -10,7 +10,7 @@ use erpgo_dr_core::storage::{
 use secrecy::SecretString;
 
 use super::Context;
-use crate::config::{AzureConfig, GcsConfig, ReplicaConfig, S3Config};
+use crate::config::{self, AzureConfig, GcsConfig, ReplicaConfig, S3Config};
 use crate::error::{self, CliError};
 
 /// The storage of a repository.
@@ -59,10 +59,7 @@ impl Context {
 
     fn repository_address(&self) -> Result<StorageAddress, CliError> {
         let Some(text) = self.named_repository() else {
-            return Err(CliError::usage(
-                "no repository was named",
-                "give --repository ADDRESS, set ERPGO_DR_REPOSITORY, or write `repository = \"...\"` into erpgo-dr.toml",
-            ));
+            return Err(CliError::usage("no repository was named", naming_hint()));
         };
         Ok(text.parse()?)
     }
@@ -115,6 +112,20 @@ impl Context {
 impl ReplicaConfig {
     fn plain(address: &str) -> Self {
         Self { address: address.to_owned(), s3: None, gcs: None, azure: None }
+    }
+}
+
+fn naming_hint() -> String {
+    match config::hidden() {
+        // As the package for Debian lays it: only the service's user reads it, and the keys that it names.
+        Some(path) => format!(
+            "this user may not look at {}: run this as the one who may (`sudo -u erpgo-dr erpgo-dr ...`), or give --repository ADDRESS",
+            path.display()
+        ),
+        None => {
+            "give --repository ADDRESS, set ERPGO_DR_REPOSITORY, or write `repository = \"...\"` into erpgo-dr.toml"
+                .to_owned()
+        }
     }
 }
 
