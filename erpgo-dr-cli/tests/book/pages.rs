@@ -17,6 +17,9 @@ const RUN: [&str; 8] = [
     "migrate/from-barman.md",
 ];
 
+/// Pages whose commands need a host of their own: `make test-deb` goes through them.
+const RUN_ELSEWHERE: [&str; 1] = ["install.md"];
+
 fn page(name: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name)).unwrap()
 }
@@ -107,7 +110,8 @@ fn no_page_has_commands_that_nobody_runs_and_none_is_left_out_of_the_contents() 
     for name in pages.iter().filter(|name| name.ends_with(".md") && *name != "SUMMARY.md") {
         assert!(contents.contains(&format!("({name})")), "{name} is not in docs/SUMMARY.md");
         let has_commands = !commands_of(&page(name)).is_empty();
-        assert_eq!(has_commands, RUN.contains(&name.as_str()), "{name}");
+        let is_run = RUN.iter().chain(&RUN_ELSEWHERE).any(|run| run == name);
+        assert_eq!(has_commands, is_run, "{name}");
     }
     let linked = contents.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     for name in linked.filter(|name| !name.starts_with("reference/")) {
