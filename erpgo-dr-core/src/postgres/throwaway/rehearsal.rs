@@ -113,7 +113,8 @@ impl RehearsalServer {
             programs: programs.clone(),
             folder: place.options.programs.clone(),
             data: place.folder.data(),
-            log: place.folder.log(),
+            // Of its own: the folder's log is root's, where root made it, and the account could not write to that.
+            log: path.join("server.log"),
             account: place.account,
             settings,
             environment: Vec::new(),
