@@ -10,7 +10,7 @@ use erpgo_dr_core::conformance::faulty::{Effect, Fault, FaultyStorage, Operation
 use erpgo_dr_core::repository::{RepositoryError, RunResult};
 use erpgo_dr_core::storage::{ObjectStorage, Storage};
 
-use crate::support::Site;
+use crate::support::{Site, until};
 
 #[tokio::test]
 async fn one_acts_and_the_other_takes_over_when_it_is_gone() {
@@ -75,6 +75,36 @@ async fn an_agent_that_cannot_renew_its_lease_begins_nothing_until_it_has_it_aga
     agent.until("that all is well", |state| state.alarms.is_empty()).await;
     agent.stop().await;
     assert!(site.ears.heard()[1].contains("cleared: repository"));
+}
+
+#[tokio::test]
+async fn a_repository_that_goes_away_while_a_job_runs_is_told_of() {
+    let storage = FaultyStorage::new(Arc::new(ObjectStorage::memory()));
+    let mut site = Site::over(Arc::new(storage.clone())).await;
+    site.lease = Duration::from_secs(1);
+    site.work.waits.store(true, Ordering::SeqCst);
+    let mut agent = site.start("a");
+    site.until_begun(1).await;
+    for operation in [Operation::Put, Operation::Write, Operation::Finish, Operation::List] {
+        storage.inject(Fault::new(operation, Effect::Unavailable).under("state"));
+    }
+    // How long that takes by the clock of this machine nobody knows, so the other one is moved on.
+    until("an alarm", || {
+        site.clock.advance(TimeDelta::seconds(1));
+        !site.ears.heard().is_empty()
+    })
+    .await;
+    let heard = site.ears.heard();
+    assert!(heard[0].contains("ALARM: repository: cannot be reached"), "{heard:?}");
+    assert!(agent.state.borrow().jobs[0].running_since.is_some(), "the job goes on");
+    storage.heal();
+    agent.until("that all is well", |state| state.alarms.is_empty()).await;
+    assert!(agent.state.borrow().jobs[0].running_since.is_some(), "the job goes on");
+    site.work.waits.store(false, Ordering::SeqCst);
+    site.until_ended(1).await;
+    agent.stop().await;
+    let heard = site.ears.heard();
+    assert!(heard.len() == 2 && heard[1].contains("cleared: repository"), "{heard:?}");
 }
 
 #[tokio::test]

@@ -21,9 +21,11 @@ use crate::sink::{Sink, Told};
 use crate::stage::{Pace, SLOT, Stage};
 
 /// How long the agent works before it is looked at for the first time: each job has run by then, and pools are full.
-const WARM_UP: Duration = Duration::from_secs(200);
-/// How long clients keep connections for the next request.
-const IDLE: Duration = Duration::from_secs(100);
+const WARM_UP: Duration = Duration::from_secs(185);
+/// How long clients keep connections for the next request: 90 seconds, and they look every 90 whether it is time.
+const IDLE: Duration = Duration::from_secs(190);
+/// How long the agent goes on with its work when all is back, at least.
+const AFTERWARDS: Duration = Duration::from_secs(60);
 /// How long it is looked at while it rests.
 const LOOK: Duration = Duration::from_secs(15);
 /// How long alarms and jobs may take to be well again when all is.
@@ -87,12 +89,12 @@ impl Soak {
         self.break_things(long)?;
         note("everything is back; waiting for the last alarm to be cleared");
         let worked = Span { begun, ended: seconds(Utc::now()) };
-        let told = self.recover()?;
+        self.recover()?;
         let after = self.rest()?;
         let mut tally = Tally::default();
         self.judge_held(&before, &after, &mut tally);
         self.judge_history(worked, &mut tally)?;
-        self.judge_told(&told, &mut tally);
+        self.judge_told(&self.sink.told(), &mut tally);
         self.judge_left(&mut tally)?;
         Ok(tally)
     }
@@ -109,17 +111,14 @@ impl Soak {
         Ok(())
     }
 
-    /// Waits until nothing is wrong any more, and every job has run since all came back.
-    fn recover(&mut self) -> Outcome<Told> {
+    /// Waits until nothing is wrong any more.
+    fn recover(&mut self) -> Outcome<()> {
         let begun = Instant::now();
-        self.wait(WARM_UP)?;
-        loop {
-            let told = self.sink.told();
-            if told.open.is_empty() || begun.elapsed() > RECOVERY {
-                return Ok(told);
-            }
+        self.wait(AFTERWARDS)?;
+        while !self.sink.told().open.is_empty() && begun.elapsed() < RECOVERY {
             self.wait(POLL)?;
         }
+        Ok(())
     }
 
     /// Tells the agent to rest, waits until it does and its connections have been given up, and looks at it.

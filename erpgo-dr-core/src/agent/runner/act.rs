@@ -77,8 +77,7 @@ impl Agent {
                     if started.elapsed() >= job.timing.limit {
                         break End::TooLong(job.timing.limit);
                     }
-                    // Alarms of before are told again while this one runs, which may be for hours.
-                    if let Some(outcome) = beside(&mut work, self.settle_alarms()).await {
+                    if let Some(outcome) = beside(&mut work, self.look_around()).await {
                         break End::Outcome(outcome);
                     }
                 }

@@ -30,6 +30,9 @@ use options::Message;
 /// How long a job gives way to more urgent ones.
 const PATIENCE: TimeDelta = TimeDelta::hours(1);
 
+/// How long the repository may take to answer while a job runs.
+const ANSWER: Duration = Duration::from_secs(10);
+
 /// A job and what is known of it.
 struct Tracked {
     job: ScheduledJob,
@@ -209,8 +212,14 @@ impl Agent {
 
     /// Raises an alarm when the repository has been away for as long as a lease lives: nobody acts any more then.
     fn watch_repository(&mut self, role: &AgentRole) {
+        let error = if let AgentRole::OutOfTouch { error } = role { Some(error.as_str()) } else { None };
+        self.note_contact(error);
+    }
+
+    /// Notes that the repository answers, or why it does not.
+    fn note_contact(&mut self, error: Option<&str>) {
         let (now, subject) = (self.now(), own_name(REPOSITORY));
-        let AgentRole::OutOfTouch { error } = role else {
+        let Some(error) = error else {
             self.away_since = None;
             return self.alarms.clear(&subject, now);
         };
@@ -219,6 +228,19 @@ impl Agent {
         if now - since >= TimeDelta::from_std(self.options.lease).unwrap_or(TimeDelta::MAX) {
             self.alarms.raise(&subject, &format!("cannot be reached: {}", one_line(error)), now);
         }
+    }
+
+    /// Sees to what does not wait for the end of a job, which may take hours: alarms of before, and a repository that went away meanwhile.
+    async fn look_around(&mut self) {
+        if !self.leadership.leads() {
+            let error = match tokio::time::timeout(ANSWER, self.plan.repository.alarms()).await {
+                Ok(Ok(_)) => None,
+                Ok(Err(error)) => Some(chain(&error)),
+                Err(_) => Some("it does not answer".to_owned()),
+            };
+            self.note_contact(error.as_deref());
+        }
+        self.settle_alarms().await;
     }
 
     fn enter(&self, role: AgentRole) {
