@@ -206,6 +206,8 @@ fn the_documents_of_runbooks_are_as_the_reference_says() {
 fn the_documents_of_drills_are_as_the_reference_says() {
     let (desk, _server) = Desk::with_server(17);
     desk.ok(&["backup"]);
+    // A forecast is made of what a restore took.
+    desk.ok(&["verify", "--restore"]);
     let planned = desk.json(&["drill", "run", "application-failure", "--dry-run"]);
     check("drill run --dry-run", &with_command(planned, "drill run --dry-run"));
     check("drill run", &desk.json(&["drill", "run", "application-failure"]));
