@@ -3,7 +3,7 @@
 use erpgo_dr_core as core;
 use erpgo_dr_core::ops::legacy::LegacyOptions;
 use erpgo_dr_core::ops::{self, BackupOptions, BackupSelector, ImportOptions, PruneOptions, VerifyOptions};
-use erpgo_dr_core::postgres::{DatabaseSelection, DumpOptions};
+use erpgo_dr_core::postgres::{DatabaseSelection, DumpOptions, Figure};
 use erpgo_dr_core::storage::{RepairOptions, ThawOptions};
 use erpgo_dr_core::types::BackupId;
 use pyo3::prelude::*;

@@ -220,10 +220,16 @@ impl Copy<'_, '_> {
     }
 }
 
+/// The length of the record by which a server ends its segment, right behind a backup: the head that every record has
+/// (`XLogRecord` in access/xlogrecord.h).
+const SWITCH: u64 = 24;
+
 /// Zeros what lies behind the backup's end in its last segment: a server that has used the file before need not have
-/// overwritten it yet.
+/// overwritten it yet. The record behind the end stays, also where a page ends within it: a recovery that is to stop as soon as the
+/// backup is consistent does so before the next record, and fails where there is none.
 pub(super) fn without_rest(contents: Bytes, name: WalSegmentName, size: WalSegmentSize, stop: Lsn) -> Bytes {
-    let used = stop.0.saturating_sub(name.start(size).map_or(0, |start| start.0)).next_multiple_of(PAGE as u64);
+    let begin = name.start(size).map_or(0, |start| start.0);
+    let used = (stop.0 + SWITCH).saturating_sub(begin).next_multiple_of(PAGE as u64);
     match usize::try_from(used) {
         Ok(used) if used < contents.len() => {
             let mut zeroed = BytesMut::from(contents);
@@ -373,7 +379,11 @@ mod tests {
         let kept =
             |stop| without_rest(contents.clone(), name, size, Lsn(stop)).iter().filter(|byte| **byte == 1).count();
         assert_eq!(kept(0x300_0100), PAGE);
-        assert_eq!(kept(0x300_0000 + 3 * PAGE as u64), 3 * PAGE);
+        let third = 0x300_0000 + 3 * PAGE as u64;
+        assert_eq!(kept(third - SWITCH), 3 * PAGE, "the record behind ends with the page");
+        for within in [third - 16, third] {
+            assert_eq!(kept(within), 4 * PAGE, "the record behind is in the next page, all of it or its end");
+        }
         assert_eq!(kept(0x300_0001 + 3 * PAGE as u64), 4 * PAGE);
         for whole in [0x400_0000, 0x400_0001, 0x9900_0000] {
             assert_eq!(kept(whole), contents.len());

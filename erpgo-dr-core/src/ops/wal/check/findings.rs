@@ -19,15 +19,15 @@ pub(super) fn of_archive(clusters: &[WalClusterReport]) -> Vec<String> {
     gaps.collect()
 }
 
-/// Names what keeps the server from archiving into this archive; `lag` is what [`lag`] says. While a stream receives the log, what the server itself archives, and where, is
+/// Names what keeps the server from archiving into this archive. While a stream receives the log, what the server itself archives, and where, is
 /// another one's business.
-pub(super) fn of_server(server: &ArchivingStatus, cluster: Option<&WalClusterReport>, lag: Option<u64>) -> Vec<String> {
+pub(super) fn of_server(server: &ArchivingStatus, cluster: Option<&WalClusterReport>) -> Vec<String> {
     let mut findings = Vec::new();
     if server.wal_level == "minimal" {
         findings.push("wal_level is minimal: set it to replica, and restart the server".to_owned());
     }
     if server.streams == 0 {
-        of_archiver(server, cluster, lag, &mut findings);
+        of_archiver(server, cluster, &mut findings);
     }
     if let (Some(identifier), None) = (server.system_identifier, cluster) {
         findings.push(format!("nothing of the server's cluster, {identifier}, is archived"));
@@ -36,16 +36,9 @@ pub(super) fn of_server(server: &ArchivingStatus, cluster: Option<&WalClusterRep
 }
 
 /// Names what keeps the server's own archiver from it.
-fn of_archiver(
-    server: &ArchivingStatus,
-    cluster: Option<&WalClusterReport>,
-    lag: Option<u64>,
-    findings: &mut Vec<String>,
-) {
+fn of_archiver(server: &ArchivingStatus, cluster: Option<&WalClusterReport>, findings: &mut Vec<String>) {
     let mut find = |text: String| findings.push(text);
     match (server.archive_mode.as_str(), server.in_recovery) {
-        // A stream archives without it. One that is seeking its server is not connected, and what it missed is not much yet.
-        ("off", false) if lag.is_some_and(|lag| lag <= server.segment_bytes) => {}
         ("off", false) => find(
             "archive_mode is off, and no stream is connected: set it to on, and restart the server, or run `erpgo-dr wal stream`"
                 .to_owned(),
@@ -128,7 +121,7 @@ mod tests {
 
     fn one(server: &ArchivingStatus) -> String {
         let cluster = WalClusterReport { system_identifier: 1, segment_bytes: None, timelines: Vec::new() };
-        let found = of_server(server, Some(&cluster), None);
+        let found = of_server(server, Some(&cluster));
         assert!(found.len() <= 1, "{found:?}");
         found.into_iter().next().unwrap_or_default()
     }
@@ -163,19 +156,6 @@ mod tests {
             s.last_archived_wal = Some("000000010000000000000002".to_owned());
         });
         assert_eq!(streamed, "", "a stream archives, whatever the server does beside it");
-        assert!(of_server(&server(), None, None)[0].contains("nothing of the server's cluster"));
-    }
-
-    #[test]
-    fn a_server_that_is_streamed_needs_no_archive_mode() {
-        let cluster = WalClusterReport { system_identifier: 1, segment_bytes: None, timelines: Vec::new() };
-        let found = |streams: u64, lag: Option<u64>| {
-            let mut server = server();
-            (server.archive_mode, server.streams) = ("off".to_owned(), streams);
-            of_server(&server, Some(&cluster), lag).len()
-        };
-        let segment = 16 << 20;
-        assert_eq!((found(1, Some(9 * segment)), found(0, Some(segment))), (0, 0));
-        assert_eq!((found(0, Some(segment + 1)), found(0, None)), (1, 1));
+        assert!(of_server(&server(), None)[0].contains("nothing of the server's cluster"));
     }
 }
