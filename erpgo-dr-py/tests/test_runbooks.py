@@ -101,7 +101,8 @@ def test_contacts_are_told_while_the_operator_is_waited_for(
         (1, "dba", None),
         (None, "dba", None),
     ]
-    for wrong in ([(0, {})], [(-1, {"dba": answers})], [(0, {"dba": "x"})]):
+    wrongs: list[Any] = [[(0, {})], [(-1, {"dba": answers})], [(0, {"dba": "x"})]]
+    for wrong in wrongs:
         with pytest.raises(erpgo_dr.InvalidError):
             repository.run_runbook(STEPS, values=values, escalation=wrong)
 

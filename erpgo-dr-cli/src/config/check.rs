@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use erpgo_dr_core::agent::{JobKind, Schedule};
+use erpgo_dr_core::repository::JobName;
+
 use super::{Config, ContactConfig};
 
 impl Config {
@@ -27,8 +30,38 @@ impl Config {
         {
             faults.push(format!("[[figure]] {}: max_change is a share, such as 0.2", figure.name));
         }
+        self.agent_faults(&mut faults);
         self.escalation_faults(&mut faults);
         faults
+    }
+
+    /// What an agent would refuse to begin with.
+    fn agent_faults(&self, faults: &mut Vec<String>) {
+        let notify = &self.agent.notify;
+        for job in &self.agent.jobs {
+            let name = job.name();
+            let mut find = |fault: &dyn std::fmt::Display| faults.push(format!("[[agent.job]] {name}: {fault}"));
+            if let Err(error) = name.parse::<JobName>() {
+                find(&error);
+            }
+            let zone = job.time_zone.as_deref().or(self.agent.time_zone.as_deref()).unwrap_or("UTC");
+            if let Some(Err(error)) = job.schedule.as_deref().map(|pattern| Schedule::new(pattern, zone)) {
+                find(&error);
+            }
+            // A web hook may also come from the environment file.
+            let tells = notify.webhook_file.is_some() || notify.email.is_some() || !notify.command.is_empty();
+            if job.kind == JobKind::Summary && !tells && self.env_file.is_none() {
+                find(&"there is nobody to tell: write an [agent.notify]");
+            }
+        }
+        if notify.email.as_ref().is_some_and(|mail| mail.to.is_empty()) {
+            faults.push("[agent.notify.email]: it has no recipient".to_owned());
+        }
+        for (table, mail) in [("[agent.notify.email]", &notify.email), ("[escalation.mail]", &self.escalation.mail)] {
+            if mail.as_ref().is_some_and(|mail| mail.user.is_some() != mail.password_file.is_some()) {
+                faults.push(format!("{table}: a user needs a password_file, and the other way round"));
+            }
+        }
     }
 
     fn escalation_faults(&self, faults: &mut Vec<String>) {

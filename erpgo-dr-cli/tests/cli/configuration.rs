@@ -105,6 +105,17 @@ fn a_configuration_is_checked_for_what_leads_nowhere() {
     ] {
         assert!(checked.stdout.contains(fault), "{fault}: {}", checked.stdout);
     }
+    for wrong in [
+        "[[agent.job]]\nkind = 'prune'\nschedule = '99 1 * * *'",
+        "[[agent.job]]\nkind = 'prune'\nschedule = '0 1 * * *'\ntime_zone = 'Mars/X'",
+        "[[agent.job]]\nkind = 'prune'\nschedule = '0 1 * * *'\nname = 'a b'",
+        "[[agent.job]]\nkind = 'summary'\nschedule = '0 1 * * *'",
+        "[agent.notify.email]\nserver = 'a'\nfrom = 'a@ex.test'",
+        "[escalation.mail]\nserver = 'a'\nfrom = 'a@ex.test'\nuser = 'a'",
+    ] {
+        std::fs::write(desk.path("other.toml"), wrong).unwrap();
+        assert_eq!(desk.run(&["config", "check", "other.toml"]).code, 1, "{wrong}");
+    }
     std::fs::write(desk.path("other.toml"), "repositry = 'x'\n").unwrap();
     desk.fails(&["config", "check", "other.toml"], 2, "config", "docs/cli.md");
 }

@@ -30,7 +30,7 @@ pub struct FigureComparison {
     pub now: Option<String>,
     /// What it was, the newest backup first. Backups that were asked by another query are left out.
     pub earlier: Vec<EarlierFigure>,
-    /// How much it changed since the newest of them, as a share of what it was: -0.5 is half of it. Absent where one of the two is not there or
+    /// How much it changed since the newest of them that is a number, as a share of what it was: -0.5 is half of it. Absent where one of the two is not there or
     /// is no number, and where it was zero.
     pub change: Option<f64>,
     /// The most that it may.
@@ -61,14 +61,15 @@ impl FiguresReport {
 /// Asks a server for figures, and compares them with those of the newest `backups` backups.
 ///
 /// # Errors
-/// When the server cannot be asked, or a manifest cannot be read. What is wrong with a figure is in the report.
+/// When the server cannot be asked, or the catalogue cannot be read. What is wrong with a figure is in the report, and a backup whose manifest
+/// cannot be read is left out.
 pub async fn check_figures(
     repository: &Repository,
     settings: &ConnectionSettings,
     figures: &[Figure],
     backups: usize,
 ) -> Result<FiguresReport> {
-    let earlier = earlier(repository, backups).await?;
+    let earlier = earlier(repository, figures, backups).await?;
     let inspector = ServerInspector::new(settings.clone());
     let mut compared = Vec::with_capacity(figures.len());
     for figure in figures {
@@ -76,7 +77,7 @@ pub async fn check_figures(
         let is_it = |database: &str, told: &FigureValue| {
             (database, &told.name, &told.query) == (figure.database.as_str(), &figure.name, &figure.query)
         };
-        let told = earlier.iter().filter(|(_, database, told)| is_it(database, told));
+        let told = earlier.iter().filter(|(_, database, told)| is_it(database, told)).take(backups);
         compared.push(compare(figure, now, told.map(|(backup, _, told)| backup.with(told)).collect()));
     }
     Ok(FiguresReport { figures: compared })
@@ -95,25 +96,39 @@ impl Moment {
     }
 }
 
-/// Reads what the newest backups have of figures, by their databases.
-async fn earlier(repository: &Repository, backups: usize) -> Result<Vec<(Moment, String, FigureValue)>> {
+/// Reads what the newest backups have of figures, by their databases, until each of `figures` was found in so many.
+async fn earlier(
+    repository: &Repository,
+    figures: &[Figure],
+    backups: usize,
+) -> Result<Vec<(Moment, String, FigureValue)>> {
     let catalogue = repository.catalogue().await?;
     let mut summaries: Vec<_> = catalogue.entries.iter().map(|entry| &entry.summary).collect();
     summaries.sort_by_key(|summary| Reverse(summary.created));
-    let mut found = Vec::new();
-    let mut left = backups;
+    let mut found: Vec<(Moment, String, FigureValue)> = Vec::new();
     for summary in summaries {
-        if left == 0 {
+        let count = |figure: &Figure| {
+            let is_it = |(_, database, told): &&(Moment, String, FigureValue)| {
+                (database, &told.name, &told.query) == (&figure.database, &figure.name, &figure.query)
+            };
+            found.iter().filter(is_it).count()
+        };
+        if figures.iter().all(|figure| count(figure) >= backups) {
             break;
         }
-        let manifest = repository.manifest(summary).await?;
+        let manifest = match repository.manifest(summary).await {
+            Ok(manifest) => manifest,
+            // Of an epoch that is locked, say: that is for `verify` to find.
+            Err(error) => {
+                tracing::warn!(backup = %summary.id, %error, "what it has of figures cannot be read");
+                continue;
+            }
+        };
         let moment = Moment { backup: summary.id.clone(), created: summary.created };
         let databases = manifest.contents.databases.into_iter();
-        let told: Vec<_> = databases
+        let told = databases
             .flat_map(|one| one.figures.into_iter().map(move |figure| (one.database.clone(), figure)))
-            .map(|(database, figure)| (moment.clone(), database, figure))
-            .collect();
-        left -= usize::from(!told.is_empty());
+            .map(|(database, figure)| (moment.clone(), database, figure));
         found.extend(told);
     }
     Ok(found)
@@ -122,8 +137,8 @@ async fn earlier(repository: &Repository, backups: usize) -> Result<Vec<(Moment,
 fn compare(figure: &Figure, now: FigureValue, earlier: Vec<EarlierFigure>) -> FigureComparison {
     let number =
         |text: &Option<String>| text.as_ref().and_then(|text| text.parse::<f64>().ok()).filter(|n| n.is_finite());
-    let last = earlier.first().map(|earlier| number(&earlier.value));
-    let (change, finding) = match (number(&now.value), last.flatten()) {
+    let last = earlier.iter().find_map(|earlier| number(&earlier.value));
+    let (change, finding) = match (number(&now.value), last) {
         (None, _) => {
             let said =
                 now.failed.unwrap_or_else(|| format!("it is no number: {}", now.value.as_deref().unwrap_or("null")));

@@ -6,6 +6,9 @@ use tokio_postgres::types::Type;
 use super::connection::Client;
 use crate::causes::chain;
 
+/// How long a query may take, in milliseconds: a backup waits for it, and so may others for the snapshot.
+const LIMIT_MS: u32 = 300_000;
+
 /// A number that tells something of a business.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -15,7 +18,7 @@ pub struct Figure {
     pub name: String,
     /// The database to ask.
     pub database: String,
-    /// The query: it returns one row with one number.
+    /// The query: it returns one row with one number, within five minutes.
     pub query: String,
     /// The most that it may change from one backup to today, as a share: 0.2 is a fifth, up or down. It may change as it likes without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,10 +41,27 @@ pub struct FigureValue {
     pub failed: Option<String>,
 }
 
+/// By how much, as a share, two sums of the same floating-point numbers may differ: rows are added in another order after a restore.
+const ROUNDING: f64 = 1e-9;
+
 impl FigureValue {
+    /// Returns the number; `None` where there is none.
+    pub fn number(&self) -> Option<f64> {
+        self.value.as_ref()?.parse().ok().filter(|number: &f64| number.is_finite())
+    }
+
+    /// Returns whether two are the same, but for the rounding of floating-point numbers.
+    pub(crate) fn is_as(&self, other: &Self) -> bool {
+        match (self.number(), other.number()) {
+            (Some(one), Some(two)) => (one - two).abs() <= ROUNDING * one.abs().max(two.abs()),
+            _ => self.value == other.value,
+        }
+    }
+
     /// Asks for a figure within a transaction, which goes on whatever the query does.
     pub(crate) async fn read(client: &Client, name: &str, query: &str) -> Result<Self, tokio_postgres::Error> {
-        client.batch_execute("SAVEPOINT erpgo_dr_figure").await?;
+        let begin = format!("SAVEPOINT erpgo_dr_figure; SET LOCAL statement_timeout = {LIMIT_MS}");
+        client.batch_execute(&begin).await?;
         let told = ask(client, query).await;
         // The connection may be gone: then the query has failed for it, and so does this.
         client.batch_execute("ROLLBACK TO SAVEPOINT erpgo_dr_figure").await?;
@@ -61,5 +81,24 @@ async fn ask(client: &Client, query: &str) -> Result<Option<String>, String> {
     match rows.as_slice() {
         [row] => row.try_get(0).map_err(|error| chain(&error)),
         rows => Err(format!("the query returned {} rows, not one", rows.len())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_of_floating_point_numbers_are_the_same_but_for_their_rounding() {
+        let told = |value: &str| FigureValue {
+            name: "sum".to_owned(),
+            query: String::new(),
+            value: Some(value.to_owned()),
+            failed: None,
+        };
+        assert!(told("150127687973.5798").is_as(&told("150127687973.5794")));
+        assert!(!told("150127687973").is_as(&told("150127688973")));
+        assert!(told("0").is_as(&told("0")) && !told("0").is_as(&told("1")) && !told("NaN").is_as(&told("0")));
+        assert!(told("NaN").is_as(&told("NaN")), "what is no number is compared as text");
     }
 }

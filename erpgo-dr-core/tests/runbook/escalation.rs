@@ -184,6 +184,20 @@ async fn nobody_is_told_twice_after_a_crash_and_time_counts_from_the_incident() 
     assert!(calls[0].0 == "oncall" && calls[0].1.contains(" is over, "), "{calls:?}");
 }
 
+#[tokio::test]
+async fn whoever_was_not_reached_is_tried_again_when_the_run_goes_on() {
+    let office = Office::new().await;
+    let off = vec![level("0s", vec![office.phone("oncall", true)])];
+    let standing = run(&office.surroundings(off, 0, Choice::No), &RunOptions::default(), &NoObserver).await;
+    assert_eq!((standing.ending, office.calls().len()), (Ending::Stopped, 0));
+    let on = vec![level("0s", vec![office.phone("oncall", false)])];
+    let surroundings = office.surroundings(on, 1, Choice::Yes);
+    let standing = resume_run(&standing.run, &Values::default(), &surroundings, &NoObserver).await.unwrap();
+    assert_eq!(standing.ending, Ending::Completed);
+    let calls = office.calls();
+    assert!(calls.len() == 2 && calls[0].1.contains("level 1 of 1") && calls[1].1.contains(" is over, "), "{calls:?}");
+}
+
 /// Gives word of the run when somebody was told.
 struct Watched(watch::Sender<Option<RunId>>);
 

@@ -140,7 +140,11 @@ impl OperatorOptions {
     ) -> Result<Surroundings, CliError> {
         let environment = context.passed_environment();
         let repository = Arc::new(spooled.repository.clone());
-        let escalation = context.escalation(&repository)?;
+        // A recovery does not wait for somebody to mend a list of contacts.
+        let escalation = context.escalation(&repository).unwrap_or_else(|error| {
+            context.output.warn(&format!("nobody is told when this takes long: {error}"));
+            None
+        });
         Ok(Surroundings::new(repository, self.operator(context))
             .with_programs(context.programs())
             .with_environment([environment, context.wal_environment()].concat())

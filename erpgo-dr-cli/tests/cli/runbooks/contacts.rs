@@ -41,4 +41,7 @@ fn contacts_are_listed_tried_and_told() {
         desk.configure(&wrong);
         desk.fails(&["runbook", "contacts"], 2, "usage", says);
     }
+    let runs_all_the_same = desk.run(&["runbook", "run", "mine.toml", "--set", &folder]);
+    assert_eq!(runs_all_the_same.code, 1, "nobody is there to confirm: {}", runs_all_the_same.stderr);
+    assert!(runs_all_the_same.stderr.contains("nobody is told when this takes long"), "{}", runs_all_the_same.stderr);
 }

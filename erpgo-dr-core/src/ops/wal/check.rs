@@ -165,7 +165,7 @@ pub async fn wal_check(
     if let Some(server) = &server {
         let cluster = clusters.iter().find(|cluster| Some(cluster.system_identifier) == server.system_identifier);
         lag_bytes = findings::lag(server, cluster);
-        findings.extend(findings::of_server(server, cluster));
+        findings.extend(findings::of_server(server, cluster, lag_bytes));
     }
     let age = |commit: DateTime<Utc>| match lag_bytes {
         Some(0) => 0.0,

@@ -42,7 +42,10 @@ pub(super) async fn back_up(
     for database in databases {
         let dumped = dump_database(driver, &program, &contents.server, &database, stream, sink, progress).await?;
         let failed = dumped.figures.iter().filter_map(|figure| Some((&figure.name, figure.failed.as_ref()?)));
-        contents.warnings.extend(failed.map(|(name, reason)| format!("the figure {name} could not be told: {reason}")));
+        for (name, reason) in failed {
+            tracing::warn!(figure = name, reason, "a figure could not be told");
+            contents.warnings.push(format!("the figure {name} could not be told: {reason}"));
+        }
         contents.databases.push(dumped);
         stream += 1;
     }

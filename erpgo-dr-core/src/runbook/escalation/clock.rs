@@ -37,7 +37,7 @@ pub(in super::super) struct EscalationClock<'r> {
     journal: Arc<Journal<'r>>,
     clock: Arc<dyn Clock>,
     incident: Incident,
-    /// Levels and contacts that the journal has already: after a crash nobody is told twice.
+    /// Levels, and contacts who were told: after a crash nobody is told twice.
     recorded: BTreeSet<(u32, String)>,
     /// Contacts who know, and are told how it ended.
     know: BTreeSet<String>,
@@ -60,7 +60,9 @@ impl<'r> EscalationClock<'r> {
         incident: Incident,
         told: &BTreeSet<(u32, String, bool)>,
     ) -> Self {
-        let recorded = told.iter().map(|(level, contact, _)| (*level, contact.clone())).collect();
+        // Whoever was not reached is tried again.
+        let reached = told.iter().filter(|(.., reached)| *reached);
+        let recorded = reached.map(|(level, contact, _)| (*level, contact.clone())).collect();
         let (know, unreachable): (Vec<_>, Vec<_>) = told.iter().partition(|(.., reached)| *reached);
         let names = |told: Vec<&(u32, String, bool)>| told.into_iter().map(|(_, name, _)| name.clone()).collect();
         let (know, unreachable) = (names(know), names(unreachable));
@@ -104,8 +106,12 @@ impl<'r> EscalationClock<'r> {
         let left = level.contacts.iter().filter(|contact| !recorded.contains(&(number, contact.name.clone())));
         let telling = left.map(|contact| self.tell(Some(number), contact, &message));
         for (name, reached) in join_all(telling).await {
-            let names = if reached { &mut self.know } else { &mut self.unreachable };
-            names.insert(name);
+            if reached {
+                self.unreachable.remove(&name);
+                self.know.insert(name);
+            } else {
+                self.unreachable.insert(name);
+            }
         }
         level.contacts.iter().any(|contact| self.know.contains(&contact.name))
     }

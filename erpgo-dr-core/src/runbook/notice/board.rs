@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::future::join_all;
 use secrecy::SecretString;
 
 use super::super::actions::{Email, MailTls, Notify};
@@ -160,18 +161,16 @@ impl fmt::Debug for NoticeBoard {
 #[async_trait]
 impl Notifier for NoticeBoard {
     async fn tell(&self, message: &str) -> Result<(), NotifyError> {
-        let (mut failed, mut delivered) = (Vec::new(), self.ways.is_empty());
-        for (way, notify) in &self.ways {
+        // All at once: one that hangs does not keep the others from it.
+        let sent = join_all(self.ways.iter().map(|(way, notify)| async move {
             let notify = Notify { message: Template::text(message), ..notify.clone() };
-            match send_notice(&notify, &self.values, &self.surroundings).await {
-                Ok(()) => delivered = true,
-                Err(error) => {
-                    let reason = format!("{way}: {}", self.values.redact(&chain(&error)));
-                    tracing::warn!("a message could not be delivered: {reason}");
-                    failed.push(reason);
-                }
-            }
-        }
+            let sent = send_notice(&notify, &self.values, &self.surroundings).await;
+            sent.map_err(|error| format!("{way}: {}", self.values.redact(&chain(&error))))
+        }));
+        let sent = sent.await;
+        let delivered = sent.is_empty() || sent.iter().any(Result::is_ok);
+        let failed: Vec<String> = sent.into_iter().filter_map(Result::err).collect();
+        failed.iter().for_each(|reason| tracing::warn!("a message could not be delivered: {reason}"));
         if delivered { Ok(()) } else { Err(NotifyError { reason: failed.join("; ") }) }
     }
 }

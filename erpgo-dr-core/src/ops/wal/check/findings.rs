@@ -4,6 +4,9 @@ use super::{WalClusterReport, WalTimelineReport};
 use crate::postgres::wal::ArchivingStatus;
 use crate::types::WalFileName;
 
+/// How many segments a stream may be behind while it catches up.
+const STREAM_SEGMENTS: u64 = 16;
+
 /// Names the gaps.
 pub(super) fn of_archive(clusters: &[WalClusterReport]) -> Vec<String> {
     let gaps = clusters.iter().flat_map(|cluster| {
@@ -21,13 +24,20 @@ pub(super) fn of_archive(clusters: &[WalClusterReport]) -> Vec<String> {
 
 /// Names what keeps the server from archiving into this archive. While a stream receives the log, what the server itself archives, and where, is
 /// another one's business.
-pub(super) fn of_server(server: &ArchivingStatus, cluster: Option<&WalClusterReport>) -> Vec<String> {
+pub(super) fn of_server(server: &ArchivingStatus, cluster: Option<&WalClusterReport>, lag: Option<u64>) -> Vec<String> {
     let mut findings = Vec::new();
     if server.wal_level == "minimal" {
         findings.push("wal_level is minimal: set it to replica, and restart the server".to_owned());
     }
-    if server.streams == 0 {
-        of_archiver(server, cluster, &mut findings);
+    match server.streams {
+        0 => of_archiver(server, cluster, &mut findings),
+        _ => findings.extend(of_stream(server, lag)),
+    }
+    if let (Some(failed), Some(at)) = (&server.last_failed_wal, server.last_failed_at)
+        && server.last_archived_at.is_none_or(|archived| archived < at)
+    {
+        // Whoever archives there: what waits fills the server's disk.
+        findings.push(format!("archiving fails: {failed} at {at}; the server's log says why"));
     }
     if let (Some(identifier), None) = (server.system_identifier, cluster) {
         findings.push(format!("nothing of the server's cluster, {identifier}, is archived"));
@@ -46,17 +56,20 @@ fn of_archiver(server: &ArchivingStatus, cluster: Option<&WalClusterReport>, fin
         ("on", true) | ("off", true) => {}
         _ => command(server, &mut find),
     }
-    if let (Some(failed), Some(at)) = (&server.last_failed_wal, server.last_failed_at)
-        && server.last_archived_at.is_none_or(|archived| archived < at)
-    {
-        find(format!("archiving fails: {failed} at {at}; the server's log says why"));
-    }
     let last = server.last_archived_wal.as_deref().and_then(|name| name.parse::<WalFileName>().ok());
     if let (Some(last), Some(cluster)) = (last, cluster)
         && !holds(cluster, last)
     {
         find(format!("the server says that it archived {last}, which is not here: it archives elsewhere"));
     }
+}
+
+/// Names a stream that is connected, and archives nothing here: its repository is away, or another one.
+fn of_stream(server: &ArchivingStatus, lag: Option<u64>) -> Option<String> {
+    let behind = lag.filter(|lag| *lag > STREAM_SEGMENTS.saturating_mul(server.segment_bytes))?;
+    Some(format!(
+        "a stream is connected, and {behind} bytes of the log are not here: its own log says why, or it archives elsewhere"
+    ))
 }
 
 fn command(server: &ArchivingStatus, find: &mut impl FnMut(String)) {
@@ -121,7 +134,7 @@ mod tests {
 
     fn one(server: &ArchivingStatus) -> String {
         let cluster = WalClusterReport { system_identifier: 1, segment_bytes: None, timelines: Vec::new() };
-        let found = of_server(server, Some(&cluster));
+        let found = of_server(server, Some(&cluster), None);
         assert!(found.len() <= 1, "{found:?}");
         found.into_iter().next().unwrap_or_default()
     }
@@ -156,6 +169,11 @@ mod tests {
             s.last_archived_wal = Some("000000010000000000000002".to_owned());
         });
         assert_eq!(streamed, "", "a stream archives, whatever the server does beside it");
-        assert!(of_server(&server(), None)[0].contains("nothing of the server's cluster"));
+        let mut streamed = server();
+        streamed.streams = 1;
+        let cluster = WalClusterReport { system_identifier: 1, segment_bytes: None, timelines: Vec::new() };
+        assert!(of_server(&streamed, Some(&cluster), Some(16 * (16 << 20))).is_empty());
+        assert!(of_server(&streamed, Some(&cluster), Some(17 * (16 << 20)))[0].contains("not here"));
+        assert!(of_server(&server(), None, None)[0].contains("nothing of the server's cluster"));
     }
 }
