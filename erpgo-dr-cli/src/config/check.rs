@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use erpgo_dr_core::agent::{JobKind, Schedule};
 use erpgo_dr_core::repository::JobName;
 
-use super::{Config, ContactConfig};
+use super::{Config, ContactConfig, MailConfig};
 
 impl Config {
     /// Lists what cannot work. Files that it names are not looked for: they may be on another host.
@@ -22,7 +22,6 @@ impl Config {
             );
         }
         faults.extend(twins("[[agent.job]]", self.agent.jobs.iter().map(|job| job.name())));
-        faults.extend(twins("[[contact]]", self.contacts.iter().map(|contact| contact.name.as_str())));
         faults.extend(twins("[[check]]", self.checks.iter().map(|check| check.name.as_str())));
         faults.extend(twins("[[figure]]", self.figures.iter().map(|figure| figure.name.as_str())));
         for figure in
@@ -31,7 +30,7 @@ impl Config {
             faults.push(format!("[[figure]] {}: max_change is a share, such as 0.2", figure.name));
         }
         self.agent_faults(&mut faults);
-        self.escalation_faults(&mut faults);
+        faults.extend(self.escalation_faults());
         faults
     }
 
@@ -57,14 +56,18 @@ impl Config {
         if notify.email.as_ref().is_some_and(|mail| mail.to.is_empty()) {
             faults.push("[agent.notify.email]: it has no recipient".to_owned());
         }
-        for (table, mail) in [("[agent.notify.email]", &notify.email), ("[escalation.mail]", &self.escalation.mail)] {
-            if mail.as_ref().is_some_and(|mail| mail.user.is_some() != mail.password_file.is_some()) {
-                faults.push(format!("{table}: a user needs a password_file, and the other way round"));
-            }
-        }
+        faults.extend(notify.email.as_ref().and_then(|mail| half_login("[agent.notify.email]", mail)));
     }
 
-    fn escalation_faults(&self, faults: &mut Vec<String>) {
+    /// Lists what is wrong with contacts, and with the levels that tell them.
+    pub(crate) fn escalation_faults(&self) -> Vec<String> {
+        let mut faults = twins("[[contact]]", self.contacts.iter().map(|contact| contact.name.as_str()));
+        if let Some(mail) = &self.escalation.mail {
+            faults.extend(half_login("[escalation.mail]", mail));
+            if !mail.to.is_empty() {
+                faults.push("[escalation.mail]: `to` means nothing here, contacts have an `email`".to_owned());
+            }
+        }
         let levels = &self.escalation.levels;
         for pair in levels.windows(2).filter(|pair| pair[0].after >= pair[1].after) {
             faults.push(format!("[[escalation.level]] {} does not come after {}", pair[1].after, pair[0].after));
@@ -83,12 +86,18 @@ impl Config {
                 }
             }
         }
+        faults
     }
 
     fn can_be_told(&self, contact: &ContactConfig) -> bool {
         let by_mail = contact.email.is_some() && self.escalation.mail.is_some();
         by_mail || contact.webhook_file.is_some() || !contact.command.is_empty()
     }
+}
+
+fn half_login(table: &str, mail: &MailConfig) -> Option<String> {
+    let is_half = mail.user.is_some() != mail.password_file.is_some();
+    is_half.then(|| format!("{table}: a user needs a password_file, and the other way round"))
 }
 
 fn twins<'n>(table: &str, names: impl Iterator<Item = &'n str>) -> Vec<String> {

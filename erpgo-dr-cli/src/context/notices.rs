@@ -1,6 +1,5 @@
 //! Who is told what, as the configuration says: of alarms, and of recoveries that take long.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use erpgo_dr_core::Repository;
@@ -41,40 +40,29 @@ impl Context {
 
     /// Makes what tells people that a recovery takes long, if the configuration has levels of escalation.
     pub(crate) fn escalation(&self, repository: &Arc<Repository>) -> Result<Option<Arc<Escalation>>, CliError> {
-        self.refuse_twins()?;
+        if let Some(fault) = self.config.escalation_faults().into_iter().next() {
+            return Err(CliError::usage(
+                fault,
+                "`erpgo-dr config check` lists everything that is wrong with the configuration",
+            ));
+        }
         let config = &self.config.escalation;
         if config.levels.is_empty() {
             return Ok(None);
         }
         let mut levels = Vec::with_capacity(config.levels.len());
         for level in &config.levels {
-            let contacts = level.tell.iter().map(|name| self.contact(name, repository));
-            levels.push(EscalationLevel::new(level.after, contacts.collect::<Result<_, _>>()?));
+            let named = level.tell.iter().filter_map(|name| self.config.contacts.iter().find(|one| one.name == *name));
+            let contacts = named.map(|contact| self.contact(contact, repository)).collect::<Result<_, _>>()?;
+            levels.push(EscalationLevel::new(level.after, contacts));
         }
         Ok(Some(Arc::new(Escalation::new(self.host(), levels)?)))
     }
 
-    fn refuse_twins(&self) -> Result<(), CliError> {
-        let mut seen = BTreeSet::new();
-        match self.config.contacts.iter().find(|contact| !seen.insert(&contact.name)) {
-            None => Ok(()),
-            Some(twin) => Err(CliError::usage(
-                format!("two contacts are called {}", twin.name),
-                "give each [[contact]] a name of its own",
-            )),
-        }
-    }
-
-    fn contact(&self, name: &str, repository: &Arc<Repository>) -> Result<Contact, CliError> {
-        let found = self.config.contacts.iter().find(|contact| contact.name == name).ok_or_else(|| {
-            CliError::usage(
-                format!("[[escalation.level]] names {name:?}, which is no contact"),
-                format!("write a [[contact]] with name = {name:?}"),
-            )
-        })?;
-        let reached_at = found.phone.iter().chain(&found.email).cloned().collect();
-        let contact = Contact::new(name, self.ways_to(found, repository)?);
-        Ok(contact.with_role(found.role.clone()).with_reached_at(reached_at))
+    fn contact(&self, config: &ContactConfig, repository: &Arc<Repository>) -> Result<Contact, CliError> {
+        let reached_at = config.phone.iter().chain(&config.email).cloned().collect();
+        let contact = Contact::new(&config.name, self.ways_to(config, repository)?);
+        Ok(contact.with_role(config.role.clone()).with_reached_at(reached_at))
     }
 
     fn ways_to(&self, contact: &ContactConfig, repository: &Arc<Repository>) -> Result<Arc<dyn Notifier>, CliError> {
@@ -89,12 +77,6 @@ impl Context {
         }
         if !contact.command.is_empty() {
             board = board.with_command(contact.command.clone());
-        }
-        if board.is_empty() {
-            return Err(CliError::usage(
-                format!("there is no way to tell the contact {}", contact.name),
-                "give it a webhook_file, a command, or an email and [escalation.mail] a server",
-            ));
         }
         Ok(Arc::new(board))
     }

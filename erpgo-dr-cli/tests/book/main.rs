@@ -1,4 +1,4 @@
-//! The commands of the book, run as they stand there: those of a page one after the other, by the user under whom PostgreSQL runs.
+//! The commands of the book, run: those of a page one after the other, by the user under whom PostgreSQL runs.
 
 #![allow(clippy::unwrap_used)]
 

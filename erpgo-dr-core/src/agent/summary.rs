@@ -12,9 +12,6 @@ use crate::ops::{self, Status, status};
 use crate::presentation::units::{bytes, length, moment};
 use crate::repository::{AlarmRecord, JobName, JobRun, Repository, RunResult};
 
-/// How many runs are read at first; more where they do not reach back far enough.
-const AT_FIRST: usize = 256;
-
 /// What an agent did in a span of time, and how its repository stands at the end of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
@@ -61,7 +58,7 @@ pub async fn summary(repository: &Repository, span: TimeDelta, plan: &[PlannedDr
     let until = repository.environment().clock.now();
     let from = until - span;
     let within = |at: DateTime<Utc>| from <= at && at <= until;
-    let runs = runs_since(repository, from).await?;
+    let runs = repository.history_since(from).await?.runs;
     let alarms = repository.alarms().await?.into_iter();
     let alarms =
         alarms.filter(|alarm| alarm.is_open() || within(alarm.raised_at) || alarm.cleared_at.is_some_and(within));
@@ -71,19 +68,6 @@ pub async fn summary(repository: &Repository, span: TimeDelta, plan: &[PlannedDr
     let overdue = due.filter(|due| due.state == DrillState::Overdue).map(|due| due.scenario.to_string()).collect();
     let jobs = by_job(runs.iter().filter(|run| within(run.beginning.began)));
     Ok(Summary { from, until, status: status(repository).await?, jobs, alarms, overdue })
-}
-
-/// Reads runs back to a moment, the newest first.
-async fn runs_since(repository: &Repository, from: DateTime<Utc>) -> ops::Result<Vec<JobRun>> {
-    let mut limit = AT_FIRST;
-    loop {
-        let runs = repository.history(None, limit).await?.runs;
-        let reaches = runs.len() < limit || runs.last().is_some_and(|oldest| oldest.beginning.began < from);
-        if reaches {
-            return Ok(runs);
-        }
-        limit = limit.saturating_mul(4);
-    }
 }
 
 fn by_job<'r>(runs: impl Iterator<Item = &'r JobRun>) -> Vec<JobSummary> {

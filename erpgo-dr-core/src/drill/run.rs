@@ -84,10 +84,12 @@ pub async fn run_drill(
     };
     runbook.check()?;
     let clock = &repository.environment().clock;
-    let backup = newest_restore_point(&repository.catalogue().await?)?.id().clone();
+    let catalogue = repository.catalogue().await?;
+    let entry = newest_restore_point(&catalogue)?;
     let mut record = drills::empty(scenario, &options.by, clock.now(), objectives(options, &runbook, scenario));
     (record.runbook, record.own_runbook) = (Some(runbook.name.to_string()), is_own);
-    match Stage::set(repository, scenario, options, progress).await {
+    record.backups.push(entry.id().clone());
+    match Stage::set(repository, entry, scenario, options, progress).await {
         Ok(stage) => {
             let play = Play { scenario, options, rehearsal, runbook: &runbook, is_own };
             let played = play.on(&stage, &mut record, observer, progress).await;
@@ -97,8 +99,7 @@ pub async fn run_drill(
         }
         // That it cannot be restored at all is the worst that a drill can show.
         Err(DrillError::Operation(error)) if says_of_backup(&error) => {
-            record.findings.push(format!("{backup}: {}", chain(&error)));
-            record.backups.push(backup);
+            record.findings.push(format!("{}: {}", entry.id(), chain(&error)));
         }
         Err(error) => return Err(error),
     }
@@ -139,7 +140,6 @@ impl Play<'_> {
         observer: &dyn RunObserver,
         progress: &dyn Progress,
     ) -> Result<(), DrillError> {
-        record.backups.push(stage.backup.clone());
         self.look_beforehand(stage)?;
         if self.is_own && stage.seal.is_none() {
             return Err(DrillError::NotSealed);

@@ -9,14 +9,13 @@ use std::sync::Arc;
 use super::DrillError;
 use super::stand_in::{Applications, StandIn};
 use crate::crypto::keys::{Wrapper, generate_identity};
-use crate::ops::drill::{DrillOptions, RestoredCluster, Scenario, restore_newest};
+use crate::ops::drill::{DrillOptions, RestoredCluster, Scenario, restore_point};
 use crate::ops::{self, RestoreTestOptions};
 use crate::postgres::throwaway::{NetworkSeal, RehearsalServer, ThrowawayFolder};
 use crate::postgres::{ConnectionSettings, PostgresError};
 use crate::progress::Progress;
-use crate::repository::{InitOptions, Repository};
+use crate::repository::{CatalogueEntry, InitOptions, Repository};
 use crate::storage::{self, StorageAddress, StorageOptions};
-use crate::types::BackupId;
 
 /// The names that applications have for the servers.
 pub(super) const PRIMARY: &str = "primary";
@@ -42,8 +41,6 @@ pub(super) struct Stage {
     pub(super) site: PathBuf,
     /// The database that is worked in.
     pub(super) database: String,
-    /// What came back.
-    pub(super) backup: BackupId,
     /// Journals, backups and evidence of the drill.
     pub(super) repository: Arc<Repository>,
 }
@@ -52,13 +49,14 @@ impl Stage {
     /// Makes everything, and starts the servers.
     pub(super) async fn set(
         repository: &Repository,
+        entry: &CatalogueEntry,
         scenario: Scenario,
         options: &DrillOptions,
         progress: &dyn Progress,
     ) -> Result<Self, DrillError> {
         let test = &options.test;
-        let restored = restore_newest(repository, test, options.archive.as_ref(), progress).await?;
-        let RestoredCluster { folder, backup, databases, throwaway } = restored;
+        let restored = restore_point(repository, entry, test, options.archive.as_ref(), progress).await?;
+        let RestoredCluster { folder, databases, throwaway } = restored;
         let seal = NetworkSeal::find(&test.programs, folder.account()).await;
         let account = folder.account();
         let has_standby = matches!(scenario, Scenario::DatabaseFailure | Scenario::RegionFailover);
@@ -82,17 +80,8 @@ impl Stage {
         let applications = Arc::new(Applications { folder: site.clone(), servers, token });
         let stand_in = StandIn::start(Arc::clone(&applications)).await?;
         let scratch = scratch_repository(&site.join("repository"), repository).await?;
-        let stage = Self {
-            stand_in,
-            applications,
-            standby,
-            primary,
-            seal,
-            site,
-            database,
-            backup,
-            repository: Arc::new(scratch),
-        };
+        let stage =
+            Self { stand_in, applications, standby, primary, seal, site, database, repository: Arc::new(scratch) };
         stage.begin_work(scenario)?;
         Ok(stage)
     }

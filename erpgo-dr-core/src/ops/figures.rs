@@ -6,9 +6,12 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Result;
-use crate::postgres::{ConnectionSettings, Figure, FigureValue, ServerInspector};
-use crate::repository::Repository;
+use crate::postgres::{ConnectionSettings, Figure, FigureValue, ServerInspector, number};
+use crate::repository::{Manifest, Repository, Summary};
 use crate::types::BackupId;
+
+/// Backups of its database that are looked through for a figure at most: one that is new is in none of them.
+const LOOKED_THROUGH: usize = 50;
 
 /// What figures are now, and were.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -30,8 +33,8 @@ pub struct FigureComparison {
     pub now: Option<String>,
     /// What it was, the newest backup first. Backups that were asked by another query are left out.
     pub earlier: Vec<EarlierFigure>,
-    /// How much it changed since the newest of them that is a number, as a share of what it was: -0.5 is half of it. Absent where one of the two is not there or
-    /// is no number, and where it was zero.
+    /// How much it changed since the newest of them that is a number, as a share of what it was: -0.5 is half of it. Absent where there is
+    /// none, where it is no number now, and where it was zero.
     pub change: Option<f64>,
     /// The most that it may.
     pub max_change: Option<f64>,
@@ -72,73 +75,73 @@ pub async fn check_figures(
     let earlier = earlier(repository, figures, backups).await?;
     let inspector = ServerInspector::new(settings.clone());
     let mut compared = Vec::with_capacity(figures.len());
-    for figure in figures {
+    for (figure, earlier) in figures.iter().zip(earlier) {
         let now = inspector.read_figure(&figure.database, &figure.name, &figure.query).await?;
-        let is_it = |database: &str, told: &FigureValue| {
-            (database, &told.name, &told.query) == (figure.database.as_str(), &figure.name, &figure.query)
-        };
-        let told = earlier.iter().filter(|(_, database, told)| is_it(database, told)).take(backups);
-        compared.push(compare(figure, now, told.map(|(backup, _, told)| backup.with(told)).collect()));
+        compared.push(compare(figure, now, earlier));
     }
     Ok(FiguresReport { figures: compared })
 }
 
-/// A backup that has figures.
-#[derive(Debug, Clone)]
-struct Moment {
-    backup: BackupId,
-    created: DateTime<Utc>,
-}
-
-impl Moment {
-    fn with(&self, told: &FigureValue) -> EarlierFigure {
-        EarlierFigure { backup: self.backup.clone(), created: self.created, value: told.value.clone() }
-    }
-}
-
-/// Reads what the newest backups have of figures, by their databases, until each of `figures` was found in so many.
-async fn earlier(
-    repository: &Repository,
-    figures: &[Figure],
-    backups: usize,
-) -> Result<Vec<(Moment, String, FigureValue)>> {
+/// Reads what each figure was in the newest backups that have it.
+async fn earlier(repository: &Repository, figures: &[Figure], backups: usize) -> Result<Vec<Vec<EarlierFigure>>> {
     let catalogue = repository.catalogue().await?;
-    let mut summaries: Vec<_> = catalogue.entries.iter().map(|entry| &entry.summary).collect();
-    summaries.sort_by_key(|summary| Reverse(summary.created));
-    let mut found: Vec<(Moment, String, FigureValue)> = Vec::new();
-    for summary in summaries {
-        let count = |figure: &Figure| {
-            let is_it = |(_, database, told): &&(Moment, String, FigureValue)| {
-                (database, &told.name, &told.query) == (&figure.database, &figure.name, &figure.query)
-            };
-            found.iter().filter(is_it).count()
-        };
-        if figures.iter().all(|figure| count(figure) >= backups) {
-            break;
+    let dumps = catalogue.entries.iter().filter(|entry| !entry.summary.is_physical());
+    let mut dumps: Vec<_> = dumps.filter_map(|entry| Some((&entry.summary, entry.details.as_ref()?))).collect();
+    dumps.sort_by_key(|(summary, _)| Reverse(summary.created));
+    let mut searches: Vec<Search<'_>> = figures.iter().map(Search::of).collect();
+    for (summary, details) in dumps {
+        let is_asked =
+            |search: &Search<'_>| details.databases.contains(&search.figure.database) && search.goes_on(backups);
+        if !searches.iter().any(is_asked) {
+            continue;
         }
-        let manifest = match repository.manifest(summary).await {
-            Ok(manifest) => manifest,
-            // Of an epoch that is locked, say: that is for `verify` to find.
-            Err(error) => {
-                tracing::warn!(backup = %summary.id, %error, "what it has of figures cannot be read");
-                continue;
+        match repository.manifest(summary).await {
+            Ok(manifest) => {
+                searches
+                    .iter_mut()
+                    .filter(|search| is_asked(search))
+                    .for_each(|search| search.look(&manifest, summary));
             }
-        };
-        let moment = Moment { backup: summary.id.clone(), created: summary.created };
-        let databases = manifest.contents.databases.into_iter();
-        let told = databases
-            .flat_map(|one| one.figures.into_iter().map(move |figure| (one.database.clone(), figure)))
-            .map(|(database, figure)| (moment.clone(), database, figure));
-        found.extend(told);
+            // That is for `verify` to find.
+            Err(error) => tracing::warn!(backup = %summary.id, %error, "what it has of figures cannot be read"),
+        }
     }
-    Ok(found)
+    Ok(searches.into_iter().map(|search| search.found).collect())
+}
+
+/// The search for what a figure was.
+struct Search<'f> {
+    figure: &'f Figure,
+    found: Vec<EarlierFigure>,
+    looked_through: usize,
+}
+
+impl<'f> Search<'f> {
+    fn of(figure: &'f Figure) -> Self {
+        Self { figure, found: Vec::new(), looked_through: 0 }
+    }
+
+    fn goes_on(&self, backups: usize) -> bool {
+        self.found.len() < backups && self.looked_through < LOOKED_THROUGH.max(backups)
+    }
+
+    fn look(&mut self, manifest: &Manifest, summary: &Summary) {
+        self.looked_through += 1;
+        let of_database = manifest.contents.databases.iter().filter(|one| one.database == self.figure.database);
+        let told = of_database
+            .flat_map(|one| &one.figures)
+            .find(|told| (&told.name, &told.query) == (&self.figure.name, &self.figure.query));
+        self.found.extend(told.map(|told| EarlierFigure {
+            backup: summary.id.clone(),
+            created: summary.created,
+            value: told.value.clone(),
+        }));
+    }
 }
 
 fn compare(figure: &Figure, now: FigureValue, earlier: Vec<EarlierFigure>) -> FigureComparison {
-    let number =
-        |text: &Option<String>| text.as_ref().and_then(|text| text.parse::<f64>().ok()).filter(|n| n.is_finite());
-    let last = earlier.iter().find_map(|earlier| number(&earlier.value));
-    let (change, finding) = match (number(&now.value), last) {
+    let last = earlier.iter().find_map(|earlier| number(earlier.value.as_deref()));
+    let (change, finding) = match (now.number(), last) {
         (None, _) => {
             let said =
                 now.failed.unwrap_or_else(|| format!("it is no number: {}", now.value.as_deref().unwrap_or("null")));

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Result;
 use super::physical::{check_relations, start_restored};
-use crate::postgres::throwaway::{RunAs, ThrowawayOptions, ThrowawayServer};
+use crate::postgres::throwaway::{RunAs, ThrowawayConnection, ThrowawayOptions, ThrowawayServer};
 use crate::postgres::{
     BoxError, CheckOutcome, ClientPrograms, ConnectionSettings, DatabaseContents, DatabaseDriver as _, LogicalDriver,
     PostgresError, RestoreOptions, StreamKind, compare_tables,
@@ -167,7 +167,8 @@ struct Tested {
     findings: Vec<String>,
 }
 
-async fn throwaway_options(manifest: &Manifest, options: &RestoreTestOptions) -> Result<ThrowawayOptions> {
+/// Says how a throwaway server for a backup is made.
+pub(super) async fn throwaway_options(manifest: &Manifest, options: &RestoreTestOptions) -> Result<ThrowawayOptions> {
     let folder = server_programs(&options.programs, "initdb", manifest.contents.server.major()).await?;
     let throwaway = ThrowawayOptions::new(folder, &options.scratch);
     Ok(match options.run_as {
@@ -231,7 +232,7 @@ async fn test_cluster(
             Err(error) => return Err(error),
         };
     let restore_seconds = Some(started.elapsed().as_secs_f64());
-    let settings = settings(&server);
+    let settings = settings(server.connection());
     let driver = LogicalDriver::new(settings.clone(), options.programs.clone());
     let databases = match options.replay {
         // By now there may be others.
@@ -267,8 +268,8 @@ pub(super) async fn server_programs(programs: &ClientPrograms, program: &'static
     }
 }
 
-fn settings(server: &ThrowawayServer) -> ConnectionSettings {
-    let connection = server.connection();
+/// Returns how a throwaway server is reached.
+pub(super) fn settings(connection: &ThrowawayConnection) -> ConnectionSettings {
     ConnectionSettings::new(connection.socket_folder.display().to_string())
         .port(connection.port)
         .user(&connection.user)
@@ -282,15 +283,10 @@ async fn test(
     options: &RestoreTestOptions,
     progress: &dyn Progress,
 ) -> Result<Tested> {
-    let has_roles = manifest.streams.iter().any(|stream| stream.info.kind == StreamKind::Globals);
-    let wanted = RestoreOptions::new().jobs(options.jobs).no_tablespaces(true);
-    let wanted = wanted.restore_globals(has_roles).no_owner(!has_roles).no_privileges(!has_roles);
-    let driver = LogicalDriver::new(settings(server), options.programs.clone());
-    let driver = driver.restore_options(wanted).on_throwaway_server();
-    let source = repository.dump_source(manifest);
+    let driver = throwaway_driver(manifest, server.connection(), options);
     driver.inspector().create_roles(&options.roles).await?;
     let started = Instant::now();
-    match driver.restore(&source, &manifest.contents, progress).await {
+    match driver.restore(&repository.dump_source(manifest), &manifest.contents, progress).await {
         Ok(_) => {}
         Err(error) => return refused(error),
     }
@@ -308,6 +304,19 @@ async fn test(
         findings.extend(run_check(&driver, check).await);
     }
     Ok(Tested { restore_seconds, findings })
+}
+
+/// Restores a dump into a throwaway server.
+pub(super) fn throwaway_driver(
+    manifest: &Manifest,
+    connection: &ThrowawayConnection,
+    options: &RestoreTestOptions,
+) -> LogicalDriver {
+    let has_roles = manifest.streams.iter().any(|stream| stream.info.kind == StreamKind::Globals);
+    let wanted = RestoreOptions::new().jobs(options.jobs).no_tablespaces(true);
+    let wanted = wanted.restore_globals(has_roles).no_owner(!has_roles).no_privileges(!has_roles);
+    let driver = LogicalDriver::new(settings(connection), options.programs.clone());
+    driver.restore_options(wanted).on_throwaway_server()
 }
 
 /// Asks for the figures that were told at backup time.

@@ -47,7 +47,7 @@ const ROUNDING: f64 = 1e-9;
 impl FigureValue {
     /// Returns the number; `None` where there is none.
     pub fn number(&self) -> Option<f64> {
-        self.value.as_ref()?.parse().ok().filter(|number: &f64| number.is_finite())
+        number(self.value.as_deref())
     }
 
     /// Returns whether two are the same, but for the rounding of floating-point numbers.
@@ -71,6 +71,11 @@ impl FigureValue {
         };
         Ok(Self { name: name.to_owned(), query: query.to_owned(), value, failed })
     }
+}
+
+/// Reads what PostgreSQL writes of a number; `None` where it is none that can be compared.
+pub(crate) fn number(text: Option<&str>) -> Option<f64> {
+    text?.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
 async fn ask(client: &Client, query: &str) -> Result<Option<String>, String> {

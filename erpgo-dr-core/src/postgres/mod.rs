@@ -20,6 +20,7 @@ pub mod wal;
 pub use connection::{Client, ConnectionSettings, SslMode};
 pub use contents::{DatabaseGrant, DatabaseProperties, DatabaseSetting, Extension, compare_tables};
 pub use error::PostgresError;
+pub(crate) use figures::number;
 pub use figures::{Figure, FigureValue};
 pub use inspect::{CheckOutcome, ServerInspector};
 pub(crate) use integrity::{InspectionLimits, check_relations, cluster_checksums, inspect_database};

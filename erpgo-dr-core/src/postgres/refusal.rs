@@ -1,6 +1,7 @@
 //! Why a server, or a program that speaks with one, said no: what its SQLSTATE or its words mean for the caller.
 
 use std::error::Error;
+use std::io;
 
 use super::PostgresError;
 use super::replication::ServerError;
@@ -78,12 +79,29 @@ pub(super) fn is_lost_connection(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         let closed = error.downcast_ref::<tokio_postgres::Error>().is_some_and(tokio_postgres::Error::is_closed);
-        if closed || error.is::<std::io::Error>() {
+        let cut = error.downcast_ref::<io::Error>().is_some_and(|error| is_cut(error.kind()));
+        if closed || cut {
             return true;
         }
         next = error.source();
     }
     false
+}
+
+fn is_cut(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind as K;
+    matches!(
+        kind,
+        K::BrokenPipe
+            | K::ConnectionAborted
+            | K::ConnectionReset
+            | K::HostUnreachable
+            | K::NetworkDown
+            | K::NetworkUnreachable
+            | K::NotConnected
+            | K::TimedOut
+            | K::UnexpectedEof
+    )
 }
 
 /// Appendix A of PostgreSQL's manual.
@@ -135,5 +153,7 @@ mod tests {
         let error = failed(client.simple_query("SELECT 1").await.unwrap_err().into());
         assert!(error.refusal().is_none() && error.is_retryable(), "{error:?}");
         assert!(!failed("a column is no number".into()).is_retryable());
+        let io = |kind: io::ErrorKind| failed(io::Error::from(kind).into()).is_retryable();
+        assert!(io(io::ErrorKind::ConnectionReset) && !io(io::ErrorKind::InvalidData));
     }
 }

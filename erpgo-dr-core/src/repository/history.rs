@@ -214,6 +214,23 @@ impl Repository {
         let mut keys = self.history_keys(job).await?;
         keys.sort_unstable_by(|a, b| (&b.id, &b.job).cmp(&(&a.id, &a.job)));
         keys.truncate(limit);
+        self.read_runs(keys).await
+    }
+
+    /// Reads the runs that began at a moment, or behind it.
+    ///
+    /// # Errors
+    /// As [`history`](Self::history).
+    pub async fn history_since(&self, moment: DateTime<Utc>) -> Result<History, RepositoryError> {
+        let mut keys = self.history_keys(None).await?;
+        // Identifiers know whole seconds.
+        keys.retain(|key| key.id.time() > moment - TimeDelta::seconds(1));
+        let mut history = self.read_runs(keys).await?;
+        history.runs.retain(|run| run.beginning.began >= moment);
+        Ok(history)
+    }
+
+    async fn read_runs(&self, keys: Vec<RunKey>) -> Result<History, RepositoryError> {
         let live = match keys.iter().any(|key| !key.has_ended) {
             true => self.live_agents().await?,
             false => BTreeSet::new(),

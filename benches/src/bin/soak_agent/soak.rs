@@ -1,6 +1,6 @@
 //! The course of a soak: rest, work under faults, recovery, rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use erpgo_dr_benches::random::Random;
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 use crate::Outcome;
 use crate::faults::{Fault, Outage};
@@ -115,7 +116,8 @@ impl Soak {
     fn recover(&mut self) -> Outcome<()> {
         let begun = Instant::now();
         self.wait(AFTERWARDS)?;
-        while !self.sink.told().open.is_empty() && begun.elapsed() < RECOVERY {
+        // An alarm that is raised may not be told yet: what jobs found last says whether there is one.
+        while !(self.is_well()? && self.sink.told().open.is_empty()) && begun.elapsed() < RECOVERY {
             self.wait(POLL)?;
         }
         Ok(())
@@ -155,11 +157,21 @@ impl Soak {
 
     /// A pending attempt is work, too.
     fn is_at_work(&self) -> Outcome<bool> {
-        let history = self.stage.run(&["history", "--limit", "30"])?;
-        let runs = history["runs"].as_array().cloned().unwrap_or_default();
-        let is_open = |run: &serde_json::Value| run["state"] == "running" || !run["retry_at"].is_null();
-        let newest = |run: &serde_json::Value| runs.iter().find(|other| other["job"] == run["job"]) == Some(run);
-        Ok(runs.iter().any(|run| newest(run) && is_open(run)))
+        let is_open = |run: &Value| run["state"] == "running" || !run["ending"]["retry_at"].is_null();
+        Ok(self.newest_runs()?.iter().any(is_open))
+    }
+
+    /// Whether every job went well the last time.
+    fn is_well(&self) -> Outcome<bool> {
+        Ok(self.newest_runs()?.iter().all(|run| run["state"] == "succeeded" || run["state"] == "running"))
+    }
+
+    /// Returns the newest run of each job.
+    fn newest_runs(&self) -> Outcome<Vec<Value>> {
+        let history = self.stage.run(&["history", "--limit", "60"])?;
+        let mut jobs = BTreeSet::new();
+        let runs = history["runs"].as_array().cloned().unwrap_or_default().into_iter();
+        Ok(runs.filter(|run| jobs.insert(run["job"].to_string())).collect())
     }
 
     fn wait(&mut self, long: Duration) -> Outcome<()> {

@@ -34,12 +34,13 @@ fn contacts_are_listed_tried_and_told() {
     assert!(report.contains("oncall (level 1)") && report.contains("oncall (how it ended)"), "{report}");
 
     for (wrong, says) in [
-        (format!("{oncall}{levels}"), "write a [[contact]]"),
-        (format!("{oncall}{oncall}"), "a name of its own"),
-        (format!("[[contact]]\nname = 'oncall'\nemail = 'a@ex.test'\n{levels}"), "give it a webhook_file"),
+        (format!("{oncall}{levels}"), "cto is no contact"),
+        (format!("{oncall}{oncall}"), "two are called oncall"),
+        (format!("[[contact]]\nname = 'oncall'\nemail = 'a@ex.test'\n{levels}"), "no way to tell them"),
     ] {
         desk.configure(&wrong);
-        desk.fails(&["runbook", "contacts"], 2, "usage", says);
+        let refused = desk.fails(&["runbook", "contacts"], 2, "usage", "config check");
+        assert!(refused.stderr.contains(says), "{}", refused.stderr);
     }
     let runs_all_the_same = desk.run(&["runbook", "run", "mine.toml", "--set", &folder]);
     assert_eq!(runs_all_the_same.code, 1, "nobody is there to confirm: {}", runs_all_the_same.stderr);

@@ -11,7 +11,7 @@ mod scenario;
 pub use calendar::{DrillDue, DrillRhythm, DrillState, PlannedDrill, drills_due, quarterly_calendar};
 pub use forecast::{Forecast, forecast};
 #[cfg(feature = "runbooks")]
-pub(crate) use newest::{RestoredCluster, newest_restore_point, restore_newest};
+pub(crate) use newest::{RestoredCluster, newest_restore_point, restore_point};
 #[cfg(feature = "runbooks")]
 pub(crate) use run::empty;
 pub use run::{DrillOptions, HandDrill, record_drill, run_drill};

@@ -10,6 +10,7 @@ use tokio_postgres::error::SqlState;
 
 use super::super::connection::{Client, ConnectionSettings};
 use super::super::inspect::{database_oids, list_databases, probe};
+use super::super::refusal::is_lost_connection;
 use super::super::{PostgresError, ServerInfo};
 use super::changed::ChangedBlocks;
 use super::error::PhysicalError;
@@ -349,7 +350,7 @@ pub(super) fn failed_query(
         // Class 57: the server or an administrator ended it; without a code the connection did.
         let ended = match error.code() {
             Some(code) => code.code().starts_with("57P"),
-            None => error.is_closed(),
+            None => is_lost_connection(&error),
         };
         if ended { PhysicalError::SessionLost { server, source: error.into() }.into() } else { failed(error) }
     }

@@ -251,7 +251,7 @@ impl<'r> Engine<'r> {
         let beginning = self.state.beginning.as_ref()?;
         let incident = Incident::new(self.runbook, beginning.incident, beginning.drill);
         let clock = Arc::clone(&self.surroundings.repository.environment().clock);
-        Some(EscalationClock::new(escalation, Arc::clone(&self.journal), clock, incident, &self.state.told))
+        Some(EscalationClock::new(escalation, Arc::clone(&self.journal), clock, incident, self.state.told.clone()))
     }
 
     /// Leaves the run.

@@ -37,11 +37,8 @@ pub(in super::super) struct EscalationClock<'r> {
     journal: Arc<Journal<'r>>,
     clock: Arc<dyn Clock>,
     incident: Incident,
-    /// Levels, and contacts who were told: after a crash nobody is told twice.
-    recorded: BTreeSet<(u32, String)>,
-    /// Contacts who know, and are told how it ended.
-    know: BTreeSet<String>,
-    unreachable: BTreeSet<String>,
+    /// Levels, their contacts, and whether these were reached: as the journal has it.
+    told: BTreeSet<(u32, String, bool)>,
 }
 
 impl Incident {
@@ -58,15 +55,20 @@ impl<'r> EscalationClock<'r> {
         journal: Arc<Journal<'r>>,
         clock: Arc<dyn Clock>,
         incident: Incident,
-        told: &BTreeSet<(u32, String, bool)>,
+        told: BTreeSet<(u32, String, bool)>,
     ) -> Self {
-        // Whoever was not reached is tried again.
-        let reached = told.iter().filter(|(.., reached)| *reached);
-        let recorded = reached.map(|(level, contact, _)| (*level, contact.clone())).collect();
-        let (know, unreachable): (Vec<_>, Vec<_>) = told.iter().partition(|(.., reached)| *reached);
-        let names = |told: Vec<&(u32, String, bool)>| told.into_iter().map(|(_, name, _)| name.clone()).collect();
-        let (know, unreachable) = (names(know), names(unreachable));
-        Self { escalation, journal, clock, incident, recorded, know, unreachable }
+        Self { escalation, journal, clock, incident, told }
+    }
+
+    /// Returns the contacts who know, and are told how it ended.
+    fn know(&self) -> BTreeSet<&str> {
+        self.told.iter().filter(|(.., reached)| *reached).map(|(_, name, _)| name.as_str()).collect()
+    }
+
+    /// Returns the contacts who were tried, and never reached.
+    fn unreachable(&self) -> BTreeSet<&str> {
+        let know = self.know();
+        self.told.iter().map(|(_, name, _)| name.as_str()).filter(|name| !know.contains(name)).collect()
     }
 
     /// Tells level after level until the run is over, and then those who know how it ended.
@@ -102,18 +104,13 @@ impl<'r> EscalationClock<'r> {
     /// Tells a level; returns whether anybody of it knows.
     async fn tell_level(&mut self, number: u32, level: &EscalationLevel) -> bool {
         let message = self.level_message(number).await;
-        let recorded = &self.recorded;
-        let left = level.contacts.iter().filter(|contact| !recorded.contains(&(number, contact.name.clone())));
+        // After a crash nobody is told twice, and whoever was not reached is tried again.
+        let left = level.contacts.iter().filter(|contact| !self.told.contains(&(number, contact.name.clone(), true)));
         let telling = left.map(|contact| self.tell(Some(number), contact, &message));
-        for (name, reached) in join_all(telling).await {
-            if reached {
-                self.unreachable.remove(&name);
-                self.know.insert(name);
-            } else {
-                self.unreachable.insert(name);
-            }
-        }
-        level.contacts.iter().any(|contact| self.know.contains(&contact.name))
+        let told = join_all(telling).await;
+        self.told.extend(told.into_iter().map(|(name, reached)| (number, name, reached)));
+        let know = self.know();
+        level.contacts.iter().any(|contact| know.contains(contact.name.as_str()))
     }
 
     /// Tells a contact, and writes down whether that worked.
@@ -134,9 +131,9 @@ impl<'r> EscalationClock<'r> {
         // Whoever dropped the run went away without a word: as after a crash, it is to be resumed.
         let Some(reached) = reached else { return };
         let message = self.end_message(&reached);
-        let mut seen = BTreeSet::new();
+        let (know, mut seen) = (self.know(), BTreeSet::new());
         let contacts = self.escalation.levels.iter().flat_map(|level| &level.contacts);
-        let contacts = contacts.filter(|contact| self.know.contains(&contact.name) && seen.insert(&contact.name));
+        let contacts = contacts.filter(|contact| know.contains(contact.name.as_str()) && seen.insert(&contact.name));
         let telling: Vec<_> = contacts.map(|contact| self.tell(None, contact, &message)).collect();
         join_all(telling).await;
     }
@@ -151,8 +148,8 @@ impl<'r> EscalationClock<'r> {
             self.what(),
             moment(self.incident.since),
             self.taken(),
-            self.named("Told before", &self.know),
-            self.named("Could not be reached", &self.unreachable),
+            self.named("Told before", &self.know()),
+            self.named("Could not be reached", &self.unreachable()),
         )
     }
 
@@ -184,13 +181,13 @@ impl<'r> EscalationClock<'r> {
     }
 
     /// Names contacts, and where they are reached.
-    fn named(&self, what: &str, names: &BTreeSet<String>) -> String {
+    fn named(&self, what: &str, names: &BTreeSet<&str>) -> String {
         if names.is_empty() {
             return String::new();
         }
-        let contact = |name: &String| {
+        let contact = |name: &&str| {
             let mut contacts = self.escalation.levels.iter().flat_map(|level| &level.contacts);
-            contacts.find(|contact| contact.name == *name).map_or_else(|| name.clone(), Contact::to_string)
+            contacts.find(|contact| contact.name == *name).map_or_else(|| (*name).to_owned(), Contact::to_string)
         };
         format!(" {what}: {}.", names.iter().map(contact).collect::<Vec<_>>().join("; "))
     }
