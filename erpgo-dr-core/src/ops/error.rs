@@ -220,13 +220,13 @@ fn postgres_kind(error: &PostgresError) -> ErrorKind {
         _ => {}
     }
     match error {
+        error if error.is_outage() => ErrorKind::Unavailable,
         E::ScratchFull { .. } => ErrorKind::NoSpace,
         // What is in the way must go first, whatever the reason was.
         E::LeftBehind { source, .. } => match postgres_kind(source) {
             ErrorKind::Unavailable | ErrorKind::Busy => ErrorKind::Database,
             kind => kind,
         },
-        E::Connect { .. } | E::Pipe { .. } => ErrorKind::Unavailable,
         E::InvalidSettings(_) | E::InvalidOptions(_) => ErrorKind::Invalid,
         E::NoSuchDatabase { .. } | E::NotInBackup(_) | E::NoClientProgram { .. } => ErrorKind::NotFound,
         E::MalformedArchive(_) | E::ContentsDiffer(_) | E::MalformedCluster(_) => ErrorKind::Integrity,
@@ -277,5 +277,23 @@ fn io_kind(error: &std::io::Error) -> ErrorKind {
         std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => ErrorKind::Permission,
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorKind::NoSpace,
         _ => ErrorKind::Io,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(source: impl Into<crate::postgres::BoxError>) -> Error {
+        let (server, action) = ("db1/erp".to_owned(), "read table a".to_owned());
+        PostgresError::Query { server, action, source: source.into() }.into()
+    }
+
+    #[test]
+    fn a_connection_that_was_lost_in_a_query_is_an_outage_and_an_answer_is_none() {
+        let lost = failed(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
+        assert_eq!((lost.kind(), lost.is_retryable()), (ErrorKind::Unavailable, true));
+        let answer = failed("a column is no number");
+        assert_eq!((answer.kind(), answer.is_retryable()), (ErrorKind::Database, false));
     }
 }

@@ -172,7 +172,7 @@ mod tests {
     fn compared(now: Option<&str>, last: Option<&str>, max_change: Option<f64>) -> FigureComparison {
         let (name, query) = ("orders".to_owned(), "SELECT 1".to_owned());
         let figure = Figure { name: name.clone(), database: "erp".to_owned(), query: query.clone(), max_change };
-        let told = FigureValue { name, query, value: now.map(str::to_owned), failed: None };
+        let told = FigureValue { name, query, value: now.map(str::to_owned), failed: None, is_float: false };
         let earlier = last.map(|value| {
             let created = DateTime::UNIX_EPOCH;
             EarlierFigure { backup: BackupId::generate(created), created, value: Some(value.to_owned()) }

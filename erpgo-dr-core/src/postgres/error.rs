@@ -180,7 +180,8 @@ impl PostgresError {
         }
     }
 
-    fn is_outage(&self) -> bool {
+    /// Returns whether a server or the connection to it was lost, and not what was asked of it was wrong.
+    pub(crate) fn is_outage(&self) -> bool {
         match self {
             Self::Connect { .. } | Self::Pipe { .. } => true,
             Self::Query { source, .. } => is_lost_connection(source.as_ref()),

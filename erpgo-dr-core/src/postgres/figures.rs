@@ -39,6 +39,9 @@ pub struct FigureValue {
     /// Why it could not be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
+    /// Whether it was told as a floating-point number, where it was told just now.
+    #[serde(skip)]
+    pub(crate) is_float: bool,
 }
 
 /// By how much, as a share, two sums of the same floating-point numbers may differ: rows are added in another order after a restore.
@@ -50,11 +53,11 @@ impl FigureValue {
         number(self.value.as_deref())
     }
 
-    /// Returns whether two are the same, but for the rounding of floating-point numbers.
-    pub(crate) fn is_as(&self, other: &Self) -> bool {
-        match (self.number(), other.number()) {
-            (Some(one), Some(two)) => (one - two).abs() <= ROUNDING * one.abs().max(two.abs()),
-            _ => self.value == other.value,
+    /// Returns whether it is what it was; a floating-point number but for its rounding.
+    pub(crate) fn is_as(&self, before: &Self) -> bool {
+        match (self.number(), before.number()) {
+            (Some(one), Some(two)) if self.is_float => (one - two).abs() <= ROUNDING * one.abs().max(two.abs()),
+            _ => self.value == before.value,
         }
     }
 
@@ -65,11 +68,11 @@ impl FigureValue {
         let told = ask(client, query).await;
         // The connection may be gone: then the query has failed for it, and so does this.
         client.batch_execute("ROLLBACK TO SAVEPOINT erpgo_dr_figure").await?;
-        let (value, failed) = match told {
-            Ok(value) => (value, None),
-            Err(reason) => (None, Some(reason)),
+        let (value, failed, is_float) = match told {
+            Ok((value, is_float)) => (value, None, is_float),
+            Err(reason) => (None, Some(reason), false),
         };
-        Ok(Self { name: name.to_owned(), query: query.to_owned(), value, failed })
+        Ok(Self { name: name.to_owned(), query: query.to_owned(), value, failed, is_float })
     }
 }
 
@@ -78,13 +81,19 @@ pub(crate) fn number(text: Option<&str>) -> Option<f64> {
     text?.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
-async fn ask(client: &Client, query: &str) -> Result<Option<String>, String> {
+/// Returns the number, and whether it is a floating-point number.
+async fn ask(client: &Client, query: &str) -> Result<(Option<String>, bool), String> {
     let query = query.trim().trim_end_matches(';');
-    let sql = format!("SELECT figure::text FROM (\n{query}\n) AS told(figure)");
+    let sql = format!(
+        "SELECT figure::text, pg_catalog.pg_typeof(figure) IN ('float4', 'float8') FROM (\n{query}\n) AS told(figure)"
+    );
     let no_parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 0] = [];
     let rows = client.query_typed(&sql, &no_parameters).await.map_err(|error| chain(&error))?;
     match rows.as_slice() {
-        [row] => row.try_get(0).map_err(|error| chain(&error)),
+        [row] => {
+            let told = row.try_get(0).and_then(|value| Ok((value, row.try_get(1)?)));
+            told.map_err(|error| chain(&error))
+        }
         rows => Err(format!("the query returned {} rows, not one", rows.len())),
     }
 }
@@ -95,15 +104,18 @@ mod tests {
 
     #[test]
     fn sums_of_floating_point_numbers_are_the_same_but_for_their_rounding() {
-        let told = |value: &str| FigureValue {
+        let told = |value: &str, is_float: bool| FigureValue {
             name: "sum".to_owned(),
             query: String::new(),
             value: Some(value.to_owned()),
             failed: None,
+            is_float,
         };
-        assert!(told("150127687973.5798").is_as(&told("150127687973.5794")));
-        assert!(!told("150127687973").is_as(&told("150127688973")));
-        assert!(told("0").is_as(&told("0")) && !told("0").is_as(&told("1")) && !told("NaN").is_as(&told("0")));
-        assert!(told("NaN").is_as(&told("NaN")), "what is no number is compared as text");
+        let same = |now: &str, before: &str, is_float: bool| told(now, is_float).is_as(&told(before, false));
+        assert!(same("150127687973.5798", "150127687973.5794", true));
+        assert!(!same("150127687973.5798", "150127687973.5794", false), "numeric is exact");
+        assert!(!same("20000000001", "20000000000", false), "and so is a count");
+        assert!(!same("150127687973", "150127688973", true) && !same("NaN", "0", true));
+        assert!(same("0", "0", true) && same("NaN", "NaN", true), "what is no number is compared as text");
     }
 }

@@ -19,6 +19,7 @@ async fn figures_are_written_down_compared_and_asked_of_what_is_restored() {
         figure("credit", "SELECT sum(credit) FROM erp.customers", None),
         figure("broken", "SELECT nothing FROM nowhere", None),
         figure("two", "SELECT * FROM generate_series(1, 2)", None),
+        figure("float", "SELECT sum(id * 0.1::float8) FROM erp.customers", None),
     ];
     let dump = DumpOptions::new().database("erp").figures(figures.clone());
     let driver = site.driver().dump_options(dump);

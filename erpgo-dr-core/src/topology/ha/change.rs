@@ -15,6 +15,8 @@ use crate::types::{Lsn, TimelineId};
 
 /// How long it is waited before the cluster is asked again.
 const PAUSE: Duration = Duration::from_millis(250);
+/// How long a candidate may take to have what the leader had when it was asked.
+const CATCH_UP: Duration = Duration::from_secs(30);
 /// How long a new leader may take to write down where it left the old timeline.
 const HISTORY: Duration = Duration::from_secs(20);
 /// How long an old leader may be silent before it counts as one that cannot be asked.
@@ -75,11 +77,12 @@ impl ChangeReport {
     }
 }
 
-/// Carries a plan out, and waits until it is so: the candidate leads on a later timeline, and behind a switchover the old leader follows
+/// Carries a plan out, and waits until it is so. A switchover is ordered when the candidate has what the leader has said that it had: one
+/// that receives nothing would be behind for good. Then the candidate leads on a later timeline, and behind a switchover the old leader follows
 /// it. That everything is there which the old leader had when it was asked last is shown by where the new timeline leaves the old one.
 ///
 /// # Errors
-/// [`HaError::Refused`], [`HaError::Unauthorized`], [`HaError::AnotherLeads`] if it came to another leader, [`HaError::NotSettled`].
+/// [`HaError::Lagging`] before anything is ordered; [`HaError::Refused`], [`HaError::Unauthorized`], [`HaError::AnotherLeads`] if it came to another leader, [`HaError::NotSettled`].
 pub async fn carry_out(backend: &dyn HaBackend, plan: &ChangePlan, limit: Duration) -> Result<ChangeReport, HaError> {
     let deadline = Deadline { begun: Instant::now(), limit };
     let (mut written, mut newest_commit, mut leader_answered) = (plan.announced, None, false);
@@ -91,6 +94,9 @@ pub async fn carry_out(backend: &dyn HaBackend, plan: &ChangePlan, limit: Durati
             let said = asked.and_then(|status| status.reached);
             leader_answered = said.is_some();
             written = written.max(said);
+            if let Some(said) = said.filter(|_| plan.kind == ChangeKind::Switchover) {
+                catch_up(backend, &plan.candidate, said, limit).await?;
+            }
         }
         newest_commit = backend.member(&plan.candidate).await.ok().and_then(|status| status.newest_commit);
         tell(backend, plan, deadline.left()).await?;
@@ -175,6 +181,22 @@ impl Deadline {
     /// Returns what is left, and a moment at least.
     pub(super) fn left(&self) -> Duration {
         self.limit.saturating_sub(self.begun.elapsed()).max(Duration::from_secs(1))
+    }
+}
+
+/// Waits until a candidate has what the leader had.
+async fn catch_up(backend: &dyn HaBackend, candidate: &str, said: Lsn, limit: Duration) -> Result<(), HaError> {
+    let begun = Instant::now();
+    loop {
+        let reached = backend.member(candidate).await.ok().and_then(|status| status.reached);
+        if reached.is_some_and(|reached| reached >= said) {
+            return Ok(());
+        }
+        if begun.elapsed() >= CATCH_UP.min(limit / 2) {
+            let behind = reached.map(|reached| said.0.saturating_sub(reached.0));
+            return Err(HaError::Lagging { member: candidate.to_owned(), behind, limit: 0 });
+        }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
@@ -267,7 +289,7 @@ mod tests {
 
     use super::super::cluster::MemberStatus;
     use super::super::cluster::tests::member;
-    use super::super::plan::{ChangeOptions, plan_failover};
+    use super::super::plan::{ChangeOptions, plan_failover, plan_switchover};
     use super::*;
 
     /// A cluster whose leader is replaced by an order, and that says what is written here.
@@ -278,6 +300,8 @@ mod tests {
         told: Mutex<usize>,
         /// What the old leader says of itself before the order, and behind it.
         old: [Option<MemberStatus>; 2],
+        /// How far the candidate is.
+        reached: Option<Lsn>,
     }
 
     impl Scripted {
@@ -314,7 +338,10 @@ mod tests {
             let told = self.is_told().min(1);
             match name {
                 "a" => self.old[told].clone().ok_or(HaError::Unreachable { tried: Vec::new() }),
-                _ => Ok(MemberStatus { takes_writes: Some(told > 0), ..MemberStatus::default() }),
+                _ => {
+                    let (takes_writes, reached) = (Some(told > 0), self.reached);
+                    Ok(MemberStatus { takes_writes, reached, ..MemberStatus::default() })
+                }
             }
         }
 
@@ -372,6 +399,18 @@ mod tests {
         assert_eq!(script.is_told(), 0);
         let report = failed_over(&script, true).await.unwrap();
         assert!(report.is_clean() && report.certain_loss().is_none(), "{report:?}");
+    }
+
+    #[tokio::test]
+    async fn a_switchover_is_not_ordered_while_the_candidate_lacks_something() {
+        let options = ChangeOptions::default().with_limit(Duration::from_secs(1));
+        for (reached, ordered) in [(None, 0), (Some(Lsn(900)), 0), (Some(Lsn(1000)), 1)] {
+            let script = Scripted { old: [says(true), says(false)], reached, ..Scripted::default() };
+            let plan = plan_switchover(&script, &options.clone().with_candidate(Some("b".to_owned()))).await.unwrap();
+            let changed = carry_out(&script, &plan, options.limit).await;
+            assert_eq!(script.is_told(), ordered, "{changed:?}");
+            assert_eq!(matches!(changed, Err(HaError::Lagging { limit: 0, .. })), ordered == 0, "{changed:?}");
+        }
     }
 
     #[tokio::test]
