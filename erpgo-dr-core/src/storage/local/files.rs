@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use rustix::fs::{FlockOperation, RenameFlags};
 
 use super::Place;
+use super::cancel::Called;
 use super::root::RootLost;
 use crate::storage::StorageError;
 use crate::types::ObjectKey;
@@ -50,26 +51,27 @@ impl TemporaryFile {
         self.file.write_all(data)
     }
 
-    /// Makes the file durable and puts it in the place of `key`, over whatever is there.
-    pub(super) fn publish(self, place: &Place, key: &ObjectKey) -> io::Result<DateTime<Utc>> {
-        self.publish_by(place, key, |from, to| fs::rename(from, to))
+    /// Makes the file durable and puts it in the place of `key`, over whatever is there, if the caller still waits for that.
+    pub(super) fn publish(self, place: &Place, key: &ObjectKey, called: &Called) -> io::Result<DateTime<Utc>> {
+        self.publish_by(place, key, called, |from, to| fs::rename(from, to))
     }
 
     /// As [`TemporaryFile::publish`], but only if nothing is there.
-    pub(super) fn publish_new(self, place: &Place, key: &ObjectKey) -> io::Result<DateTime<Utc>> {
-        self.publish_by(place, key, rename_new)
+    pub(super) fn publish_new(self, place: &Place, key: &ObjectKey, called: &Called) -> io::Result<DateTime<Utc>> {
+        self.publish_by(place, key, called, rename_new)
     }
 
     fn publish_by(
         mut self,
         place: &Place,
         key: &ObjectKey,
+        called: &Called,
         rename: impl Fn(&Path, &Path) -> io::Result<()>,
     ) -> io::Result<DateTime<Utc>> {
         self.file.sync_all()?;
         let target = place.path(key);
         let folder = target.parent().unwrap_or(place.root.path()).to_owned();
-        with_folder(place, &folder, || rename(&self.path, &target))?;
+        with_folder(place, &folder, || place.last_steps.take(called, || rename(&self.path, &target)))?;
         self.published = true;
         sync_folder(&folder)?;
         Ok(modified(&self.file.metadata()?))

@@ -4,6 +4,7 @@
 //! temporary file, which is synced, renamed over its place, and made durable by syncing the folder. `object_store`'s own
 //! local store syncs nothing, which is why this is not it.
 
+mod cancel;
 mod files;
 mod folders;
 mod reader;
@@ -22,6 +23,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::stream::{BoxStream, StreamExt as _};
 
+use self::cancel::{Caller, LastSteps};
 use self::files::{TemporaryFile, map_io, map_io_subject};
 use self::folders::Folders;
 use self::root::Root;
@@ -47,6 +49,7 @@ pub struct LocalStorage {
 struct Place {
     root: Root,
     folders: Folders,
+    last_steps: LastSteps,
 }
 
 impl LocalStorage {
@@ -60,7 +63,8 @@ impl LocalStorage {
             address: root.display().to_string(),
             reason: error.to_string(),
         })?;
-        Ok(Self { place: Arc::new(Place { root: Root::new(root), folders: Folders::default() }) })
+        let (root, folders, last_steps) = (Root::new(root), Folders::default(), LastSteps::default());
+        Ok(Self { place: Arc::new(Place { root, folders, last_steps }) })
     }
 
     /// Returns the folder.
@@ -114,12 +118,13 @@ impl Storage for LocalStorage {
     }
 
     async fn create(&self, key: &ObjectKey, data: Bytes) -> Result<ObjectMeta, StorageError> {
-        let (place, key) = (Arc::clone(&self.place), key.clone());
+        let (place, key, caller) = (Arc::clone(&self.place), key.clone(), Caller::default());
+        let called = caller.called();
         blocking(move || {
             let publish = || {
                 let mut file = TemporaryFile::create(&place)?;
                 file.write(&data)?;
-                file.publish_new(&place, &key)
+                file.publish_new(&place, &key, &called)
             };
             match publish() {
                 Ok(modified) => Ok(ObjectMeta::new(key.clone(), data.len() as u64, modified)),

@@ -180,3 +180,23 @@ async fn replacing_an_object_does_not_disturb_who_reads_it() {
     assert!(chunks.iter().flatten().all(|&byte| byte == 1));
     assert_eq!(chunks.iter().map(Bytes::len).sum::<usize>(), 5 << 20);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_is_cancelled_does_not_appear_once_a_list_was_without_it() {
+    let (_folder, storage) = place().await;
+    let mut cancelled = 0;
+    for round in 0..400 {
+        let object = key(&format!("objects/{round}"));
+        let mut writer = storage.put(&object, &PutOptions::default()).await.unwrap();
+        writer.write(Bytes::from_static(b"x")).await.unwrap();
+        let patience = Duration::from_micros(round * 5 % 1000);
+        cancelled += u32::from(tokio::time::timeout(patience, writer.finish()).await.is_err());
+        let listed: Vec<_> = storage.list("objects").try_collect().await.unwrap();
+        let listed = listed.iter().any(|found| found.key == object);
+        while unfinished(&storage) > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(listed, storage.head(&object).await.is_ok(), "round {round}");
+    }
+    assert!(cancelled > 0, "no write was cancelled");
+}

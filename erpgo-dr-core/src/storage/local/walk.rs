@@ -72,6 +72,7 @@ impl Walk {
     }
 
     fn walk(&self, folder: String) -> Result<(), Over> {
+        self.place.last_steps.settle();
         self.check_root()?;
         let mut pending = vec![folder];
         while let Some(folder) = pending.pop() {

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 
+use super::cancel::Caller;
 use super::files::TemporaryFile;
 use super::{Place, blocking};
 use crate::storage::{ObjectMeta, ObjectWriter, StorageError};
@@ -81,7 +82,9 @@ impl ObjectWriter for LocalWriter {
         self.flush().await?;
         let file = self.file().await?;
         let Self { place, key, written, .. } = *self;
-        blocking(move || match file.publish(&place, &key) {
+        let caller = Caller::default();
+        let called = caller.called();
+        blocking(move || match file.publish(&place, &key, &called) {
             Ok(modified) => Ok(ObjectMeta::new(key, written, modified)),
             Err(error) => Err(place.error("write", &key, error)),
         })
