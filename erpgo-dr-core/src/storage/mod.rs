@@ -2,10 +2,11 @@
 //!
 //! [`Storage`] is the contract; [`LocalStorage`] serves a folder, [`ObjectStorage`] S3, GCS, Azure and memory. [`open`]
 //! makes either from a [`StorageAddress`]. [`ReplicatedStorage`] writes to several of them at once, [`SpooledStorage`] has some
-//! objects at hand while the place is away.
+//! objects at hand while the place is away, [`LimitedStorage`] keeps to a bandwidth.
 
 mod address;
 mod error;
+mod limited;
 #[cfg(feature = "local")]
 mod local;
 mod object;
@@ -16,6 +17,7 @@ mod spooled;
 
 pub use address::{Bucket, StorageAddress};
 pub use error::StorageError;
+pub use limited::{Bandwidth, LimitedStorage};
 #[cfg(feature = "local")]
 pub use local::LocalStorage;
 pub use object::{ObjectStorage, RetryOptions, TransferOptions};

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use erpgo_dr_core::conformance::storage::run;
 use erpgo_dr_core::storage::{
-    RetryOptions, Storage, StorageAddress, StorageError, StorageExt as _, StorageOptions, TransferOptions, open,
+    Bandwidth, LimitedStorage, RetryOptions, Storage, StorageAddress, StorageError, StorageExt as _, StorageOptions,
+    TransferOptions, open,
 };
 use erpgo_dr_testkit::{Azurite, GcsServer, SeaweedFs};
 use futures::TryStreamExt as _;
@@ -31,6 +32,13 @@ async fn memory() {
 async fn memory_in_tiny_ranges() {
     let transfer = TransferOptions::default().with_part_size(0).with_read_size(0).with_reads_in_flight(9);
     run(place("memory:", &StorageOptions::default().with_transfer(transfer))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_by_a_bandwidth() {
+    // Low enough that much of the suite's traffic waits, high enough that none of it takes long.
+    let bandwidth = Bandwidth::per_second(128 << 20).unwrap();
+    run(Arc::new(LimitedStorage::new(place("memory:", &StorageOptions::default()), bandwidth))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
