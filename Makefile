@@ -6,7 +6,7 @@ GIGABYTES ?= 2
 ROUNDS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo drill-all test lint format book docs py-test bench bench-crypto bench-failover bench-logical bench-memory bench-peers bench-relations deb test-deb soak-agent soak-crash soak-failover soak-physical soak-rpo soak-runbook fuzz coverage
+.PHONY: help setup demo drill-all test lint format book docs py-test bench bench-crypto bench-failover bench-fleet bench-logical bench-memory bench-peers bench-relations deb test-deb soak-agent soak-crash soak-failover soak-physical soak-rpo soak-runbook fuzz coverage
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -48,6 +48,11 @@ bench-crypto: ## Measures sealing and opening beside openssl's own
 bench-failover: ## Measures a failover beside Patroni's (ROUNDS=3)
 	scripts/setup bench
 	cargo run --release -q -p erpgo-dr-benches --bin bench_failover -- $(ROUNDS)
+
+bench-fleet: ## Measures the memory of one agent for N clusters, and what it does too late (N=200 MINUTES=10)
+	scripts/setup
+	cargo build --release -q -p erpgo-dr-cli
+	cargo run --release -q -p erpgo-dr-benches --bin bench_fleet -- $(N) $(MINUTES)
 
 bench-logical: ## Measures a logical backup beside pg_dump piped into openssl
 	scripts/setup

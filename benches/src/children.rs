@@ -80,7 +80,8 @@ fn tree(id: u32) -> u64 {
     memory(id, "VmRSS:").unwrap_or(0) + descendants
 }
 
-fn memory(id: u32, field: &str) -> Option<u64> {
+/// Reads how much memory a process has by a field of `/proc/<pid>/status`, in bytes: `VmRSS:` now, `VmHWM:` at most so far.
+pub fn memory(id: u32, field: &str) -> Option<u64> {
     fs::read_to_string(format!("/proc/{id}/status")).ok().as_deref().and_then(|status| bytes_of(status, field))
 }
 

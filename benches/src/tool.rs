@@ -124,7 +124,13 @@ impl Tool {
         command
     }
 
-    fn command(&self) -> Command {
+    /// Builds a command over what the configuration in the folder says, of which the subcommand is still missing.
+    pub fn command(&self) -> Command {
+        self.configured(&self.folder.join("erpgo-dr.toml"))
+    }
+
+    /// As [`Tool::command`], with another configuration.
+    pub fn configured(&self, file: &Path) -> Command {
         let mut command = Command::new(&self.program);
         let foreign = std::env::vars_os().map(|(name, _)| name);
         foreign.filter(|name| name.to_string_lossy().starts_with("ERPGO_DR_")).for_each(|name| {
@@ -132,11 +138,12 @@ impl Tool {
         });
         command.envs(self.environment.iter().copied());
         command.current_dir(&self.folder).stdin(Stdio::null()).stdout(Stdio::null());
-        command.args(["--quiet", "--config"]).arg(self.folder.join("erpgo-dr.toml"));
+        command.args(["--quiet", "--config"]).arg(file);
         command
     }
 
-    fn identity(&self) -> PathBuf {
+    /// Returns the file of the key.
+    pub fn identity(&self) -> PathBuf {
         self.folder.join("key.txt")
     }
 

@@ -10,8 +10,8 @@ mod spool;
 mod surroundings;
 mod wal_command;
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use chrono::TimeDelta;
 use erpgo_dr_core::Repository;
@@ -22,6 +22,7 @@ use erpgo_dr_core::postgres::ClientPrograms;
 use erpgo_dr_core::progress::Progress;
 use erpgo_dr_core::repository::{Catalogue, CatalogueEntry, Cleanups, Environment};
 use erpgo_dr_core::retention::RetentionSettings;
+use erpgo_dr_core::storage::Bandwidth;
 use erpgo_dr_core::types::BackupId;
 
 pub(crate) use connection::refuse_password;
@@ -32,7 +33,7 @@ pub(crate) use spool::SpooledRepository;
 pub(crate) use wal_command::WalCommand;
 
 use crate::cli::GlobalOptions;
-use crate::config::{self, Config, ConfigError, EnvFile};
+use crate::config::{self, BandwidthConfig, Config, ConfigError, EnvFile};
 use crate::error::{self, CliError};
 use crate::output::Output;
 use crate::progress::ProgressDisplay;
@@ -66,9 +67,15 @@ pub(crate) struct Context {
     pub(crate) prompts: Prompts,
     /// What cancelled operations leave to be done.
     pub(crate) cleanups: Cleanups,
+    /// What all places of the repository share, where the configuration limits it; of a cluster of a fleet also what that shares.
+    pub(crate) bandwidths: Vec<Bandwidth>,
+    /// What all clusters of a fleet share, where the configuration limits it.
+    fleet_bandwidth: Option<Bandwidth>,
     /// The word to stop, for work that ends by itself.
     pub(crate) stop: Stop,
     progress: ProgressDisplay,
+    /// The threads, once they were needed.
+    pool: Arc<OnceLock<ComputePool>>,
 }
 
 impl Context {
@@ -83,6 +90,9 @@ impl Context {
         }
         let progress = ProgressDisplay::new(output.clone());
         let prompts = Prompts::new(output.clone());
+        let limit = |limit: Option<BandwidthConfig>| limit.and_then(|limit| Bandwidth::per_second(limit.bytes()));
+        let bandwidths = limit(config.storage.bandwidth).into_iter().collect();
+        let fleet_bandwidth = limit(config.fleet.bandwidth);
         Self {
             output,
             global,
@@ -91,14 +101,31 @@ impl Context {
             faults,
             prompts,
             cleanups: Cleanups::default(),
+            bandwidths,
+            fleet_bandwidth,
             stop: Stop::default(),
             progress,
+            pool: Arc::default(),
         }
     }
 
     /// Reads the configuration anew, for a service that goes on. What this one has begun to clean up is shared.
     pub(crate) fn renewed(&self) -> Result<Self, CliError> {
-        let mut renewed = Self::new(self.global.clone(), self.output.clone());
+        self.beside(self.global.clone())
+    }
+
+    /// Reads the configuration of one of several clusters. Threads, bandwidth, and what is begun to be cleaned up, are
+    /// shared with this one.
+    pub(crate) fn of_cluster(&self, file: &Path) -> Result<Self, CliError> {
+        self.compute_pool()?;
+        let mut cluster = self.beside(GlobalOptions { config: Some(file.to_owned()), ..self.global.clone() })?;
+        cluster.pool = Arc::clone(&self.pool);
+        cluster.bandwidths.extend(self.fleet_bandwidth.clone());
+        Ok(cluster)
+    }
+
+    fn beside(&self, global: GlobalOptions) -> Result<Self, CliError> {
+        let mut renewed = Self::new(global, self.output.clone());
         if let Some(fault) = renewed.faults.pop() {
             return Err(fault.into());
         }
@@ -122,10 +149,19 @@ impl Context {
         Arc::new(ProgressDisplay::new(self.output.clone()))
     }
 
-    /// Returns the threads, clock and clean-up list for a repository.
-    pub(crate) fn environment(&self) -> Result<Environment, CliError> {
+    /// Returns the threads that compress and encrypt.
+    fn compute_pool(&self) -> Result<ComputePool, CliError> {
+        if let Some(pool) = self.pool.get() {
+            return Ok(pool.clone());
+        }
         let threads = self.global.threads.or(self.config.threads).unwrap_or(0);
         let pool = ComputePool::new(threads).map_err(|source| error::io("start the compute threads", source))?;
+        Ok(self.pool.get_or_init(|| pool).clone())
+    }
+
+    /// Returns the threads, clock and clean-up list for a repository.
+    pub(crate) fn environment(&self) -> Result<Environment, CliError> {
+        let pool = self.compute_pool()?;
         let mut environment = Environment::new(pool, Arc::new(SystemClock));
         environment.cleanups = self.cleanups.clone();
         Ok(environment)

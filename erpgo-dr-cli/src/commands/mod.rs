@@ -14,6 +14,7 @@ mod doctor;
 mod drill;
 mod encrypt;
 mod evidence;
+mod fleet;
 mod ha;
 mod history;
 mod hold;
@@ -78,6 +79,7 @@ pub(crate) enum Command {
     Evidence(evidence::EvidenceArgs),
     Drill(Box<drill::DrillArgs>),
     Agent(agent::AgentArgs),
+    Fleet(fleet::FleetArgs),
     History(history::HistoryArgs),
     Config(config::ConfigArgs),
     Import(import::ImportArgs),
@@ -119,6 +121,7 @@ impl Command {
             Self::Evidence(arguments) => arguments.name(),
             Self::Drill(arguments) => arguments.name(),
             Self::Agent(_) => "agent",
+            Self::Fleet(arguments) => arguments.name(),
             Self::History(_) => "history",
             Self::Config(arguments) => arguments.name(),
             Self::Import(_) => "import",
@@ -139,7 +142,11 @@ impl Command {
 
     /// Returns whether it runs for long, and says in its log what it does.
     pub(crate) fn is_service(&self) -> bool {
-        matches!(self, Self::Agent(_))
+        match self {
+            Self::Agent(_) => true,
+            Self::Fleet(arguments) => arguments.is_service(),
+            _ => false,
+        }
     }
 
     /// Runs the command.
@@ -170,6 +177,7 @@ impl Command {
             Self::Evidence(arguments) => arguments.run(context).await,
             Self::Drill(arguments) => arguments.run(context).await,
             Self::Agent(arguments) => arguments.run(context).await,
+            Self::Fleet(arguments) => arguments.run(context).await,
             Self::History(arguments) => arguments.run(context).await,
             Self::Config(arguments) => arguments.run(context),
             Self::Import(arguments) => arguments.run(context).await,

@@ -27,9 +27,10 @@ pub(crate) struct StatusArgs {
     watch: Option<Span>,
 }
 
+/// Whether one could restore, and what there is to say about it.
 #[derive(Serialize)]
-struct Health {
-    healthy: bool,
+pub(super) struct Health {
+    pub(super) healthy: bool,
     max_age_seconds: Option<i64>,
     too_old: bool,
     /// Drills that were due and were not done.
@@ -39,7 +40,7 @@ struct Health {
     /// To which moments clusters can be brought back.
     windows: Vec<RecoveryWindow>,
     #[serde(flatten)]
-    status: Status,
+    pub(super) status: Status,
 }
 
 impl StatusArgs {
@@ -51,7 +52,10 @@ impl StatusArgs {
         let places = context.places()?;
         let repository = context.open_at(&places, Access::Unlocked).await?;
         let memory = WindowMemory::default();
-        let look = async || look(context, &places, &repository, max_age, &memory).await;
+        let look = async || {
+            let health = health(context, &places, &repository, max_age, &memory).await?;
+            Report::new(&health, render(&health), health.healthy)
+        };
         let Some(every) = self.watch else { return look().await };
         let mut stop = std::pin::pin!(context.stop.requested());
         loop {
@@ -71,13 +75,14 @@ impl StatusArgs {
     }
 }
 
-async fn look(
+/// Finds out whether one could restore.
+pub(super) async fn health(
     context: &Context,
     places: &Places,
     repository: &Repository,
     max_age: Option<TimeDelta>,
     memory: &WindowMemory,
-) -> Result<Report, CliError> {
+) -> Result<Health, CliError> {
     let catalogue = context.catalogue_at(places, repository).await?;
     let status = ops::status_of(repository, &catalogue);
     // What is wrong with drills says nothing of whether one could restore.
@@ -101,9 +106,7 @@ async fn look(
         _ => false,
     };
     let healthy = status.is_healthy() && !too_old;
-    let health =
-        Health { healthy, max_age_seconds: limit, too_old, drills_overdue, predicted_rto_seconds, windows, status };
-    Report::new(&health, render(&health), health.healthy)
+    Ok(Health { healthy, max_age_seconds: limit, too_old, drills_overdue, predicted_rto_seconds, windows, status })
 }
 
 fn render(health: &Health) -> String {

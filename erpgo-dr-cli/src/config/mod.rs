@@ -8,15 +8,18 @@ mod check;
 mod env_file;
 mod escalation;
 mod find;
+mod fleet;
 mod notify;
 mod places;
 
 pub use agent::{AgentConfig, AgentJobConfig, VerifyDepth};
 pub use env_file::EnvFile;
 pub use escalation::{ContactConfig, EscalationConfig, LevelConfig};
+pub use fleet::FleetConfig;
 pub use notify::{MailConfig, NotifyConfig};
 pub use places::{
-    AzureConfig, GcsConfig, HttpConfig, ReplicaConfig, S3Config, S3CredentialsConfig, StorageConfig, WritePolicyConfig,
+    AzureConfig, BandwidthConfig, GcsConfig, HttpConfig, ReplicaConfig, S3Config, S3CredentialsConfig, StorageConfig,
+    WritePolicyConfig,
 };
 
 pub(crate) use find::{file, hidden, load, load_env_file};
@@ -142,6 +145,8 @@ pub struct Config {
     pub agent: AgentConfig,
     /// What is shown to those who watch, where, and what recovery is to reach.
     pub monitor: MonitorConfig,
+    /// Many clusters, watched by one process.
+    pub fleet: FleetConfig,
     /// Which drills are done how often; a restore every month and a great one each quarter where nothing is said.
     #[serde(rename = "drill")]
     pub drills: Vec<DrillConfig>,

@@ -1,10 +1,16 @@
 //! How storage places are reached. Credentials come from the environment or from files, and never stand in here.
 
+use std::borrow::Cow;
+use std::fmt;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::str::FromStr;
 
+use bytesize::ByteSize;
 use erpgo_dr_core::storage::WritePolicy;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
+use serde::de::{Deserializer, Error, Visitor};
 
 /// The table `[storage]`.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -15,6 +21,8 @@ pub struct StorageConfig {
     pub write_policy: Option<WritePolicyConfig>,
     /// Retries of a request.
     pub max_retries: Option<usize>,
+    /// Bytes a second of this process, to and from all places together: `50MiB`. As fast as it can where nothing is said.
+    pub bandwidth: Option<BandwidthConfig>,
     /// For `s3://`.
     pub s3: S3Config,
     /// For `gs://`.
@@ -23,6 +31,76 @@ pub struct StorageConfig {
     pub azure: AzureConfig,
     /// How to connect.
     pub http: HttpConfig,
+}
+
+/// Bytes a second, more than 0: a whole number, or text with a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BandwidthConfig(NonZeroU64);
+
+impl BandwidthConfig {
+    /// Returns the bytes a second.
+    pub fn bytes(self) -> u64 {
+        self.0.get()
+    }
+
+    fn new(bytes: u64) -> Result<Self, String> {
+        NonZeroU64::new(bytes).map(Self).ok_or_else(|| "a bandwidth of 0 lets nothing pass".to_owned())
+    }
+}
+
+impl FromStr for BandwidthConfig {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let size: ByteSize =
+            text.parse().map_err(|_| format!("{text:?} is no number of bytes: expected 50MiB, 50MB or 50000000"))?;
+        Self::new(size.as_u64())
+    }
+}
+
+impl<'de> Deserialize<'de> for BandwidthConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(BandwidthVisitor)
+    }
+}
+
+struct BandwidthVisitor;
+
+impl Visitor<'_> for BandwidthVisitor {
+    type Value = BandwidthConfig;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bytes a second, as \"50MiB\" or a whole number")
+    }
+
+    fn visit_i64<E: Error>(self, bytes: i64) -> Result<BandwidthConfig, E> {
+        let bytes = u64::try_from(bytes).map_err(|_| E::custom("a bandwidth is not negative"))?;
+        self.visit_u64(bytes)
+    }
+
+    fn visit_u64<E: Error>(self, bytes: u64) -> Result<BandwidthConfig, E> {
+        BandwidthConfig::new(bytes).map_err(E::custom)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<BandwidthConfig, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
+impl JsonSchema for BandwidthConfig {
+    fn schema_name() -> Cow<'static, str> {
+        "BandwidthConfig".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Bytes a second, more than 0: a whole number, or text with a unit, as 50MiB or 50MB.",
+            "anyOf": [
+                { "type": "integer", "minimum": 1 },
+                { "type": "string", "pattern": "^[0-9]+([.][0-9]+)? *([KkMmGgTtPpEe][Ii]?)?[Bb]?$" },
+            ],
+        })
+    }
 }
 
 /// When a write to several places has succeeded.
@@ -129,4 +207,41 @@ pub struct HttpConfig {
     pub ca_file: Option<PathBuf>,
     /// The URL of a proxy.
     pub proxy: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::BandwidthConfig;
+    use crate::config::Config;
+
+    fn bandwidth(value: &str) -> Result<Option<u64>, String> {
+        let config = Config::parse(&format!("[storage]\nbandwidth = {value}\n")).map_err(|error| error.to_string())?;
+        Ok(config.storage.bandwidth.map(BandwidthConfig::bytes))
+    }
+
+    #[test]
+    fn a_bandwidth_is_a_number_or_has_a_unit() {
+        for (value, bytes) in [
+            ("'50MiB'", 50 << 20),
+            ("'50 MiB'", 50 << 20),
+            ("'50MB'", 50_000_000),
+            ("'1.5GiB'", 3 << 29),
+            ("'64k'", 64_000),
+            ("'1000'", 1000),
+            ("1000", 1000),
+        ] {
+            assert_eq!(bandwidth(value), Ok(Some(bytes)), "{value}");
+        }
+        assert_eq!(Config::parse("[storage]").unwrap().storage.bandwidth, None);
+    }
+
+    #[test]
+    fn what_is_no_bandwidth_is_refused_with_its_line() {
+        for value in
+            ["0", "-1", "'0MiB'", "'0.1B'", "''", "'fast'", "'MiB'", "'-1MiB'", "'50MiB/s'", "1.5", "true", "[]"]
+        {
+            let error = bandwidth(value).unwrap_err();
+            assert!(error.contains("line 2"), "{value}: {error}");
+        }
+    }
 }

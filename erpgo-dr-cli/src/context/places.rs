@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use erpgo_dr_core::storage::{
-    self, AzureCredentials, AzureOptions, GcsCredentials, GcsOptions, HttpOptions, ReplicatedStorage, RetryOptions,
-    S3Credentials, S3Options, Storage, StorageAddress, StorageOptions,
+    self, AzureCredentials, AzureOptions, Bandwidth, GcsCredentials, GcsOptions, HttpOptions, LimitedStorage,
+    ReplicatedStorage, RetryOptions, S3Credentials, S3Options, Storage, StorageAddress, StorageOptions,
 };
 use secrecy::SecretString;
 
@@ -36,7 +36,7 @@ impl Context {
     /// Opens the repository's place, with its replicas if there are any.
     pub(crate) fn places(&self) -> Result<Places, CliError> {
         let address = self.repository_address()?;
-        let primary = storage::open(&address, &self.storage_options(None)?)?;
+        let primary = self.limited(storage::open(&address, &self.storage_options(None)?)?);
         let replicas = self.replicas()?;
         if replicas.is_empty() {
             return Ok(Places { storage: primary, replicated: None });
@@ -82,7 +82,13 @@ impl Context {
 
     fn replica(&self, replica: &ReplicaConfig) -> Result<Arc<dyn Storage>, CliError> {
         let address: StorageAddress = replica.address.parse()?;
-        Ok(storage::open(&address, &self.storage_options(Some(replica))?)?)
+        Ok(self.limited(storage::open(&address, &self.storage_options(Some(replica))?)?))
+    }
+
+    /// Has a single place keep to the bandwidths that it shares with others.
+    fn limited(&self, storage: Arc<dyn Storage>) -> Arc<dyn Storage> {
+        let limit = |storage, bandwidth: &Bandwidth| Arc::new(LimitedStorage::new(storage, bandwidth.clone())) as _;
+        self.bandwidths.iter().fold(storage, limit)
     }
 
     fn storage_options(&self, replica: Option<&ReplicaConfig>) -> Result<StorageOptions, CliError> {

@@ -142,7 +142,7 @@ fn every_document_is_as_the_reference_says() {
 }
 
 /// With some options a document has other keys, and says the same command.
-fn with_command(mut document: Value, name: &str) -> Value {
+pub(crate) fn with_command(mut document: Value, name: &str) -> Value {
     assert_eq!(document["command"], name.split_once(" --").unwrap().0);
     document["command"] = name.into();
     document

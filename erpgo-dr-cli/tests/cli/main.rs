@@ -11,6 +11,7 @@ mod documents;
 mod evidence;
 mod failures;
 mod files;
+mod fleet;
 mod ha;
 mod keys;
 mod monitoring;

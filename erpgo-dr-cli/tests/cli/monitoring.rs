@@ -44,7 +44,7 @@ impl Drop for Served {
 }
 
 /// Asks by HTTP, as Python's library does: the status, the headers and the body.
-fn get(url: &str, headers: &[(&str, &str)], trusted: Option<&Path>) -> (u16, Value, String) {
+pub(crate) fn get(url: &str, headers: &[(&str, &str)], trusted: Option<&Path>) -> (u16, Value, String) {
     let script = "
 import json, ssl, sys, urllib.error, urllib.request
 url, headers, trusted = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]

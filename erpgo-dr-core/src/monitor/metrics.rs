@@ -3,6 +3,8 @@
 //! What is not known has no sample: an alert rule asks with `absent()` where that matters. Names follow Prometheus's rules (base units, `_total`
 //! for counters, `_timestamp_seconds` for moments). The names without a prefix are those that the shell scripts wrote.
 //!
+//! Of a fleet, every metric of a cluster has its name as a label more, so that each family stands once, with the values of all.
+//!
 //! Source: <https://prometheus.io/docs/practices/naming/>, <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
 
 use std::collections::BTreeMap;
@@ -15,7 +17,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::{Facts, StandbyFacts};
+use super::fleet::Doubt;
+use super::{Facts, FleetFacts, StandbyFacts};
 use crate::agent::{AgentRole, JobState};
 
 /// What [`Facts::to_openmetrics`] returns, as HTTP names it.
@@ -23,6 +26,10 @@ pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 
 type Labels = Vec<(&'static str, String)>;
 type Values = Family<Labels, Gauge<f64, AtomicU64>>;
+type Counts = Family<Labels, Counter>;
+
+/// The label that tells the clusters of a fleet apart. Another, of recovery windows, is the system identifier.
+const CLUSTER: &str = "cluster_name";
 
 impl Facts {
     /// Writes the facts as metrics, in the OpenMetrics text format.
@@ -33,46 +40,98 @@ impl Facts {
     /// As [`to_openmetrics`](Self::to_openmetrics), and says whether the facts are not to be relied on.
     pub(super) fn to_doubted_openmetrics(&self, is_doubted: bool) -> String {
         let mut figures = Figures::default();
-        let help = "1 if these facts are too old to be relied on, else 0.";
-        figures.one("erpgo_dr_stale", help, flag(is_doubted));
-        figures.of_repository(self);
-        figures.of_backups(self);
-        figures.of_recovery(self);
-        figures.of_wal(self);
-        figures.of_drills(self);
-        figures.of_host(self);
-        figures.of_agent(self);
+        figures.of(self, is_doubted);
         figures.write()
     }
+}
+
+impl FleetFacts {
+    /// Writes the facts of all clusters as metrics, in the OpenMetrics text format: those of [`Facts::to_openmetrics`] with the label
+    /// `cluster_name`, and those of the fleet.
+    pub fn to_openmetrics(&self) -> String {
+        self.to_doubted_openmetrics(&|_| None)
+    }
+
+    /// As [`to_openmetrics`](Self::to_openmetrics), and says which facts are not to be relied on.
+    pub(super) fn to_doubted_openmetrics(&self, doubt: Doubt<'_>) -> String {
+        let mut figures = Figures::default();
+        figures.of_fleet(self, doubt);
+        for (name, cluster) in &self.clusters {
+            let Some(facts) = &cluster.facts else { continue };
+            figures.common = vec![(CLUSTER, name.clone())];
+            figures.of(facts, doubt(facts).is_some());
+        }
+        figures.write()
+    }
+}
+
+/// Families in the order of their first value, each of which may get values of several clusters.
+/// The format ends a help text with a full stop by itself.
+fn sentence(help: &str) -> &str {
+    help.strip_suffix('.').unwrap_or(help)
 }
 
 #[derive(Debug, Default)]
 struct Figures {
     registry: Registry,
+    gauges: BTreeMap<String, Values>,
+    counters: BTreeMap<String, Counts>,
+    /// Labels that each value gets.
+    common: Labels,
 }
 
 impl Figures {
-    /// Adds a metric with a value for each set of labels.
+    /// Adds values of a metric, one for each set of labels.
     fn labelled(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (Labels, f64)>) {
-        let family = Values::default();
+        let Self { registry, gauges, common, .. } = self;
+        let family = gauges.entry(name.to_owned()).or_insert_with(|| {
+            let family = Values::default();
+            registry.register(name, sentence(help), family.clone());
+            family
+        });
         for (labels, value) in values {
-            family.get_or_create(&labels).set(value);
+            family.get_or_create(&[common.as_slice(), &labels].concat()).set(value);
         }
-        self.registry.register(name, help, family);
     }
 
-    /// Adds a count for each set of labels. The format adds `_total` to its name by itself.
+    /// Adds counts, one for each set of labels. The format adds `_total` to their name by itself.
     fn counted(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (Labels, u64)>) {
-        let family = Family::<Labels, Counter>::default();
+        let Self { registry, counters, common, .. } = self;
+        let family = counters.entry(name.to_owned()).or_insert_with(|| {
+            let family = Counts::default();
+            registry.register(name.strip_suffix("_total").unwrap_or(name), sentence(help), family.clone());
+            family
+        });
         for (labels, value) in values {
-            family.get_or_create(&labels).inc_by(value);
+            family.get_or_create(&[common.as_slice(), &labels].concat()).inc_by(value);
         }
-        self.registry.register(name.strip_suffix("_total").unwrap_or(name), help, family);
     }
 
-    /// Adds a metric with one value, if it is known.
+    /// Adds one value of a metric, if it is known.
     fn one(&mut self, name: &str, help: &str, value: impl Into<Option<f64>>) {
         self.labelled(name, help, value.into().map(|value| (Labels::new(), value)));
+    }
+
+    /// Adds all that is known of a repository and its server.
+    fn of(&mut self, facts: &Facts, is_doubted: bool) {
+        let help = "1 if these facts are too old to be relied on, else 0.";
+        self.one("erpgo_dr_stale", help, flag(is_doubted));
+        self.of_repository(facts);
+        self.of_backups(facts);
+        self.of_recovery(facts);
+        self.of_wal(facts);
+        self.of_drills(facts);
+        self.of_host(facts);
+        self.of_agent(facts);
+    }
+
+    fn of_fleet(&mut self, fleet: &FleetFacts, doubt: Doubt<'_>) {
+        self.one("erpgo_dr_fleet_clusters", "Clusters that are watched.", fleet.clusters.len() as f64);
+        let help = "Clusters whose repository answers, that one could restore now, and that have no alarm.";
+        self.one("erpgo_dr_fleet_clusters_healthy", help, fleet.well(doubt) as f64);
+        let up = fleet.clusters.iter().map(|(name, cluster)| (vec![(CLUSTER, name.clone())], flag(cluster.is_up())));
+        let help = "1 if the cluster's facts are known and nothing keeps newer ones away, else 0.";
+        self.labelled("erpgo_dr_fleet_cluster_up", help, up);
     }
 
     fn of_repository(&mut self, facts: &Facts) {

@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::*;
+use crate::agent::{AgentRole, AgentState};
 use crate::ops::drill::quarterly_calendar;
 use crate::ops::{RecoverySpan, RecoveryWindow, Status};
 use crate::repository::VerifyLevel;
@@ -172,6 +174,228 @@ fn of_overlapping_or_old_restore_points_the_picture_stays_within_its_frame() {
     }
 }
 
+fn fleet<const N: usize>(clusters: [(&str, ClusterFacts); N]) -> FleetFacts {
+    FleetFacts::new(clusters.into_iter().map(|(name, cluster)| (name.to_owned(), cluster)).collect())
+}
+
+fn known(facts: Facts) -> ClusterFacts {
+    ClusterFacts::new(Some(Arc::new(facts)), None)
+}
+
+fn away(error: &str) -> ClusterFacts {
+    ClusterFacts::new(None, Some(error.to_owned()))
+}
+
+/// Nothing is wrong with these.
+fn sound() -> Facts {
+    let mut facts = facts();
+    facts.healthy = true;
+    facts.problems.clear();
+    facts.drills_due.clear();
+    facts.objectives.rpo_met = Some(true);
+    facts.wal = None;
+    facts
+}
+
+fn with_agent(mut facts: Facts, alarms: &[&str]) -> Facts {
+    let alarm = |reason: &&str| crate::repository::AlarmRecord {
+        subject: "backup".parse().unwrap(),
+        raised_at: at(47),
+        reason: (*reason).to_owned(),
+        cleared_at: None,
+        told: true,
+    };
+    facts.agent = Some(AgentState {
+        host: "db1".to_owned(),
+        started: at(0),
+        role: AgentRole::Leader,
+        jobs: Vec::new(),
+        alarms: alarms.iter().map(alarm).collect(),
+        reload_refused: None,
+    });
+    facts
+}
+
+#[test]
+fn each_family_of_a_fleet_stands_once_with_the_values_of_all() {
+    // Only the second has an agent: its families begin with it.
+    let fleet =
+        fleet([("billing", known(sound())), ("shop", known(with_agent(facts(), &[]))), ("stock", away("gone"))]);
+    let text = fleet.to_openmetrics();
+    assert!(text.ends_with("# EOF\n") && text.matches("# EOF").count() == 1, "{text}");
+    let mut families = std::collections::BTreeSet::new();
+    let mut family = "";
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            family = rest.split(' ').next().unwrap();
+            assert!(families.insert(family), "{family} begins twice in\n{text}");
+        } else if !line.starts_with('#') {
+            let name = line.split(['{', ' ']).next().unwrap();
+            assert_eq!(name.strip_suffix("_total").unwrap_or(name), family, "{line}");
+        }
+    }
+    let lines: std::collections::BTreeSet<&str> = text.lines().collect();
+    for line in [
+        "erpgo_dr_fleet_clusters 3.0",
+        "erpgo_dr_fleet_clusters_healthy 1.0",
+        "erpgo_dr_fleet_cluster_up{cluster_name=\"shop\"} 1.0",
+        "erpgo_dr_fleet_cluster_up{cluster_name=\"stock\"} 0.0",
+        "erpgo_dr_stale{cluster_name=\"billing\"} 0.0",
+        "erpgo_dr_healthy{cluster_name=\"billing\"} 1.0",
+        "erpgo_dr_healthy{cluster_name=\"shop\"} 0.0",
+        "erpgo_dr_recovery_window_gaps{cluster_name=\"billing\",cluster=\"7123\"} 1.0",
+        "erpgo_dr_recovery_window_gaps{cluster_name=\"shop\",cluster=\"7123\"} 1.0",
+        "erpgo_dr_agent_leads{cluster_name=\"shop\"} 1.0",
+        "backup_attempts_total{cluster_name=\"shop\"} 0",
+    ] {
+        assert!(lines.contains(line), "{line} in\n{text}");
+    }
+    assert!(!text.contains("erpgo_dr_healthy{cluster_name=\"stock\"}"), "what is not known has no sample");
+    let single = with_agent(facts(), &[]).to_openmetrics();
+    assert!(!single.contains("cluster_name") && !single.contains("erpgo_dr_fleet"), "{single}");
+}
+
+#[test]
+fn a_cluster_is_well_while_it_answers_could_be_restored_and_has_no_alarm() {
+    let mut unhealthy = sound();
+    unhealthy.healthy = false;
+    let shared = |facts| Some(Arc::new(facts));
+    for (cluster, expected) in [
+        (known(sound()), true),
+        (known(with_agent(sound(), &[])), true),
+        (known(with_agent(sound(), &["the disk is full"])), false),
+        (known(unhealthy), false),
+        (ClusterFacts::new(shared(sound()), Some("no route".to_owned())), false),
+        (ClusterFacts::new(None, None), false),
+    ] {
+        assert_eq!(cluster.is_healthy(), expected, "{cluster:?}");
+        assert_eq!(fleet([("a", known(sound())), ("b", cluster)]).is_healthy(), expected);
+    }
+    assert!(!FleetFacts::default().is_healthy(), "nothing is known to be well");
+    assert!(FleetFacts::default().to_html().contains("No cluster is watched."));
+}
+
+#[test]
+fn clusters_with_problems_stand_first_in_words() {
+    let mut late = sound();
+    late.objectives.rpo_met = Some(false);
+    let fleet = fleet([
+        ("a-well", known(sound())),
+        ("b-late", known(late)),
+        ("c-alarm", known(with_agent(sound(), &["the disk is full"]))),
+        ("d-away", away("the repository does not answer")),
+        ("e-new", ClusterFacts::new(None, None)),
+    ]);
+    let page = fleet.to_html();
+    assert!(page.contains("<h1>2 of 5 clusters are well</h1>"), "{page}");
+    let places = ["d-away", "e-new", "c-alarm", "b-late", "a-well"].map(|name| page.find(&format!("clusters/{name}/")));
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} in\n{page}");
+    let row = |name: &str| {
+        let rest = page.split_once(&format!("clusters/{name}/")).unwrap().1;
+        rest.split_once("</tr>").unwrap().0
+    };
+    for (name, texts) in [
+        ("d-away", ["not known", "the repository does not answer"]),
+        ("e-new", ["not known", "Nothing has been asked yet."]),
+        ("c-alarm", ["attention needed", "Alarm of backup: the disk is full"]),
+        ("b-late", ["recoverable", "1 h, may be 15 min"]),
+        ("a-well", ["recoverable", ">nothing<"]),
+    ] {
+        assert!(texts.iter().all(|text| row(name).contains(text)), "{texts:?} in {}", row(name));
+    }
+    assert!(page.contains("<caption>") && page.matches("<th scope=\"row\">").count() == 5, "{page}");
+
+    // What is too old is not well, whatever it says.
+    let page = fleet.to_doubted_html(&|_| Some("the repository does not answer"));
+    assert!(page.contains("<h1>0 of 5 clusters are well</h1>") && !page.contains("recoverable<"), "{page}");
+    assert!(page.contains("Nothing is known since 2027-01-17 08:00:00 UTC: the repository does not answer"), "{page}");
+    let metrics = fleet.to_doubted_openmetrics(&|_| Some("the repository does not answer"));
+    assert!(metrics.contains("erpgo_dr_stale{cluster_name=\"a-well\"} 1.0"), "{metrics}");
+    assert!(metrics.contains("erpgo_dr_fleet_clusters_healthy 0.0"), "{metrics}");
+}
+
+#[test]
+fn a_name_of_a_cluster_is_text_and_one_step_of_a_path() {
+    let names = [HOSTILE, "../a/b?c#d", "..", "100%", "caf\u{e9}"];
+    let page = fleet(names.map(|name| (name, away(HOSTILE)))).to_html();
+    assert!(!page.contains("<script") && !page.contains('\u{202e}'), "{page}");
+    let links: Vec<&str> = page.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let links: Vec<&str> = links.into_iter().filter(|link| link.starts_with("clusters/")).collect();
+    assert_eq!(links.len(), 4, "none goes up: {links:?}");
+    for link in &links {
+        let name = link.strip_prefix("clusters/").unwrap().strip_suffix('/').unwrap();
+        assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"%-_.~".contains(&byte)), "{name}");
+    }
+    assert!(links.contains(&"clusters/..%2Fa%2Fb%3Fc%23d/") && links.contains(&"clusters/caf%C3%A9/"), "{links:?}");
+    for cluster in [away(HOSTILE), ClusterFacts::new(Some(Arc::new(facts())), Some(HOSTILE.to_owned()))] {
+        let page = cluster.to_doubted_html(HOSTILE, &|_| None);
+        assert!(page.contains("It is not known whether one could restore now."), "{page}");
+        assert!(!page.contains("<script") && !page.contains('\u{202e}'), "{page}");
+        assert!(page.contains("href=\"../../\""), "{page}");
+    }
+    assert!(facts().to_html().contains("href=\"facts.json\""), "the page of one repository has its own");
+}
+
+/// Asks by HTTP: the status and all that follows.
+async fn ask(address: std::net::SocketAddr, path: &str, host: &str) -> (u16, String) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, rest) = answer.split_once("\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), rest.to_owned())
+}
+
+#[tokio::test]
+async fn a_fleet_is_served_and_one_bad_cluster_does_not_make_it_unready() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, receiver) = tokio::sync::watch::channel(Arc::new(FleetFacts::default()));
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let options = ServeOptions::default().with_stale_after(Some(std::time::Duration::from_secs(300)));
+    let served = tokio::spawn(serve_fleet(listener, receiver, options, async { drop(stopped.await) }));
+    let get = async |path: &str| ask(address, path, "localhost").await;
+    assert_eq!(get("/health/live").await.0, 200);
+    for path in ["/", "/metrics", "/facts.json", "/clusters/shop/", "/health/ready"] {
+        assert_eq!(get(path).await.0, 503, "{path}: nothing is known");
+    }
+
+    let mut new = sound();
+    new.at = Utc::now();
+    let mut old = sound();
+    old.at = Utc::now() - TimeDelta::hours(1);
+    let away = || ("a/b", away("the repository cannot be opened"));
+    sender.send_replace(Arc::new(fleet([("shop", known(new)), ("old", known(old.clone())), away()])));
+    assert_eq!(get("/health/ready").await.0, 200);
+    let (status, page) = get("/").await;
+    assert!(status == 200 && page.contains("1 of 3 clusters is well"), "{page}");
+    assert!(page.contains("content-security-policy: default-src 'none'"), "{page}");
+    let (status, page) = get("/clusters/shop/").await;
+    assert!(status == 200 && page.contains("One could restore right now."), "{page}");
+    let (status, page) = get("/clusters/old/").await;
+    assert!(status == 200 && page.contains("It is not known whether one could restore now."), "{page}");
+    let (status, page) = get("/clusters/a%2Fb/").await;
+    assert!(status == 503 && page.contains("the repository cannot be opened"), "{page}");
+    assert_eq!(get("/clusters/none/").await.0, 404);
+    assert_eq!(ask(address, "/clusters/shop/", "evil.example").await.0, 421);
+    let metrics = get("/metrics").await.1;
+    assert!(metrics.contains("erpgo_dr_stale{cluster_name=\"old\"} 1.0"), "{metrics}");
+    assert!(metrics.contains("erpgo_dr_stale{cluster_name=\"shop\"} 0.0"), "{metrics}");
+    let json = get("/facts.json").await.1;
+    let json: serde_json::Value = serde_json::from_str(json.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!(json["clusters"]["shop"]["facts"]["healthy"], true);
+    assert_eq!(json["clusters"]["a/b"]["error"], "the repository cannot be opened");
+
+    sender.send_replace(Arc::new(fleet([("old", known(old)), away()])));
+    assert_eq!(get("/health/ready").await.0, 503, "all that is known is too old");
+    sender.send_replace(Arc::new(fleet([away()])));
+    assert_eq!(get("/health/ready").await.0, 503, "nothing is known of the only one");
+    assert_eq!(get("/").await.0, 200, "and what is wrong is shown");
+    drop(stop);
+    served.await.unwrap().unwrap();
+}
+
 #[allow(dead_code, reason = "that it compiles is the test")]
 fn watching_is_a_task(repository: std::sync::Arc<crate::Repository>, listener: tokio::net::TcpListener) {
     fn task<F: Future + Send + 'static>(_: F) {}
@@ -180,4 +404,11 @@ fn watching_is_a_task(repository: std::sync::Arc<crate::Repository>, listener: t
         keep_observed(&repository, &MonitorOptions::default(), std::time::Duration::from_secs(60), &sender).await;
     });
     task(serve(listener, facts, ServeOptions::default(), std::future::pending()));
+}
+
+#[allow(dead_code, reason = "that it compiles is the test")]
+fn watching_a_fleet_is_a_task(listener: tokio::net::TcpListener) {
+    fn task<F: Future + Send + 'static>(_: F) {}
+    let (_, facts) = tokio::sync::watch::channel(Arc::new(FleetFacts::default()));
+    task(serve_fleet(listener, facts, ServeOptions::default(), std::future::pending()));
 }

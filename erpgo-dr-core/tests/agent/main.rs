@@ -4,6 +4,7 @@
 
 mod alarms;
 mod catch_up;
+mod fleet;
 mod reload;
 mod several;
 mod summary;

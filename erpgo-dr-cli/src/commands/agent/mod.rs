@@ -3,7 +3,7 @@
 mod jobs;
 mod plan;
 mod service;
-mod systemd;
+pub(super) mod systemd;
 
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ impl AgentArgs {
 }
 
 /// Reads from the configuration what an agent does.
-async fn plan_of(context: &Context) -> Result<AgentPlan, CliError> {
+pub(super) async fn plan_of(context: &Context) -> Result<AgentPlan, CliError> {
     let jobs = jobs::configured(context)?;
     let places = context.places()?;
     let repository = Arc::new(context.open_at(&places, Access::Unlocked).await?);
@@ -74,7 +74,8 @@ fn require_keys(repository: &Repository) -> Result<(), CliError> {
     Ok(())
 }
 
-fn options(context: &Context) -> Result<AgentOptions, CliError> {
+/// Reads from the configuration how an agent goes about it.
+pub(super) fn options(context: &Context) -> Result<AgentOptions, CliError> {
     let config = &context.config.agent;
     let mut options = match &config.host {
         Some(host) => AgentOptions::new(host),

@@ -5,17 +5,17 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 
 /// Says that the service is ready, and what it is about.
-pub(super) fn ready(status: &str) {
+pub(in crate::commands) fn ready(status: &str) {
     say(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
 /// Says what the service is about.
-pub(super) fn status(status: &str) {
+pub(in crate::commands) fn status(status: &str) {
     say(&[NotifyState::Status(status)]);
 }
 
 /// Says that the configuration is read anew. [`ready`] follows, whatever came of it.
-pub(super) fn reloading() {
+pub(in crate::commands) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => say(&[NotifyState::Reloading, now]),
         Err(_) => say(&[NotifyState::Reloading]),
@@ -23,18 +23,18 @@ pub(super) fn reloading() {
 }
 
 /// Says that the service ends, which may take so long.
-pub(super) fn stopping(grace: Duration) {
+pub(in crate::commands) fn stopping(grace: Duration) {
     let microseconds = u32::try_from(grace.as_micros()).unwrap_or(u32::MAX);
     say(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(microseconds)]);
 }
 
 /// Says that the service is alive.
-pub(super) fn alive() {
+pub(in crate::commands) fn alive() {
     say(&[NotifyState::Watchdog]);
 }
 
 /// Returns how often that must be said, with as much to spare; `None` where nobody asks.
-pub(super) fn watchdog() -> Option<Duration> {
+pub(in crate::commands) fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled().map(|limit| limit / 2).filter(|period| !period.is_zero())
 }
 

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use erpgo_dr_core::monitor::observe;
 
 use super::options::Watched;
 use super::write_text;
@@ -22,7 +21,7 @@ pub(crate) struct MetricsArgs {
 impl MetricsArgs {
     pub(in crate::commands) async fn run(self, context: &Context) -> Result<Report, CliError> {
         let watched = Watched::open(context).await?;
-        let facts = observe(&watched.repository, &watched.options).await?;
+        let facts = watched.observe().await?;
         let text = facts.to_openmetrics();
         let Some(path) = self.output else { return Report::new(&facts, text, true) };
         write_text(&path, true, &text).await?;

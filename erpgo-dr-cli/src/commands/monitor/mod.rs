@@ -20,7 +20,7 @@ use super::write_new_file;
 use crate::error::{self, CliError};
 
 /// Writes a text into a file in one step, so that whoever reads it finds it whole. It may take the place of an earlier one.
-async fn write_text(path: &Path, force: bool, text: &str) -> Result<(), CliError> {
+pub(super) async fn write_text(path: &Path, force: bool, text: &str) -> Result<(), CliError> {
     let action = format!("write {}", path.display());
     write_new_file(path, force, async |file| {
         file.write_all(text.as_bytes()).await.map_err(|source| error::io(action.clone(), source))?;

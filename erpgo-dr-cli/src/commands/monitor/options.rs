@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use erpgo_dr_core::Repository;
-use erpgo_dr_core::monitor::MonitorOptions;
+use erpgo_dr_core::monitor::{Facts, MonitorOptions, observe};
 use erpgo_dr_core::ops::drill::Objectives;
 
 use super::super::drill::planned;
@@ -17,7 +17,8 @@ pub(in crate::commands) struct Watched {
 }
 
 impl Watched {
-    pub(super) async fn open(context: &Context) -> Result<Self, CliError> {
+    /// Opens the repository, and watches it.
+    pub(in crate::commands) async fn open(context: &Context) -> Result<Self, CliError> {
         let places = context.places()?;
         let repository = context.open_at(&places, Access::Unlocked).await?;
         Self::of(context, &places, Arc::new(repository))
@@ -43,5 +44,15 @@ impl Watched {
     /// Watches the repository of an agent.
     pub(in crate::commands) fn of_agent(context: &Context, repository: Arc<Repository>) -> Result<Self, CliError> {
         Self::of(context, &context.places()?, repository)
+    }
+
+    /// Asks for all that is shown.
+    pub(in crate::commands) async fn observe(&self) -> Result<Facts, CliError> {
+        Ok(observe(&self.repository, &self.options).await?)
+    }
+
+    /// Returns where the repository is.
+    pub(in crate::commands) fn location(&self) -> String {
+        self.repository.storage().location()
     }
 }

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use erpgo_dr_core::monitor::observe;
 
 use super::super::refuse_existing;
 use super::options::Watched;
@@ -31,7 +30,7 @@ impl ReportArgs {
             refuse_existing(path, self.force)?;
         }
         let watched = Watched::open(context).await?;
-        let facts = observe(&watched.repository, &watched.options).await?;
+        let facts = watched.observe().await?;
         let Some(path) = self.output else { return Report::new(&facts, facts.to_html(), true) };
         write_text(&path, self.force, &facts.to_html()).await?;
         Report::new(&facts, format!("the report is in {}\n", path.display()), true)

@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use erpgo_dr_core::agent::AgentState;
-use erpgo_dr_core::monitor::{ServeOptions, TlsFiles, keep_observed, serve};
+use erpgo_dr_core::monitor::{FleetFacts, ServeOptions, TlsFiles, keep_observed, serve, serve_fleet};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -46,8 +47,19 @@ pub(in crate::commands) struct MonitorService {
 impl MonitorPlan {
     /// Serves where the configuration says; none where it says nothing of it.
     pub(in crate::commands) fn configured(context: &Context) -> Result<Option<Self>, CliError> {
-        let address = context.config.monitor.listen;
-        address.map(|address| Self::of(context, address, None, Protection::default())).transpose()
+        Self::configured_every(context, EVERY)
+    }
+
+    /// As [`MonitorPlan::configured`], with another time from one look to the next where the configuration says nothing of it.
+    pub(in crate::commands) fn configured_every(context: &Context, usual: Duration) -> Result<Option<Self>, CliError> {
+        let config = &context.config.monitor;
+        let every = config.every.map_or(usual, |span| span.duration());
+        config.listen.map(|address| Self::of(context, address, Some(every), Protection::default())).transpose()
+    }
+
+    /// Returns the time from one look to the next.
+    pub(in crate::commands) fn every(&self) -> Duration {
+        self.every
     }
 
     /// Serves at an address. What is not given is as configured.
@@ -103,6 +115,15 @@ impl MonitorService {
             served = serve(self.listener, facts, self.options, stop) => Ok(served?),
             () = keep_observed(&watched.repository, &watched.options, self.every, &sender) => Ok(()),
         }
+    }
+
+    /// Answers until `stop` resolves, from what somebody else asks of several clusters.
+    pub(in crate::commands) async fn run_fleet(
+        self,
+        facts: watch::Receiver<Arc<FleetFacts>>,
+        stop: impl Future<Output = ()> + Send,
+    ) -> Result<(), CliError> {
+        Ok(serve_fleet(self.listener, facts, self.options, stop).await?)
     }
 }
 

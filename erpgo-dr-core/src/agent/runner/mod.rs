@@ -22,6 +22,7 @@ use super::job::ScheduledJob;
 use super::leadership::{Leadership, Standing};
 use super::one_line;
 use super::state::{AgentRole, AgentState, JobState};
+use super::turns::Queue;
 use crate::causes::chain;
 use crate::repository::{JobName, JobRun, RunEnding};
 use crate::types::JobRunId;
@@ -54,6 +55,7 @@ pub struct Agent {
     messages: mpsc::UnboundedReceiver<Message>,
     control: AgentControl,
     stopping: bool,
+    queue: Queue,
     /// Since when the repository cannot be reached.
     away_since: Option<DateTime<Utc>>,
 }
@@ -82,6 +84,7 @@ impl Agent {
             messages,
             control: AgentControl { messages: sender },
             stopping: false,
+            queue: Queue::new(options.turns.clone()),
             away_since: None,
             plan,
             options,
@@ -121,14 +124,29 @@ impl Agent {
             let pause = match pause {
                 Some(pause) => pause,
                 None => match self.due(self.now(), &BTreeSet::new()) {
-                    // Not within a `select`: what has begun is not dropped because of a request to stop.
-                    Ok((index, due)) => {
-                        self.act(index, due, stop.as_mut()).await;
+                    Ok(_) => {
+                        let tick = self.options.tick;
+                        let turn = tokio::select! {
+                            biased;
+                            () = stop.as_mut() => break,
+                            turn = self.queue.turn() => turn,
+                            // While others have their turn there is more to see to than this.
+                            () = tokio::time::sleep(tick) => continue,
+                        };
+                        // Time has passed: something else may be more urgent by now, or another agent act.
+                        if self.leadership.leads()
+                            && let Ok((index, due)) = self.due(self.now(), &BTreeSet::new())
+                        {
+                            // Not within a `select`: what has begun is not dropped because of a request to stop.
+                            self.act(index, due, stop.as_mut()).await;
+                        }
+                        drop(turn);
                         continue;
                     }
                     Err(pause) => pause,
                 },
             };
+            self.queue.leave();
             tokio::select! {
                 biased;
                 () = stop.as_mut() => break,
@@ -154,12 +172,16 @@ impl Agent {
         self.settle_alarms().await;
         let mut done = BTreeSet::new();
         // An attempt that failed is made again by a later call.
-        while let Ok((index, due)) = self.due(self.now(), &done) {
-            if self.stopping {
-                break;
-            }
+        while !self.stopping && self.due(self.now(), &done).is_ok() {
+            let turn = tokio::select! {
+                biased;
+                () = stop.as_mut() => break,
+                turn = self.queue.turn() => turn,
+            };
+            let Ok((index, due)) = self.due(self.now(), &done) else { break };
             done.insert(index);
             self.act(index, due, stop.as_mut()).await;
+            drop(turn);
         }
         Ok(self.leave().await)
     }
@@ -288,6 +310,7 @@ impl Agent {
     }
 
     async fn leave(mut self) -> AgentReport {
+        self.queue.leave();
         self.enter(AgentRole::Stopping);
         self.save_last_endings().await;
         self.leadership.resign().await;

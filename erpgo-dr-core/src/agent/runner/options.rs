@@ -12,6 +12,7 @@ use crate::agent::alarms;
 use crate::agent::error::AgentError;
 use crate::agent::job::ScheduledJob;
 use crate::agent::state::AgentState;
+use crate::agent::turns::Turns;
 use crate::progress::{NoProgress, Progress};
 use crate::repository::{JobRun, Repository, RunResult};
 use crate::runbook::Notifier;
@@ -79,6 +80,8 @@ pub struct AgentOptions {
     pub tick: Duration,
     /// What shows the progress of jobs.
     pub progress: Arc<dyn Progress>,
+    /// What its jobs wait for, beside those of other agents of the process.
+    pub turns: Option<Turns>,
 }
 
 impl AgentOptions {
@@ -90,6 +93,7 @@ impl AgentOptions {
             grace: Duration::from_secs(600),
             tick: Duration::from_secs(15),
             progress: Arc::new(NoProgress),
+            turns: None,
         }
     }
 
@@ -119,6 +123,12 @@ impl AgentOptions {
     /// Sets what shows the progress of jobs.
     pub fn with_progress(mut self, progress: Arc<dyn Progress>) -> Self {
         self.progress = progress;
+        self
+    }
+
+    /// Sets what its jobs wait for, beside those of other agents of the process.
+    pub fn with_turns(mut self, turns: Option<Turns>) -> Self {
+        self.turns = turns;
         self
     }
 }

@@ -1,5 +1,6 @@
 //! The page for people: could we restore right now, to which moments, how long would it take, and how much would be lost.
 
+mod fleet;
 mod sections;
 mod timeline;
 mod trends;
@@ -21,17 +22,29 @@ impl Facts {
 
     /// As [`to_html`](Self::to_html), with the reason why the facts are not to be relied on, if there is one.
     pub(super) fn to_doubted_html(&self, doubt: Option<&str>) -> String {
+        self.to_page(doubt, None)
+    }
+
+    /// Writes the page, of a cluster of a fleet with the way to the others.
+    fn to_page(&self, doubt: Option<&str>, cluster: Option<&str>) -> String {
         let (title, class, standing) = match (doubt, self.healthy) {
             (Some(_), _) => ("Not known", "bad", "It is not known whether one could restore now."),
             (None, true) => ("Recoverable", "good", "One could restore right now."),
             (None, false) => ("Attention needed", "bad", "Attention needed: recovery is not certain."),
         };
+        let (title, root) = match cluster {
+            Some(name) => (format!("{title} - {name}"), fleet::ROOT),
+            None => (title.to_owned(), ""),
+        };
         let main = html! {
             header {
-                p class="kind" { "Disaster recovery" }
+                @match cluster {
+                    Some(name) => (fleet::way_back(name)),
+                    None => p class="kind" { "Disaster recovery" },
+                }
                 h1 { (clean(&self.status.location)) }
                 p class=(format!("standing {class}")) { (standing) }
-                @if let Some(doubt) = doubt { p { "What follows is of " (moment(self.at)) ": " (doubt) "." } }
+                @if let Some(doubt) = doubt { p { "What follows is of " (moment(self.at)) ": " (clean(doubt)) "." } }
                 p class="kind" { "Repository " code { (self.status.repository) } }
             }
             section class="figures" aria-label="Figures" { @for figure in figures(self) { (figure.to_html()) } }
@@ -43,7 +56,7 @@ impl Facts {
             (trends::section(self))
             (sections::backups(self))
             (sections::places(self))
-            footer { "Asked on " (moment(self.at)) ", which took " (length(self.seconds)) ". The same as " a href="facts.json" { "JSON" } " and as " a href="metrics" { "metrics" } "." }
+            footer { "Asked on " (moment(self.at)) ", which took " (length(self.seconds)) ". The same as " a href=(format!("{root}facts.json")) { "JSON" } " and as " a href=(format!("{root}metrics")) { "metrics" } "." }
         };
         page(&format!("{title} - erpgo-dr"), STYLE, &main).into_string()
     }

@@ -1,5 +1,7 @@
 //! The lists of the page.
 
+use std::borrow::Cow;
+
 use maud::{Markup, html};
 
 use super::super::Facts;
@@ -15,7 +17,7 @@ use crate::repository::{DrillRecord, RunResult};
 const NEWEST: usize = 30;
 
 /// A table that is scrolled by itself where it is wider than the screen.
-fn table(name: &str, columns: &[&str], rows: &Markup) -> Markup {
+pub(super) fn table(name: &str, columns: &[&str], rows: &Markup) -> Markup {
     html! {
         div class="scrolls" role="region" aria-label=(name) tabindex="0" {
             table {
@@ -27,27 +29,38 @@ fn table(name: &str, columns: &[&str], rows: &Markup) -> Markup {
     }
 }
 
-fn none() -> String {
+pub(super) fn none() -> String {
     "-".to_owned()
 }
 
-pub(super) fn problems(facts: &Facts) -> Markup {
+/// Something that needs attention. Texts are as they came from elsewhere.
+pub(super) struct Remark<'f> {
+    /// What it is about, where that is not said by the text.
+    pub(super) about: Option<&'f str>,
+    /// What is wrong.
+    pub(super) text: Cow<'f, str>,
+}
+
+/// Collects what needs attention, but for the agent's alarms and the objectives, which are shown by themselves.
+pub(super) fn remarks(facts: &Facts) -> Vec<Remark<'_>> {
+    let about = |about, text| Remark { about: Some(about), text };
     let too_old = facts.is_too_old().then_some("The newest proven backup is older than it may be.");
-    let findings = facts.wal.iter().flat_map(|wal| &wal.findings);
-    let overdue = facts.drills_overdue();
-    let count = facts.problems.len() + findings.clone().count() + overdue.count() + usize::from(too_old.is_some());
+    let too_old = too_old.map(|text| Remark { about: None, text: text.into() });
+    let problems = facts.problems.iter().map(|problem| about(&*problem.subject, Cow::from(&problem.problem)));
+    let findings = facts.wal.iter().flat_map(|wal| &wal.findings).map(|text| about("Write-ahead log", text.into()));
+    let overdue = facts.drills_overdue().map(|drill| about("Drill overdue", drill.scenario.to_string().into()));
+    too_old.into_iter().chain(problems).chain(findings).chain(overdue).collect()
+}
+
+pub(super) fn problems(facts: &Facts) -> Markup {
+    let remarks = remarks(facts);
     html! {
         section {
             h2 { "What needs attention" }
-            @if count == 0 { p { "Nothing." } } @else {
+            @if remarks.is_empty() { p { "Nothing." } } @else {
                 ul class="problems" {
-                    @if let Some(text) = too_old { li { (text) } }
-                    @for problem in &facts.problems {
-                        li { strong { (clean(&problem.subject)) } ": " (clean(&problem.problem)) }
-                    }
-                    @for finding in findings { li { strong { "Write-ahead log" } ": " (clean(finding)) } }
-                    @for drill in facts.drills_overdue() {
-                        li { strong { "Drill overdue" } ": " (drill.scenario) }
+                    @for remark in &remarks {
+                        li { @if let Some(about) = remark.about { strong { (clean(about)) } ": " } (clean(&remark.text)) }
                     }
                 }
             }

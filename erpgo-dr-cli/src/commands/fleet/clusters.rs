@@ -1,0 +1,91 @@
+//! Which clusters there are: a file each.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use erpgo_dr_core::repository::JobName;
+
+use crate::config::ConfigError;
+use crate::context::Context;
+use crate::error::{self, CliError};
+
+/// What a cluster's commands work with, or why its configuration cannot be used.
+pub(super) type Cluster = Result<Context, CliError>;
+
+/// Reads the configurations of all clusters. One that is wrong is no reason to leave the others alone.
+pub(super) fn read(context: &Context, folder: &Path) -> Result<BTreeMap<String, Cluster>, CliError> {
+    refuse_what_names_one(context)?;
+    let mut repositories = BTreeMap::<String, String>::new();
+    let mut clusters = BTreeMap::new();
+    for (name, file) in files(folder)? {
+        let read = context.of_cluster(&file).and_then(|cluster| {
+            check(&cluster, &file)?;
+            let repository = cluster.named_repository().unwrap_or_default().trim_end_matches('/').to_owned();
+            match repositories.insert(repository, name.clone()) {
+                Some(other) => Err(wrong(&file, format!("it has the repository of {other}"))),
+                None => Ok(cluster),
+            }
+        });
+        clusters.insert(name, read);
+    }
+    if clusters.is_empty() {
+        let hint = "write one for each cluster: `billing.toml` with its `repository`, `keys` and `postgres`";
+        return Err(CliError::usage(format!("{} has no configuration (*.toml)", folder.display()), hint));
+    }
+    Ok(clusters)
+}
+
+/// Lists the files by the names of their clusters.
+fn files(folder: &Path) -> Result<BTreeMap<String, PathBuf>, CliError> {
+    let unreadable = |source| error::io(format!("read the folder {}", folder.display()), source);
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        if hidden || path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = stem.parse::<JobName>();
+        name.map_err(|error| wrong(&path, format!("the file's name is the cluster's: {error}")))?;
+        files.insert(stem, path);
+    }
+    Ok(files)
+}
+
+/// A cluster must say by itself where its server and its repository are.
+fn check(cluster: &Context, file: &Path) -> Result<(), CliError> {
+    if cluster.named_repository().is_none() {
+        return Err(wrong(file, "it names no repository"));
+    }
+    if cluster.config.postgres.connection.is_none() && cluster.config.env_file.is_none() {
+        return Err(wrong(file, "it names no server: write `postgres = { connection = \"...\" }`"));
+    }
+    match cluster.config.fleet.folder {
+        Some(_) => Err(wrong(file, "a cluster has no [fleet]")),
+        None => Ok(()),
+    }
+}
+
+/// What names one repository or one server would be that of every cluster.
+fn refuse_what_names_one(context: &Context) -> Result<(), CliError> {
+    let global = &context.global;
+    let given = [
+        (global.repository.is_some(), "--repository or ERPGO_DR_REPOSITORY"),
+        (!global.replica.is_empty(), "--replica or ERPGO_DR_REPLICA"),
+        (global.connection.is_some(), "--connection"),
+        (std::env::var_os("ERPGO_DR_CONNECTION").is_some_and(|value| !value.is_empty()), "ERPGO_DR_CONNECTION"),
+        (global.env_file.is_some(), "--env-file or ERPGO_DR_ENV_FILE"),
+    ];
+    match given.into_iter().find(|(is_given, _)| *is_given) {
+        Some((_, name)) => Err(CliError::usage(
+            format!("{name} would be that of every cluster"),
+            "leave it away: each cluster's file has its own",
+        )),
+        None => Ok(()),
+    }
+}
+
+fn wrong(file: &Path, message: impl Into<String>) -> CliError {
+    ConfigError::File { path: file.to_owned(), message: message.into() }.into()
+}
