@@ -86,12 +86,13 @@ fn what_is_due_is_done_of_all_clusters_and_one_that_is_wrong_is_no_business_of_t
     clusters
         .write("lost", &format!("repository = \"{}\"\n{}", desk.path("nowhere").display(), clusters.rest_of("shop")));
     clusters.write("nobody", "repository = \"x\"\n");
+    clusters.write("a name", &shop);
     std::fs::write(desk.path("clusters.d/.hidden.toml"), "no").unwrap();
     std::fs::write(desk.path("clusters.d/notes.txt"), "no").unwrap();
     let run = desk.run(&["fleet", "status", "clusters.d", "--json"]);
     let status: Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!((run.code, status["ok"].as_bool()), (1, Some(false)), "{}", run.stderr);
-    assert_eq!(status["result"]["clusters"].as_array().unwrap().len(), 7);
+    assert_eq!(status["result"]["clusters"].as_array().unwrap().len(), 8);
     for (name, words) in
         [("twin", "the repository of shop"), ("typo", "repositry"), ("lost", "nowhere"), ("nobody", "names no server")]
     {
@@ -112,7 +113,7 @@ fn what_is_due_is_done_of_all_clusters_and_one_that_is_wrong_is_no_business_of_t
     let metrics = desk.run(&["fleet", "metrics", "clusters.d"]);
     assert_eq!(metrics.code, 1);
     for line in [
-        "erpgo_dr_fleet_clusters 7.0",
+        "erpgo_dr_fleet_clusters 8.0",
         "erpgo_dr_fleet_cluster_up{cluster_name=\"crm\"} 1.0",
         "erpgo_dr_fleet_cluster_up{cluster_name=\"typo\"} 0.0",
         "erpgo_dr_backups{cluster_name=\"shop\"} 1.0",

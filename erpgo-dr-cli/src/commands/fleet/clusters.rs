@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use erpgo_dr_core::repository::JobName;
-
 use crate::config::ConfigError;
 use crate::context::Context;
 use crate::error::{self, CliError};
+
+/// Names are labels of metrics, and parts of addresses.
+const LONGEST_NAME: usize = 64;
 
 /// What a cluster's commands work with, or why its configuration cannot be used.
 pub(super) type Cluster = Result<Context, CliError>;
@@ -19,7 +20,7 @@ pub(super) fn read(context: &Context, folder: &Path) -> Result<BTreeMap<String, 
     let mut clusters = BTreeMap::new();
     for (name, file) in files(folder)? {
         let read = context.of_cluster(&file).and_then(|cluster| {
-            check(&cluster, &file)?;
+            check(&name, &cluster, &file)?;
             let repository = cluster.named_repository().unwrap_or_default().trim_end_matches('/').to_owned();
             match repositories.insert(repository, name.clone()) {
                 Some(other) => Err(wrong(&file, format!("it has the repository of {other}"))),
@@ -45,16 +46,18 @@ fn files(folder: &Path) -> Result<BTreeMap<String, PathBuf>, CliError> {
         if hidden || path.extension().is_none_or(|extension| extension != "toml") {
             continue;
         }
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let name = stem.parse::<JobName>();
-        name.map_err(|error| wrong(&path, format!("the file's name is the cluster's: {error}")))?;
-        files.insert(stem, path);
+        files.insert(path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), path);
     }
     Ok(files)
 }
 
 /// A cluster must say by itself where its server and its repository are.
-fn check(cluster: &Context, file: &Path) -> Result<(), CliError> {
+fn check(name: &str, cluster: &Context, file: &Path) -> Result<(), CliError> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.len() > LONGEST_NAME || !name.chars().all(fits) {
+        let rule = format!("at most {LONGEST_NAME} letters, digits, `-`, `_` and `.`");
+        return Err(wrong(file, format!("the file's name is the cluster's, and has {rule}")));
+    }
     if cluster.named_repository().is_none() {
         return Err(wrong(file, "it names no repository"));
     }
