@@ -119,6 +119,12 @@ impl Context {
     pub(crate) fn of_cluster(&self, file: &Path) -> Result<Self, CliError> {
         self.compute_pool()?;
         let mut cluster = self.beside(GlobalOptions { config: Some(file.to_owned()), ..self.global.clone() })?;
+        // Keys of all are for those that name none.
+        let keys = &cluster.config.keys;
+        if !keys.identities.is_empty() || keys.passphrase_file.is_some() || keys.command.is_some() {
+            cluster.global.identity.clear();
+            cluster.global.passphrase_file = None;
+        }
         cluster.pool = Arc::clone(&self.pool);
         cluster.bandwidths.extend(self.fleet_bandwidth.clone());
         Ok(cluster)

@@ -1,5 +1,7 @@
 //! Many clusters in one process: a file each, a real server, real signals.
 
+use std::process::Command;
+
 use erpgo_dr_testkit::browser::look;
 use erpgo_dr_testkit::postgres::PgServer;
 use rustix::process::Signal;
@@ -87,12 +89,15 @@ fn what_is_due_is_done_of_all_clusters_and_one_that_is_wrong_is_no_business_of_t
         .write("lost", &format!("repository = \"{}\"\n{}", desk.path("nowhere").display(), clusters.rest_of("shop")));
     clusters.write("nobody", "repository = \"x\"\n");
     clusters.write("a name", &shop);
+    std::os::unix::fs::symlink(desk.path("shop"), desk.path("other-way")).unwrap();
+    clusters.write("shop-again", &shop.replacen("/shop\"", "/other-way\"", 1));
+    assert!(Command::new("mkfifo").arg(clusters.file("pipe")).status().unwrap().success());
     std::fs::write(desk.path("clusters.d/.hidden.toml"), "no").unwrap();
     std::fs::write(desk.path("clusters.d/notes.txt"), "no").unwrap();
     let run = desk.run(&["fleet", "status", "clusters.d", "--json"]);
     let status: Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!((run.code, status["ok"].as_bool()), (1, Some(false)), "{}", run.stderr);
-    assert_eq!(status["result"]["clusters"].as_array().unwrap().len(), 8);
+    assert_eq!(status["result"]["clusters"].as_array().unwrap().len(), 10);
     for (name, words) in
         [("twin", "the repository of shop"), ("typo", "repositry"), ("lost", "nowhere"), ("nobody", "names no server")]
     {
@@ -113,13 +118,26 @@ fn what_is_due_is_done_of_all_clusters_and_one_that_is_wrong_is_no_business_of_t
     let metrics = desk.run(&["fleet", "metrics", "clusters.d"]);
     assert_eq!(metrics.code, 1);
     for line in [
-        "erpgo_dr_fleet_clusters 8.0",
+        "erpgo_dr_fleet_clusters 10.0",
         "erpgo_dr_fleet_cluster_up{cluster_name=\"crm\"} 1.0",
         "erpgo_dr_fleet_cluster_up{cluster_name=\"typo\"} 0.0",
         "erpgo_dr_backups{cluster_name=\"shop\"} 1.0",
     ] {
         assert!(metrics.stdout.lines().any(|found| found == line), "{line}: {}", metrics.stdout);
     }
+}
+
+#[test]
+fn keys_of_all_are_for_clusters_that_name_none() {
+    let clusters = Clusters::new(&["billing", "crm"]);
+    let desk = &clusters.desk;
+    desk.ok(&["key", "generate", "other.txt"]);
+    let with = |key: &str| desk.run(&["-i", key, "fleet", "agent", "clusters.d", "--once"]).code;
+    assert_eq!(with("other.txt"), 0, "each has its own");
+    let text = std::fs::read_to_string(clusters.file("crm")).unwrap();
+    let own = format!("[keys]\nidentities = [\"{}\"]\n", desk.path("key.txt").display());
+    clusters.write("crm", &text.replacen(&own, "", 1));
+    assert_eq!((with("other.txt"), with("key.txt")), (1, 0));
 }
 
 #[test]
@@ -131,6 +149,11 @@ fn nothing_that_names_one_cluster_is_taken_for_all() {
     desk.fails(&["fleet", "status", "nowhere.d"], 4, "not-found", "check the path");
     desk.fails(&["-r", "x", "fleet", "agent", "clusters.d"], 2, "usage", "each cluster's file");
     desk.fails(&["-d", "host=x", "fleet", "agent", "clusters.d"], 2, "usage", "each cluster's file");
+    for name in ["PGHOST", "PGPASSWORD", "ERPGO_DR_CONNECTION"] {
+        let output = desk.command(&["fleet", "status", "clusters.d"]).env(name, "x").output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && told.contains(&format!("{name} would be")), "{told}");
+    }
     let run = Desk::run(&desk, &["--env-file", "x", "fleet", "metrics", "clusters.d"]);
     assert_ne!(run.code, 0, "{}", run.stdout);
 }
@@ -146,6 +169,8 @@ fn a_fleet_is_served_and_clusters_come_and_go_with_sighup() {
     wait_for("backups of both", || clusters.backups("billing") == 1 && clusters.backups("crm") == 1);
     service.until_logged("names no server");
     service.until_logged("serving address=");
+    let begun = |line: &str| line.contains("job begins") && line.contains("name=\"crm\"");
+    assert!(service.log().lines().any(begun), "lines name their cluster: {}", service.log());
     let log = service.log();
     let address = log.split("serving address=").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
     let get = |path: &str| crate::monitoring::get(&format!("http://{address}{path}"), &[], None);

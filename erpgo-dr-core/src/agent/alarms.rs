@@ -56,6 +56,11 @@ impl Alarms {
         self.known.values().filter(|alarm| alarm.is_open()).cloned().collect()
     }
 
+    /// Returns whether there is one that nobody has heard of, or that is not written down.
+    pub(super) fn has_untold(&self) -> bool {
+        !self.unsaved.is_empty() || self.known.values().any(|alarm| !alarm.told)
+    }
+
     /// Raises one, unless it is open.
     pub(super) fn raise(&mut self, subject: &JobName, reason: &str, now: DateTime<Utc>) {
         if self.known.get(subject).is_some_and(AlarmRecord::is_open) {

@@ -9,7 +9,7 @@ use futures::stream::FuturesUnordered;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::opening::{Opened, Openings};
+use super::opening::{Opened, Openings, Owners};
 use super::{FolderArgs, clusters, report_of, service};
 use crate::context::Context;
 use crate::error::{self, CliError};
@@ -67,8 +67,7 @@ impl FleetAgentArgs {
         if self.once {
             return once(context, &folder, fleet).await;
         }
-        let ended = service::serve(context, folder, fleet, hangups).await?;
-        let ok = !ended.iter().any(FleetReport::gave_up);
+        let (ended, ok) = service::serve(context, folder, fleet, hangups).await?;
         report_of(ended, ok)
     }
 }
@@ -113,7 +112,7 @@ async fn once(context: &Context, folder: &std::path::Path, mut fleet: Fleet) -> 
     let mut opening = all.collect::<FuturesUnordered<_>>();
     let mut stop = std::pin::pin!(context.stop.requested());
     let mut stopped = false;
-    let mut ended = Vec::new();
+    let (mut owners, mut ended) = (Owners::default(), Vec::new());
     while !(opening.is_empty() && fleet.is_empty()) {
         tokio::select! {
             () = stop.as_mut(), if !stopped => {
@@ -121,7 +120,7 @@ async fn once(context: &Context, folder: &std::path::Path, mut fleet: Fleet) -> 
                 opening.clear();
                 fleet.stop();
             }
-            Some((name, opened)) = opening.next() => match opened {
+            Some((name, opened)) = opening.next() => match owners.admit(&name, opened) {
                 Ok(Opened { plan, options, .. }) => fleet.start_once(&name, plan, options),
                 Err(error) => ended.push(FleetReport::failed(name, error)),
             },

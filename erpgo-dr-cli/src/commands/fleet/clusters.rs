@@ -19,8 +19,8 @@ pub(super) fn read(context: &Context, folder: &Path) -> Result<BTreeMap<String, 
     let mut repositories = BTreeMap::<String, String>::new();
     let mut clusters = BTreeMap::new();
     for (name, file) in files(folder)? {
-        let read = context.of_cluster(&file).and_then(|cluster| {
-            check(&name, &cluster, &file)?;
+        let read = check_file(&name, &file).and_then(|()| context.of_cluster(&file)).and_then(|cluster| {
+            check(&cluster, &file)?;
             let repository = cluster.named_repository().unwrap_or_default().trim_end_matches('/').to_owned();
             match repositories.insert(repository, name.clone()) {
                 Some(other) => Err(wrong(&file, format!("it has the repository of {other}"))),
@@ -51,17 +51,26 @@ fn files(folder: &Path) -> Result<BTreeMap<String, PathBuf>, CliError> {
     Ok(files)
 }
 
-/// A cluster must say by itself where its server and its repository are.
-fn check(name: &str, cluster: &Context, file: &Path) -> Result<(), CliError> {
+/// The name must do for a label and an address, and the file be one that ends.
+fn check_file(name: &str, file: &Path) -> Result<(), CliError> {
     let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if name.len() > LONGEST_NAME || !name.chars().all(fits) {
         let rule = format!("at most {LONGEST_NAME} letters, digits, `-`, `_` and `.`");
         return Err(wrong(file, format!("the file's name is the cluster's, and has {rule}")));
     }
+    match std::fs::metadata(file) {
+        Ok(found) if found.is_file() => Ok(()),
+        Ok(_) => Err(wrong(file, "it is no regular file")),
+        Err(source) => Err(ConfigError::Unreadable { path: file.to_owned(), source }.into()),
+    }
+}
+
+/// A cluster must say by itself where its server and its repository are.
+fn check(cluster: &Context, file: &Path) -> Result<(), CliError> {
     if cluster.named_repository().is_none() {
         return Err(wrong(file, "it names no repository"));
     }
-    if cluster.config.postgres.connection.is_none() && cluster.config.env_file.is_none() {
+    if cluster.config.postgres.connection.is_none() && cluster.env_file.value("POSTGRES_PRIMARY_HOST").is_none() {
         return Err(wrong(file, "it names no server: write `postgres = { connection = \"...\" }`"));
     }
     match cluster.config.fleet.folder {
@@ -70,20 +79,25 @@ fn check(name: &str, cluster: &Context, file: &Path) -> Result<(), CliError> {
     }
 }
 
+/// Variables that would be those of every server, and win over what an `env_file` says.
+const OF_ONE_SERVER: [&str; 7] =
+    ["ERPGO_DR_CONNECTION", "ERPGO_DR_PGPASSWORD", "PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGPASSWORD"];
+
 /// What names one repository or one server would be that of every cluster.
 fn refuse_what_names_one(context: &Context) -> Result<(), CliError> {
     let global = &context.global;
-    let given = [
+    let options = [
         (global.repository.is_some(), "--repository or ERPGO_DR_REPOSITORY"),
         (!global.replica.is_empty(), "--replica or ERPGO_DR_REPLICA"),
         (global.connection.is_some(), "--connection"),
-        (std::env::var_os("ERPGO_DR_CONNECTION").is_some_and(|value| !value.is_empty()), "ERPGO_DR_CONNECTION"),
         (global.env_file.is_some(), "--env-file or ERPGO_DR_ENV_FILE"),
     ];
-    match given.into_iter().find(|(is_given, _)| *is_given) {
-        Some((_, name)) => Err(CliError::usage(
+    let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let option = options.into_iter().find(|(is_given, _)| *is_given).map(|(_, name)| name);
+    match option.or_else(|| OF_ONE_SERVER.into_iter().find(is_set)) {
+        Some(name) => Err(CliError::usage(
             format!("{name} would be that of every cluster"),
-            "leave it away: each cluster's file has its own",
+            "leave it away: each cluster's file has its own, and passwords are in the file that PGPASSFILE names",
         )),
         None => Ok(()),
     }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
 use super::super::agent::systemd;
 use super::clusters::{self, Cluster};
-use super::opening::{Opened, Openings};
+use super::opening::{Opened, Openings, Owners};
 use super::told;
 use super::watching::{self, Member, Members};
 use crate::context::Context;
@@ -41,17 +41,20 @@ struct Service<'s> {
     fleet: Fleet,
     members: Members,
     ended: Vec<FleetReport>,
+    /// Whether a job was given up because of the word to stop.
+    gave_up: bool,
+    owners: Owners,
     /// How long a job may go on when the service is told to stop.
     grace: Duration,
 }
 
-/// Runs the agents until the process is told to stop. Returns what became of them.
+/// Runs the agents until the process is told to stop. Returns what became of them, and whether all could end what they did.
 pub(super) async fn serve(
     context: &Context,
     folder: PathBuf,
     fleet: Fleet,
     mut hangups: Signal,
-) -> Result<Vec<FleetReport>, CliError> {
+) -> Result<(Vec<FleetReport>, bool), CliError> {
     let (openings, members) = (Openings::default(), Members::default());
     // Before anything is begun: wrong files, and an address that others can reach, are for whoever starts it to see.
     let mut watching = std::pin::pin!(watching::serve(context, members.clone())?);
@@ -64,6 +67,8 @@ pub(super) async fn serve(
         fleet,
         members,
         ended: Vec::new(),
+        gave_up: false,
+        owners: Owners::default(),
         grace: Duration::ZERO,
     };
     service.read()?;
@@ -109,7 +114,7 @@ pub(super) async fn serve(
             () = tick(&mut watchdog) => systemd::alive(),
         }
     }
-    Ok(service.ended)
+    Ok((service.ended, !service.gave_up))
 }
 
 impl<'s> Service<'s> {
@@ -125,6 +130,7 @@ impl<'s> Service<'s> {
             self.members.remove(&name);
         }
         self.known.clear();
+        self.owners = Owners::default();
         for (name, cluster) in clusters {
             self.open(name, cluster);
         }
@@ -162,7 +168,7 @@ impl<'s> Service<'s> {
     /// Starts the agent of a cluster that was opened, or has the one that it has do what its configuration says now.
     fn take(&mut self, name: String, opened: Result<Opened, String>) {
         self.known.insert(name.clone(), false);
-        match (self.fleet.control(&name), opened) {
+        match (self.fleet.control(&name), self.owners.admit(&name, opened)) {
             (Some(control), Ok(opened)) if self.members.is_at(&name, &opened.watched) => {
                 control.reload(opened.plan);
                 self.members.watch(&name, opened.watched);
@@ -189,6 +195,7 @@ impl<'s> Service<'s> {
             tracing::error!(cluster = name, error, "the cluster has no agent any more; trying again in a minute");
             self.members.insert(name.clone(), Member::failed(error));
         }
+        self.gave_up |= is_stopping && report.gave_up();
         self.ended.push(report);
         if self.ended.len() > REMEMBERED {
             self.ended.remove(0);

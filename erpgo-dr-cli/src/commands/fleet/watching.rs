@@ -68,11 +68,11 @@ impl Members {
         }
     }
 
-    /// Returns whether a cluster's repository is still where it was.
+    /// Returns whether a cluster's repository is still the one that it was.
     pub(super) fn is_at(&self, name: &str, watched: &Watched) -> bool {
         let all = self.all();
         let before = all.get(name).and_then(|member| member.watched.as_ref());
-        before.is_some_and(|before| before.location() == watched.location())
+        before.is_some_and(|before| before.is_of(watched))
     }
 }
 
@@ -106,6 +106,8 @@ async fn answer(plan: &MonitorPlan, facts: &watch::Receiver<Arc<FleetFacts>>) ->
 /// What was last found of a cluster.
 struct Found {
     asked: Instant,
+    /// Who was asked.
+    watched: Arc<Watched>,
     facts: Option<Arc<Facts>>,
     error: Option<String>,
 }
@@ -114,7 +116,10 @@ async fn ask(members: &Members, every: Duration, sender: &watch::Sender<Arc<Flee
     let mut found = BTreeMap::<String, Found>::new();
     loop {
         let all = members.all().clone();
-        found.retain(|name, _| all.contains_key(name));
+        // What was known of another repository is not this one's.
+        found.retain(|name, found| {
+            all.get(name).is_some_and(|member| member.watched.as_ref().is_none_or(|now| now.is_of(&found.watched)))
+        });
         publish(&all, &mut found, sender);
         let is_due = |name: &str| found.get(name).is_none_or(|found| found.asked.elapsed() >= every);
         let due: Vec<_> = all
@@ -123,16 +128,19 @@ async fn ask(members: &Members, every: Duration, sender: &watch::Sender<Arc<Flee
             .filter_map(|(name, member)| Some((name.clone(), Arc::clone(member.watched.as_ref()?))))
             .collect();
         let mut answers = futures::stream::iter(due)
-            .map(|(name, watched)| async move { (name, answered(watched.observe()).await) })
+            .map(|(name, watched)| async move {
+                let answer = answered(watched.observe()).await;
+                (name, watched, answer)
+            })
             .buffer_unordered(AT_ONCE);
-        while let Some((name, answer)) = answers.next().await {
+        while let Some((name, watched, answer)) = answers.next().await {
             let asked = Instant::now();
             let before = found.remove(&name).and_then(|found| found.facts);
             let (facts, error) = match answer {
                 Ok(facts) => (Some(Arc::new(facts)), None),
                 Err(error) => (before, Some(error)),
             };
-            found.insert(name, Found { asked, facts, error });
+            found.insert(name, Found { asked, watched, facts, error });
             publish(&members.all().clone(), &mut found, sender);
         }
         tokio::time::sleep(TICK).await;

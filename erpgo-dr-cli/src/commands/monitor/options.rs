@@ -51,8 +51,9 @@ impl Watched {
         Ok(observe(&self.repository, &self.options).await?)
     }
 
-    /// Returns where the repository is.
-    pub(in crate::commands) fn location(&self) -> String {
-        self.repository.storage().location()
+    /// Returns whether two are of the same repository at the same place.
+    pub(in crate::commands) fn is_of(&self, other: &Self) -> bool {
+        let of = |watched: &Self| (watched.repository.settings().id.clone(), watched.repository.storage().location());
+        of(self) == of(other)
     }
 }

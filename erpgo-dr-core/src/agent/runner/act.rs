@@ -9,6 +9,7 @@ use super::remembered::REMEMBERED;
 use crate::agent::due::{Due, Memory, Pending};
 use crate::agent::job::{JobContext, JobOutcome};
 use crate::agent::state::AgentRole;
+use crate::agent::turns::Turn;
 use crate::agent::{one_line, report_log};
 use crate::causes::chain;
 use crate::ops::{self, ErrorKind};
@@ -35,8 +36,14 @@ pub(super) enum End {
 }
 
 impl Agent {
-    /// Runs a job, and writes down how it went.
-    pub(super) async fn act(&mut self, index: usize, due: Due, mut stop: Pin<&mut (impl Future<Output = ()> + Send)>) {
+    /// Runs a job, and writes down how it went. The turn is that of others as soon as the work is done.
+    pub(super) async fn act(
+        &mut self,
+        index: usize,
+        due: Due,
+        turn: Turn,
+        mut stop: Pin<&mut (impl Future<Output = ()> + Send)>,
+    ) {
         let now = self.now();
         let job = self.tracked[index].job.clone();
         let beginning = RunBeginning {
@@ -83,6 +90,7 @@ impl Agent {
                 }
             }
         };
+        drop(turn);
         let seconds = started.elapsed().as_secs_f64();
         let ending = self.judge(index, due, &beginning, end, seconds);
         self.end(&beginning, &ending).await;

@@ -22,7 +22,7 @@ use super::job::ScheduledJob;
 use super::leadership::{Leadership, Standing};
 use super::one_line;
 use super::state::{AgentRole, AgentState, JobState};
-use super::turns::Queue;
+use super::turns::{Turn, Turns};
 use crate::causes::chain;
 use crate::repository::{JobName, JobRun, RunEnding};
 use crate::types::JobRunId;
@@ -30,6 +30,9 @@ use options::Message;
 
 /// How long a job gives way to more urgent ones.
 const PATIENCE: TimeDelta = TimeDelta::hours(1);
+
+/// How long an agent waits for its turn before it gives up its place to tell of alarms that nobody has heard.
+const BETWEEN_TELLINGS: Duration = Duration::from_secs(60);
 
 /// How long the repository may take to answer while a job runs.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -55,7 +58,6 @@ pub struct Agent {
     messages: mpsc::UnboundedReceiver<Message>,
     control: AgentControl,
     stopping: bool,
-    queue: Queue,
     /// Since when the repository cannot be reached.
     away_since: Option<DateTime<Utc>>,
 }
@@ -84,7 +86,6 @@ impl Agent {
             messages,
             control: AgentControl { messages: sender },
             stopping: false,
-            queue: Queue::new(options.turns.clone()),
             away_since: None,
             plan,
             options,
@@ -113,7 +114,8 @@ impl Agent {
     pub async fn run(mut self, stop: impl Future<Output = ()> + Send) -> AgentReport {
         let mut stop = std::pin::pin!(stop.fuse());
         while !self.stopping {
-            while let Ok(message) = self.messages.try_recv() {
+            // Of several configurations the newest is in force, whatever those before it were.
+            if let Some(message) = std::iter::from_fn(|| self.messages.try_recv().ok()).last() {
                 self.heed(message).await;
             }
             let pause = tokio::select! {
@@ -125,28 +127,24 @@ impl Agent {
                 Some(pause) => pause,
                 None => match self.due(self.now(), &BTreeSet::new()) {
                     Ok(_) => {
-                        let tick = self.options.tick;
                         let turn = tokio::select! {
                             biased;
                             () = stop.as_mut() => break,
-                            turn = self.queue.turn() => turn,
-                            // While others have their turn there is more to see to than this.
-                            () = tokio::time::sleep(tick) => continue,
+                            turn = self.turn() => turn,
                         };
                         // Time has passed: something else may be more urgent by now, or another agent act.
-                        if self.leadership.leads()
+                        if let Some(turn) = turn
+                            && self.leadership.leads()
                             && let Ok((index, due)) = self.due(self.now(), &BTreeSet::new())
                         {
                             // Not within a `select`: what has begun is not dropped because of a request to stop.
-                            self.act(index, due, stop.as_mut()).await;
+                            self.act(index, due, turn, stop.as_mut()).await;
                         }
-                        drop(turn);
                         continue;
                     }
                     Err(pause) => pause,
                 },
             };
-            self.queue.leave();
             tokio::select! {
                 biased;
                 () = stop.as_mut() => break,
@@ -176,14 +174,42 @@ impl Agent {
             let turn = tokio::select! {
                 biased;
                 () = stop.as_mut() => break,
-                turn = self.queue.turn() => turn,
+                turn = Turns::turn(self.options.turns.as_ref()) => turn,
             };
+            if !self.leadership.leads() {
+                // The wait was long, or this host slept: another agent may have done it meanwhile.
+                drop(turn);
+                self.leadership.resign().await;
+                self.leadership.take(&self.plan.repository).await?;
+                self.begin_to_act().await?;
+                continue;
+            }
             let Ok((index, due)) = self.due(self.now(), &done) else { break };
             done.insert(index);
-            self.act(index, due, stop.as_mut()).await;
-            drop(turn);
+            self.act(index, due, turn, stop.as_mut()).await;
         }
         Ok(self.leave().await)
+    }
+
+    /// Waits for a turn; `None` when there is something else to see to first. Nothing else is done meanwhile: a turn that comes is taken.
+    async fn turn(&mut self) -> Option<Turn> {
+        let turns = self.options.turns.clone();
+        let mut turn = std::pin::pin!(Turns::turn(turns.as_ref()));
+        let since = tokio::time::Instant::now();
+        loop {
+            tokio::select! {
+                biased;
+                turn = turn.as_mut() => return Some(turn),
+                () = tokio::time::sleep(self.options.tick) => {}
+            }
+            let is_behind = !self.endings.is_empty() || self.alarms.has_untold();
+            if !self.messages.is_empty()
+                || !self.leadership.leads()
+                || (is_behind && since.elapsed() > BETWEEN_TELLINGS)
+            {
+                return None;
+            }
+        }
     }
 
     fn now(&self) -> DateTime<Utc> {
@@ -310,7 +336,6 @@ impl Agent {
     }
 
     async fn leave(mut self) -> AgentReport {
-        self.queue.leave();
         self.enter(AgentRole::Stopping);
         self.save_last_endings().await;
         self.leadership.resign().await;
