@@ -158,6 +158,12 @@ impl CliError {
         }
     }
 
+    /// Says in a line what went wrong, and why.
+    pub(crate) fn in_a_line(&self) -> String {
+        let causes: String = self.causes().iter().map(|cause| format!(": {cause}")).collect();
+        format!("{self}{causes}").split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
     /// Lists the causes, from the nearest to the innermost, without repetitions.
     pub(crate) fn causes(&self) -> Vec<String> {
         let mut causes: Vec<String> = Vec::new();

@@ -25,8 +25,8 @@ impl Context {
             }
             Err(error) => {
                 let error = crate::error::CliError::from(error);
-                let causes: String = error.causes().iter().map(|cause| format!(": {cause}")).collect();
-                self.output.warn(&format!("what killed restore tests left could not be removed: {error}{causes}"));
+                let told = error.in_a_line();
+                self.output.warn(&format!("what killed restore tests left could not be removed: {told}"));
             }
         }
     }

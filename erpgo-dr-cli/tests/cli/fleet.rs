@@ -199,6 +199,21 @@ fn a_fleet_is_served_and_clusters_come_and_go_with_sighup() {
         let (_, _, text) = get("/metrics");
         text.contains("cluster_name=\"shop\"") && !text.contains("cluster_name=\"crm\"")
     });
+    // A file that is wrong is refused, and the agent goes on; a new repository has a new agent.
+    let billing = std::fs::read_to_string(clusters.file("billing")).unwrap();
+    clusters.write("billing", "repositry = 1\n");
+    service.signal(Signal::HUP);
+    let alarm = "erpgo_dr_alarm_open{cluster_name=\"billing\",subject=\"configuration\"} 1.0";
+    wait_for("an alarm", || get("/metrics").2.contains(alarm));
+    let moved = desk.path("moved").display().to_string();
+    desk.ok(&["-r", &moved, "init", "--recipient", &desk.recipient]);
+    clusters.write("billing", &billing.replacen("/billing\"", "/moved\"", 1));
+    service.signal(Signal::HUP);
+    wait_for("a backup in the new repository", || clusters.backups("moved") == 1);
+    wait_for("what is known of the new repository", || {
+        let (_, _, page) = get("/clusters/billing/");
+        page.contains(&moved) && get("/metrics").2.contains("erpgo_dr_fleet_cluster_up{cluster_name=\"billing\"} 1.0")
+    });
     // It has given up its lease: another agent acts at once.
     let file = clusters.desk.path("crm.toml");
     std::fs::write(&file, format!("repository = \"{}\"\n{}", desk.path("crm").display(), clusters.rest_of("crm")))

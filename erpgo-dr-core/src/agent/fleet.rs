@@ -80,7 +80,13 @@ impl Fleet {
         self.dismiss(cluster);
         let agent = Agent::new(plan, options.with_turns(Some(self.turns.clone())));
         let (control, state, stop) = (agent.control(), agent.state(), watch::Sender::new(false));
-        let told = told_by(self.stop.subscribe(), stop.subscribe());
+        let (all, one) = (told(self.stop.subscribe()), told(stop.subscribe()));
+        let told = async move {
+            tokio::select! {
+                () = all => {}
+                () = one => {}
+            }
+        };
         let task = self.tasks.spawn(async move { Ok(agent.run(told).await) }.instrument(span(cluster))).id();
         self.names.insert(task, cluster.to_owned());
         self.members.insert(cluster.to_owned(), Member { task, control, state, stop });
@@ -89,7 +95,7 @@ impl Fleet {
     /// Has a cluster's agent do what is due now, and end.
     pub fn start_once(&mut self, cluster: &str, plan: AgentPlan, options: AgentOptions) {
         let agent = Agent::new(plan, options.with_turns(Some(self.turns.clone())));
-        let told = told_by(self.stop.subscribe(), watch::Sender::new(false).subscribe());
+        let told = told(self.stop.subscribe());
         let task = self.tasks.spawn(async move { agent.once(told).await }.instrument(span(cluster))).id();
         self.names.insert(task, cluster.to_owned());
     }
@@ -148,16 +154,9 @@ fn span(cluster: &str) -> tracing::Span {
     tracing::error_span!("cluster", name = cluster)
 }
 
-/// Resolves when either says so.
-async fn told_by(mut all: watch::Receiver<bool>, mut one: watch::Receiver<bool>) {
-    let told = async |receiver: &mut watch::Receiver<bool>| {
-        if receiver.wait_for(|told| *told).await.is_err() {
-            // Who could have told has gone: so has the fleet, or this is told with all.
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        () = told(&mut all) => {}
-        () = told(&mut one) => {}
+/// Waits for the word; for ever where whoever could say it has gone.
+async fn told(mut word: watch::Receiver<bool>) {
+    if word.wait_for(|told| *told).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }

@@ -1,11 +1,15 @@
 //! Agents of several clusters in one process.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use erpgo_dr_core::agent::{AgentOptions, AgentRole, Fleet, Schedule, ScheduledJob, Timing};
+use erpgo_dr_core::conformance::faulty::{Effect, Fault, FaultyStorage, Operation};
 use erpgo_dr_core::repository::RunResult;
+use erpgo_dr_core::storage::{ObjectStorage, Storage};
+use futures::StreamExt as _;
 
 use crate::support::{Site, until};
 
@@ -109,6 +113,42 @@ async fn a_turn_does_not_go_to_who_has_nothing_to_do_any_more() {
     let_go(&sites);
     assert_eq!(sites[2].1.until_ended(1).await[0].result(), Some(RunResult::Succeeded));
     assert_eq!(sites[1].1.work.begun.load(Ordering::SeqCst), 0);
+    fleet.stop();
+    while fleet.ended().await.is_some() {}
+}
+
+#[tokio::test]
+async fn who_lost_its_lease_while_it_waited_for_a_turn_does_nothing_beside_another() {
+    let busy = busy_sites(1).await;
+    let memory: Arc<dyn Storage> = Arc::new(ObjectStorage::memory());
+    let storage = FaultyStorage::new(Arc::clone(&memory));
+    let mut site = Site::over(Arc::new(storage.clone())).await;
+    site.lease = Duration::from_secs(1);
+    let mut fleet = fleet(1);
+    start(&mut fleet, &busy);
+    until("the job of the other cluster", || begun(&busy) == 1).await;
+    fleet.start_once("late", site.plan(vec![site.job("work", PATTERN)]), options().with_lease(site.lease));
+    while memory.list("state/leases").next().await.is_none() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // It cannot renew its lease, and another agent comes another way.
+    let other = site.seen_over(memory).await;
+    for operation in [Operation::Put, Operation::Write, Operation::Finish, Operation::List] {
+        storage.inject(Fault::new(operation, Effect::Unavailable).under("state/leases"));
+    }
+    let agent = other.start("other");
+    other.until_ended(1).await;
+    storage.heal();
+    let_go(&busy);
+    let report = loop {
+        let report = fleet.ended().await.unwrap();
+        if report.cluster == "late" {
+            break report;
+        }
+    };
+    assert!(report.error.as_deref().is_some_and(|error| error.contains("agent")), "{report:?}");
+    assert_eq!(other.history().await.len(), 1, "it was done already");
+    agent.stop().await;
     fleet.stop();
     while fleet.ended().await.is_some() {}
 }

@@ -2,21 +2,17 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use erpgo_dr_core::Repository;
 use erpgo_dr_core::agent::{Agent, AgentControl, AgentReport, AgentRole};
 use futures::future::LocalBoxFuture;
 use tokio::signal::unix::Signal;
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::super::monitor::{MonitorPlan, Watched};
-use super::{plan_of, systemd};
+use super::plan_of;
+use super::systemd::{self, Watchdog};
 use crate::context::Context;
 use crate::error::CliError;
-
-/// The wait before it is tried again to serve what is known.
-const BETWEEN_BINDS: Duration = Duration::from_secs(15);
 
 /// Runs an agent until the process is told to stop.
 pub(super) async fn serve(
@@ -38,10 +34,7 @@ pub(super) async fn serve(
         systemd::stopping(grace);
     };
     let mut run = std::pin::pin!(agent.run(stop));
-    let mut watchdog = systemd::watchdog().map(interval);
-    if let Some(watchdog) = &mut watchdog {
-        watchdog.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    }
+    let mut watchdog = Watchdog::new();
     // Beside the agent, not in its stead: keys and a repository may take their time, and a job goes on meanwhile.
     let mut reloading: Option<LocalBoxFuture<'_, ()>> = None;
     let mut is_ready = false;
@@ -71,38 +64,22 @@ pub(super) async fn serve(
                 let summary = state.borrow().summary();
                 systemd::ready(&summary);
             }
-            () = tick(&mut watchdog) => systemd::alive(),
+            () = watchdog.tick() => systemd::alive(),
         }
     }
 }
 
-/// Serves what is known, for as long as the agent runs. Where that ends or cannot begin, as when the port is taken, it is tried again, and
-/// backups go on.
+/// Serves what is known, for as long as the agent runs.
 async fn monitored(monitor: Option<(MonitorPlan, Watched)>) -> Infallible {
-    let Some((plan, watched)) = monitor else { return std::future::pending().await };
-    loop {
-        let served = match plan.bind().await {
-            Ok(service) => service.run(&watched, std::future::pending()).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = served {
-            let causes: String = error.causes().iter().map(|cause| format!(": {cause}")).collect();
-            tracing::error!(error = format!("{error}{causes}"), "nothing is served; trying again");
-        }
-        tokio::time::sleep(BETWEEN_BINDS).await;
+    match monitor {
+        Some((plan, watched)) => plan.keep(async |service| service.run(&watched, std::future::pending()).await).await,
+        None => std::future::pending().await,
     }
 }
 
 async fn end_of(work: &mut Option<LocalBoxFuture<'_, ()>>) {
     match work {
         Some(work) => work.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn tick(watchdog: &mut Option<tokio::time::Interval>) {
-    match watchdog {
-        Some(watchdog) => drop(watchdog.tick().await),
         None => std::future::pending().await,
     }
 }
@@ -116,8 +93,7 @@ async fn reload(context: &Context, control: &AgentControl) {
     match plan {
         Ok(plan) => control.reload(plan),
         Err(error) => {
-            let causes: String = error.causes().iter().map(|cause| format!(": {cause}")).collect();
-            control.refuse(format!("{error}{causes}"));
+            control.refuse(error.in_a_line());
         }
     }
 }

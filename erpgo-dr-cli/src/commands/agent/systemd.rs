@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sd_notify::NotifyState;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// Says that the service is ready, and what it is about.
 pub(in crate::commands) fn ready(status: &str) {
@@ -33,9 +34,27 @@ pub(in crate::commands) fn alive() {
     say(&[NotifyState::Watchdog]);
 }
 
-/// Returns how often that must be said, with as much to spare; `None` where nobody asks.
-pub(in crate::commands) fn watchdog() -> Option<Duration> {
-    sd_notify::watchdog_enabled().map(|limit| limit / 2).filter(|period| !period.is_zero())
+/// Tells when that must be said, with as much time to spare.
+pub(in crate::commands) struct Watchdog(Option<Interval>);
+
+impl Watchdog {
+    /// Asks the service manager, if there is one, how often it wants to hear of the service.
+    pub(in crate::commands) fn new() -> Self {
+        let period = sd_notify::watchdog_enabled().map(|limit| limit / 2).filter(|period| !period.is_zero());
+        let mut ticks = period.map(interval);
+        if let Some(ticks) = &mut ticks {
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
+        Self(ticks)
+    }
+
+    /// Waits until it must be said again; for ever where nobody asks.
+    pub(in crate::commands) async fn tick(&mut self) {
+        match &mut self.0 {
+            Some(ticks) => drop(ticks.tick().await),
+            None => std::future::pending().await,
+        }
+    }
 }
 
 fn say(state: &[NotifyState<'_>]) {

@@ -9,7 +9,8 @@ use futures::stream::FuturesUnordered;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::opening::{Opened, Openings, Owners};
+use super::opening::{Opened, Openings};
+use super::owners::Owners;
 use super::{FolderArgs, clusters, report_of, service};
 use crate::context::Context;
 use crate::error::{self, CliError};
@@ -120,7 +121,7 @@ async fn once(context: &Context, folder: &std::path::Path, mut fleet: Fleet) -> 
                 opening.clear();
                 fleet.stop();
             }
-            Some((name, opened)) = opening.next() => match owners.admit(&name, opened) {
+            Some((name, opened)) = opening.next() => match opened.and_then(|opened| opened.admitted(&name, &mut owners)) {
                 Ok(Opened { plan, options, .. }) => fleet.start_once(&name, plan, options),
                 Err(error) => ended.push(FleetReport::failed(name, error)),
             },

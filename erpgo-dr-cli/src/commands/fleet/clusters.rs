@@ -16,16 +16,11 @@ pub(super) type Cluster = Result<Context, CliError>;
 /// Reads the configurations of all clusters. One that is wrong is no reason to leave the others alone.
 pub(super) fn read(context: &Context, folder: &Path) -> Result<BTreeMap<String, Cluster>, CliError> {
     refuse_what_names_one(context)?;
-    let mut repositories = BTreeMap::<String, String>::new();
     let mut clusters = BTreeMap::new();
     for (name, file) in files(folder)? {
         let read = check_file(&name, &file).and_then(|()| context.of_cluster(&file)).and_then(|cluster| {
             check(&cluster, &file)?;
-            let repository = cluster.named_repository().unwrap_or_default().trim_end_matches('/').to_owned();
-            match repositories.insert(repository, name.clone()) {
-                Some(other) => Err(wrong(&file, format!("it has the repository of {other}"))),
-                None => Ok(cluster),
-            }
+            Ok(cluster)
         });
         clusters.insert(name, read);
     }

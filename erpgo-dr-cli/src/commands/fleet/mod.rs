@@ -4,6 +4,7 @@ mod agent;
 mod clusters;
 mod metrics;
 mod opening;
+mod owners;
 mod service;
 mod status;
 mod watching;
@@ -105,13 +106,7 @@ fn report_of(mut clusters: Vec<FleetReport>, ok: bool) -> Result<Report, CliErro
 async fn answered<T>(asked: impl Future<Output = Result<T, CliError>>) -> Result<T, String> {
     match tokio::time::timeout(ANSWER, asked).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(told(&error)),
+        Ok(Err(error)) => Err(error.in_a_line()),
         Err(_) => Err(format!("it did not answer within {} seconds", ANSWER.as_secs())),
     }
-}
-
-/// Says in a line what is wrong.
-fn told(error: &CliError) -> String {
-    let causes: String = error.causes().iter().map(|cause| format!(": {cause}")).collect();
-    format!("{error}{causes}").split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -1,16 +1,15 @@
 //! The repositories of clusters are opened, several at once.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use erpgo_dr_core::agent::{AgentOptions, AgentPlan};
-use erpgo_dr_core::types::RepositoryId;
 use tokio::sync::Semaphore;
 
 use super::super::agent::{options, plan_of};
 use super::super::monitor::Watched;
 use super::answered;
 use super::clusters::Cluster;
+use super::owners::Owners;
 use crate::error::CliError;
 
 /// Repositories that are opened at once: one that does not answer keeps only those behind it waiting.
@@ -23,22 +22,12 @@ pub(super) struct Opened {
     pub(super) watched: Arc<Watched>,
 }
 
-/// Which repository is whose: two clusters may not have one, by whichever address.
-#[derive(Debug, Default)]
-pub(super) struct Owners(BTreeMap<RepositoryId, String>);
-
-impl Owners {
-    /// Returns a repository for its first cluster, and a refusal for any other.
-    pub(super) fn admit(&mut self, name: &str, opened: Result<Opened, String>) -> Result<Opened, String> {
-        let opened = opened?;
-        let owner = self.0.entry(opened.plan.repository.settings().id.clone()).or_insert_with(|| name.to_owned());
-        if owner == name { Ok(opened) } else { Err(twin(owner)) }
+impl Opened {
+    /// Returns it, unless its repository is another cluster's.
+    pub(super) fn admitted(self, cluster: &str, owners: &mut Owners) -> Result<Self, String> {
+        owners.admit(cluster, &self.plan.repository.settings().id)?;
+        Ok(self)
     }
-}
-
-/// Says that a repository is another cluster's.
-pub(super) fn twin(owner: &str) -> String {
-    format!("it has the repository of {owner}, or a copy of it: each cluster has one of its own")
 }
 
 /// Opens as many at once as is good.

@@ -1,6 +1,6 @@
 //! The agents of a fleet as a service: clusters come and go, signals in, states out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use futures::stream::FuturesUnordered;
 use tokio::signal::unix::Signal;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
-use super::super::agent::systemd;
+use super::super::agent::systemd::{self, Watchdog};
 use super::clusters::{self, Cluster};
-use super::opening::{Opened, Openings, Owners};
-use super::told;
+use super::opening::{Opened, Openings};
+use super::owners::Owners;
 use super::watching::{self, Member, Members};
 use crate::context::Context;
 use crate::error::CliError;
@@ -73,8 +73,8 @@ pub(super) async fn serve(
     };
     service.read()?;
     let (mut again, mut look) = (interval_at(Instant::now() + AGAIN, AGAIN), interval(LOOK));
-    let mut watchdog = systemd::watchdog().map(interval);
-    for ticks in [Some(&mut again), Some(&mut look), watchdog.as_mut()].into_iter().flatten() {
+    let mut watchdog = Watchdog::new();
+    for ticks in [&mut again, &mut look] {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     }
     let began = Instant::now();
@@ -95,7 +95,7 @@ pub(super) async fn serve(
                 systemd::reloading();
                 is_ready = false;
                 if let Err(error) = service.read() {
-                    tracing::error!(error = told(&error), "the folder cannot be read anew: nothing is changed");
+                    tracing::error!(error = error.in_a_line(), "the folder cannot be read anew: nothing is changed");
                 }
             }
             _ = again.tick(), if !is_stopping => service.try_again(),
@@ -111,7 +111,7 @@ pub(super) async fn serve(
                     }
                 }
             }
-            () = tick(&mut watchdog) => systemd::alive(),
+            () = watchdog.tick() => systemd::alive(),
         }
     }
     Ok((service.ended, !service.gave_up))
@@ -128,9 +128,9 @@ impl<'s> Service<'s> {
             tracing::info!(cluster = name, "the cluster has left the fleet");
             self.fleet.dismiss(&name);
             self.members.remove(&name);
+            self.owners.release(&name);
         }
         self.known.clear();
-        self.owners = Owners::default();
         for (name, cluster) in clusters {
             self.open(name, cluster);
         }
@@ -144,31 +144,28 @@ impl<'s> Service<'s> {
 
     /// Tries those again that have no agent.
     fn try_again(&mut self) {
-        let idle = |name: &str, is_opening: bool| !is_opening && self.fleet.control(name).is_none();
-        if !self.known.iter().any(|(name, is_opening)| idle(name, *is_opening)) {
+        let is_idle = |(name, is_opening): (&String, &bool)| {
+            (!is_opening && self.fleet.control(name).is_none()).then(|| name.clone())
+        };
+        let idle: BTreeSet<String> = self.known.iter().filter_map(is_idle).collect();
+        if idle.is_empty() {
             return;
         }
         // Their files may have been mended.
         match clusters::read(self.context, self.folder) {
-            Ok(clusters) => {
-                for (name, cluster) in clusters {
-                    if self
-                        .known
-                        .get(&name)
-                        .is_some_and(|is_opening| !is_opening && self.fleet.control(&name).is_none())
-                    {
-                        self.open(name, cluster);
-                    }
-                }
+            Ok(mut clusters) => {
+                clusters.retain(|name, _| idle.contains(name));
+                clusters.into_iter().for_each(|(name, cluster)| self.open(name, cluster));
             }
-            Err(error) => tracing::warn!(error = told(&error), "the folder cannot be read"),
+            Err(error) => tracing::warn!(error = error.in_a_line(), "the folder cannot be read"),
         }
     }
 
     /// Starts the agent of a cluster that was opened, or has the one that it has do what its configuration says now.
     fn take(&mut self, name: String, opened: Result<Opened, String>) {
         self.known.insert(name.clone(), false);
-        match (self.fleet.control(&name), self.owners.admit(&name, opened)) {
+        let opened = opened.and_then(|opened| opened.admitted(&name, &mut self.owners));
+        match (self.fleet.control(&name), opened) {
             (Some(control), Ok(opened)) if self.members.is_at(&name, &opened.watched) => {
                 control.reload(opened.plan);
                 self.members.watch(&name, opened.watched);
@@ -224,12 +221,5 @@ impl<'s> Service<'s> {
             text.push_str(&format!("; alarms: {alarms}"));
         }
         text
-    }
-}
-
-async fn tick(watchdog: &mut Option<tokio::time::Interval>) {
-    match watchdog {
-        Some(watchdog) => drop(watchdog.tick().await),
-        None => std::future::pending().await,
     }
 }

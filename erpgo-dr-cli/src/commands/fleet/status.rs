@@ -1,7 +1,5 @@
 //! `fleet status`: could we restore right now, cluster by cluster?
 
-use std::collections::BTreeMap;
-
 use clap::Args;
 use erpgo_dr_core::ops::WindowMemory;
 use futures::StreamExt as _;
@@ -9,7 +7,7 @@ use serde::Serialize;
 
 use super::super::status::{Health, health};
 use super::clusters::{self, Cluster};
-use super::opening::twin;
+use super::owners::Owners;
 use super::{AT_ONCE, FolderArgs, answered};
 use crate::context::{Access, Context};
 use crate::error::CliError;
@@ -53,12 +51,11 @@ impl FleetStatusArgs {
         });
         let mut clusters: Vec<ClusterHealth> = asked.buffer_unordered(AT_ONCE).collect().await;
         clusters.sort_by(|one, other| one.cluster.cmp(&other.cluster));
-        let mut owners = BTreeMap::new();
+        let mut owners = Owners::default();
         for found in &mut clusters {
             let Some(status) = &found.status else { continue };
-            let owner = owners.entry(status.status.repository.clone()).or_insert_with(|| found.cluster.clone());
-            if *owner != found.cluster {
-                (found.healthy, found.error, found.status) = (false, Some(twin(owner)), None);
+            if let Err(error) = owners.admit(&found.cluster, &status.status.repository) {
+                (found.healthy, found.error, found.status) = (false, Some(error), None);
             }
         }
         // What needs somebody comes first.

@@ -1,6 +1,6 @@
 //! What is known of the clusters of a fleet is asked for again and again, and served.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,11 +8,13 @@ use std::time::Duration;
 use erpgo_dr_core::agent::AgentState;
 use erpgo_dr_core::monitor::{ClusterFacts, Facts, FleetFacts};
 use futures::StreamExt as _;
-use tokio::sync::watch;
-use tokio::time::Instant;
+use futures::future::LocalBoxFuture;
+use futures::stream::FuturesUnordered;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::super::monitor::{MonitorPlan, Watched};
-use super::{answered, told};
+use super::{AT_ONCE, answered};
 use crate::context::Context;
 use crate::error::CliError;
 
@@ -20,10 +22,6 @@ use crate::error::CliError;
 const EVERY: Duration = Duration::from_secs(300);
 /// How often it is looked whose turn it is.
 const TICK: Duration = Duration::from_secs(5);
-/// Clusters that are asked at once.
-const AT_ONCE: usize = 4;
-/// The wait before it is tried again to serve what is known.
-const BETWEEN_BINDS: Duration = Duration::from_secs(15);
 
 /// A cluster of the fleet.
 #[derive(Clone)]
@@ -83,29 +81,16 @@ pub(super) fn serve(context: &Context, members: Members) -> Result<impl Future<O
         let Some(plan) = plan else { return std::future::pending().await };
         let (sender, facts) = watch::channel(Arc::new(FleetFacts::default()));
         tokio::select! {
-            never = answer(&plan, &facts) => never,
+            never = plan.keep(async |service| service.run_fleet(facts.clone(), std::future::pending()).await) => never,
             never = ask(&members, plan.every(), &sender) => never,
         }
     })
 }
 
-/// Answers over HTTP. Where that ends or cannot begin, as when the port is taken, it is tried again, and backups go on.
-async fn answer(plan: &MonitorPlan, facts: &watch::Receiver<Arc<FleetFacts>>) -> Infallible {
-    loop {
-        let served = match plan.bind().await {
-            Ok(service) => service.run_fleet(facts.clone(), std::future::pending()).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = served {
-            tracing::error!(error = told(&error), "nothing is served; trying again");
-        }
-        tokio::time::sleep(BETWEEN_BINDS).await;
-    }
-}
-
 /// What was last found of a cluster.
 struct Found {
-    asked: Instant,
+    /// When that was.
+    at: Instant,
     /// Who was asked.
     watched: Arc<Watched>,
     facts: Option<Arc<Facts>>,
@@ -114,36 +99,41 @@ struct Found {
 
 async fn ask(members: &Members, every: Duration, sender: &watch::Sender<Arc<FleetFacts>>) -> Infallible {
     let mut found = BTreeMap::<String, Found>::new();
+    let (places, mut asked) = (Semaphore::new(AT_ONCE), BTreeSet::new());
+    let mut asking = FuturesUnordered::<LocalBoxFuture<'_, (String, Arc<Watched>, Result<Facts, String>)>>::new();
+    let mut ticks = interval(TICK.min(every));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let all = members.all().clone();
-        // What was known of another repository is not this one's.
-        found.retain(|name, found| {
-            all.get(name).is_some_and(|member| member.watched.as_ref().is_none_or(|now| now.is_of(&found.watched)))
-        });
-        publish(&all, &mut found, sender);
-        let is_due = |name: &str| found.get(name).is_none_or(|found| found.asked.elapsed() >= every);
-        let due: Vec<_> = all
-            .iter()
-            .filter(|(name, _)| is_due(name))
-            .filter_map(|(name, member)| Some((name.clone(), Arc::clone(member.watched.as_ref()?))))
-            .collect();
-        let mut answers = futures::stream::iter(due)
-            .map(|(name, watched)| async move {
-                let answer = answered(watched.observe()).await;
-                (name, watched, answer)
-            })
-            .buffer_unordered(AT_ONCE);
-        while let Some((name, watched, answer)) = answers.next().await {
-            let asked = Instant::now();
-            let before = found.remove(&name).and_then(|found| found.facts);
-            let (facts, error) = match answer {
-                Ok(facts) => (Some(Arc::new(facts)), None),
-                Err(error) => (before, Some(error)),
-            };
-            found.insert(name, Found { asked, watched, facts, error });
-            publish(&members.all().clone(), &mut found, sender);
+        tokio::select! {
+            Some((name, watched, answer)) = asking.next() => {
+                asked.remove(&name);
+                let before = found.remove(&name).filter(|found| found.watched.is_of(&watched));
+                let (facts, error) = match answer {
+                    Ok(facts) => (Some(Arc::new(facts)), None),
+                    Err(error) => (before.and_then(|found| found.facts), Some(error)),
+                };
+                found.insert(name, Found { at: Instant::now(), watched, facts, error });
+            }
+            // One that does not answer holds up nobody but itself.
+            _ = ticks.tick() => {
+                let all = members.all().clone();
+                found.retain(|name, _| all.contains_key(name));
+                for (name, member) in all {
+                    let Some(watched) = member.watched else { continue };
+                    let is_new = |found: &Found| found.at.elapsed() < every && found.watched.is_of(&watched);
+                    if found.get(&name).is_some_and(is_new) || !asked.insert(name.clone()) {
+                        continue;
+                    }
+                    let places = &places;
+                    asking.push(Box::pin(async move {
+                        let _place = places.acquire().await;
+                        let answer = answered(watched.observe()).await;
+                        (name, watched, answer)
+                    }));
+                }
+            }
         }
-        tokio::time::sleep(TICK).await;
+        publish(&members.all(), &mut found, sender);
     }
 }
 
@@ -154,12 +144,17 @@ fn publish(
     sender: &watch::Sender<Arc<FleetFacts>>,
 ) {
     let clusters = all.iter().map(|(name, member)| {
-        let mut known = found.get_mut(name);
-        let state = member.state.as_ref().map(|state| state.borrow().clone());
-        if let Some(facts) = known.as_mut().and_then(|known| known.facts.as_mut())
-            && facts.agent != state
-        {
-            Arc::make_mut(facts).agent = state;
+        // What was known of another repository is not this one's.
+        let is_its = |found: &&mut Found| member.watched.as_ref().is_none_or(|now| now.is_of(&found.watched));
+        let mut known = found.get_mut(name).filter(is_its);
+        if let Some(facts) = known.as_mut().and_then(|known| known.facts.as_mut()) {
+            match &member.state {
+                Some(state) if facts.agent.as_ref() != Some(&*state.borrow()) => {
+                    Arc::make_mut(facts).agent = Some(state.borrow().clone());
+                }
+                None if facts.agent.is_some() => Arc::make_mut(facts).agent = None,
+                _ => {}
+            }
         }
         let error = member.error.clone().or_else(|| known.as_ref().and_then(|known| known.error.clone()));
         (name.clone(), ClusterFacts::new(known.and_then(|known| known.facts.clone()), error))

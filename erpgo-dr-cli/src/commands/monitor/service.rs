@@ -1,5 +1,6 @@
 //! The HTTP service of the monitor: checked and bound first, so that a wrong address or file is an error before anything else is done.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use crate::error::{self, CliError};
 
 /// The time from one look to the next.
 const EVERY: Duration = Duration::from_secs(60);
+/// The wait before it is tried again to serve what is known.
+const BETWEEN_BINDS: Duration = Duration::from_secs(15);
 /// What is known counts as too old after so many times of asking.
 const STALE_AFTER: u32 = 5;
 
@@ -94,8 +97,26 @@ impl MonitorPlan {
         Self { options: self.options.with_agent(Some(agent)), ..self }
     }
 
+    /// Serves by `run` for as long as the future is polled. Where that ends or cannot begin, as when the port is taken, it is tried
+    /// again, and whatever is done beside it goes on.
+    pub(in crate::commands) async fn keep(
+        &self,
+        run: impl AsyncFn(MonitorService) -> Result<(), CliError>,
+    ) -> Infallible {
+        loop {
+            let served = match self.bind().await {
+                Ok(service) => run(service).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = served {
+                tracing::error!(error = error.in_a_line(), "nothing is served; trying again");
+            }
+            tokio::time::sleep(BETWEEN_BINDS).await;
+        }
+    }
+
     /// Listens.
-    pub(in crate::commands) async fn bind(&self) -> Result<MonitorService, CliError> {
+    pub(super) async fn bind(&self) -> Result<MonitorService, CliError> {
         let listening = TcpListener::bind(self.address).await;
         let listener = listening.map_err(|source| error::io(format!("listen at {}", self.address), source))?;
         let address = listener.local_addr().map_err(|source| error::io("tell the address of the socket", source))?;

@@ -161,11 +161,7 @@ impl Agent {
     /// [`RepositoryError::Busy`](crate::repository::RepositoryError::Busy) while another agent acts; of the repository.
     pub async fn once(mut self, stop: impl Future<Output = ()> + Send) -> Result<AgentReport, AgentError> {
         let mut stop = std::pin::pin!(stop.fuse());
-        self.leadership.take(&self.plan.repository).await?;
-        if let Err(error) = self.begin_to_act().await {
-            self.leadership.resign().await;
-            return Err(error.into());
-        }
+        self.take_over().await?;
         // Those of before: nothing may be due.
         self.settle_alarms().await;
         let mut done = BTreeSet::new();
@@ -180,8 +176,7 @@ impl Agent {
                 // The wait was long, or this host slept: another agent may have done it meanwhile.
                 drop(turn);
                 self.leadership.resign().await;
-                self.leadership.take(&self.plan.repository).await?;
-                self.begin_to_act().await?;
+                self.take_over().await?;
                 continue;
             }
             let Ok((index, due)) = self.due(self.now(), &done) else { break };
@@ -189,6 +184,16 @@ impl Agent {
             self.act(index, due, turn, stop.as_mut()).await;
         }
         Ok(self.leave().await)
+    }
+
+    /// Acts from now on, if no other agent does.
+    async fn take_over(&mut self) -> Result<(), AgentError> {
+        self.leadership.take(&self.plan.repository).await?;
+        if let Err(error) = self.begin_to_act().await {
+            self.leadership.resign().await;
+            return Err(error.into());
+        }
+        Ok(())
     }
 
     /// Waits for a turn; `None` when there is something else to see to first. Nothing else is done meanwhile: a turn that comes is taken.

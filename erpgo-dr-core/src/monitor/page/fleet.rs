@@ -1,6 +1,7 @@
 //! The page of a fleet: how many of its clusters are well, and a row for each, those with problems first.
 
 use maud::{Markup, html};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::super::fleet::Doubt;
 use super::super::{ClusterFacts, Facts, FleetFacts};
@@ -9,6 +10,9 @@ use super::sections::{none, remarks, table};
 use crate::presentation::escape::clean;
 use crate::presentation::html::{judged, page};
 use crate::presentation::units::{length, moment};
+
+/// What a step of a path has as it is: RFC 3986, section 2.3, "Unreserved Characters".
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Where the fleet's page is, seen from that of a cluster.
 pub(super) const ROOT: &str = "../../";
@@ -191,13 +195,5 @@ fn link(name: &str) -> Option<String> {
     if matches!(name, "" | "." | "..") {
         return None;
     }
-    let mut link = "clusters/".to_owned();
-    for byte in name.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => link.push(char::from(byte)),
-            _ => link.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    link.push('/');
-    Some(link)
+    Some(format!("clusters/{}/", utf8_percent_encode(name, SEGMENT)))
 }
